@@ -1,0 +1,220 @@
+//! Advertisements: which pools, to whom, and with which attributes.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::pool::unique;
+use super::{Kind, Pool, RejectionReason, Work, name_of};
+use crate::community::CommunityValue;
+use crate::range::AddressRange;
+use crate::selector::{Selector, Selectors, try_list};
+use crate::v1beta1::{BGPAdvertisement, BGPAdvertisementSpec};
+
+/// An advertisement in its checked form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Name of the object.
+    pub name: String,
+    /// Prefix length of IPv4 routes, 1 to 32.
+    pub aggregation_length: u8,
+    /// Prefix length of IPv6 routes, 0 to 128.
+    pub aggregation_length_v6: u8,
+    /// LOCAL_PREF, where one is asked for.
+    pub local_pref: Option<u32>,
+    /// Communities, sorted, each once.
+    pub communities: Vec<CommunityValue>,
+    /// Pools by name.
+    pub pools: BTreeSet<String>,
+    /// Pools by label; any one selector is enough.
+    pub pool_selectors: Vec<Selector>,
+    /// Nodes that announce.
+    pub node_selectors: Selectors,
+    /// Peers by name; none means all.
+    pub peers: BTreeSet<String>,
+    /// Services that are announced.
+    pub service_selectors: Selectors,
+    /// Selected pools that this object does not announce, because the network would reach outside of them.
+    pub unfit_pools: BTreeSet<String>,
+    /// Why nothing is announced by this object, if so.
+    pub withheld: Option<AdvertisementRefusal>,
+}
+
+/// Why an advertisement announces nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub enum AdvertisementRefusal {
+    /// No Community object defines one of its communities.
+    #[error("community {alias:?} is not defined")]
+    UnknownCommunity {
+        /// The name.
+        alias: String,
+    },
+}
+
+impl Advertisement {
+    /// Whether the addresses of this pool are announced by this object. A pool that is too small for the aggregation
+    /// length is not.
+    #[must_use]
+    pub fn selects_pool(&self, pool: &Pool) -> bool {
+        self.names_or_matches(pool) && !self.unfit_pools.contains(&pool.name)
+    }
+
+    /// Whether an address that stems from a pool of this name, which is gone, is announced by this object: it names
+    /// the pool, or it selects all pools. Labels cannot match what does not exist.
+    #[must_use]
+    pub fn selects_pool_name(&self, name: &str) -> bool {
+        self.selects_all_pools() || self.pools.contains(name)
+    }
+
+    /// Whether it announces all pools, because it restricts them neither by name nor by label.
+    #[must_use]
+    pub fn selects_all_pools(&self) -> bool {
+        self.pools.is_empty() && self.pool_selectors.is_empty()
+    }
+
+    /// Whether this peer is told.
+    #[must_use]
+    pub fn selects_peer(&self, name: &str) -> bool {
+        self.peers.is_empty() || self.peers.contains(name)
+    }
+
+    fn names_or_matches(&self, pool: &Pool) -> bool {
+        self.selects_pool_name(&pool.name)
+            || self.pool_selectors.iter().any(|selector| selector.matches(&pool.labels))
+    }
+
+    /// An entry of the pool that is smaller than the announced networks.
+    fn outside(&self, pool: &Pool) -> Option<RejectionReason> {
+        pool.ranges.iter().find_map(|range| self.outside_range(pool, range))
+    }
+
+    fn outside_range(&self, pool: &Pool, range: &AddressRange) -> Option<RejectionReason> {
+        let (field, length) = if range.is_ipv4() {
+            ("aggregationLength", self.aggregation_length)
+        } else {
+            ("aggregationLengthV6", self.aggregation_length_v6)
+        };
+        let shortest = range.shortest_prefix();
+        (length < shortest).then(|| RejectionReason::AggregationOutsidePool {
+            field,
+            length,
+            pool: pool.name.clone(),
+            cidr: range.to_string(),
+            shortest,
+        })
+    }
+}
+
+impl Work<'_> {
+    pub(super) fn build_advertisements(&mut self) {
+        for object in &self.resources.advertisements {
+            let name = name_of(&object.metadata);
+            let last_good = self.last_good.advertisements.get(name);
+            let advertisement = match self.check_advertisement(object) {
+                Ok(advertisement) => Some(advertisement),
+                Err(Fault::UnknownCommunity { alias, checked }) => {
+                    let running = last_good.filter(|old| old.withheld.is_none()).cloned();
+                    let reason = RejectionReason::UnknownCommunity { alias };
+                    self.reject(Kind::BGPAdvertisement, name, reason, running.is_some());
+                    Some(running.unwrap_or(*checked))
+                }
+                Err(Fault::Rejected(reason)) => {
+                    self.reject(Kind::BGPAdvertisement, name, reason, last_good.is_some());
+                    last_good.cloned()
+                }
+            };
+            if let Some(advertisement) = advertisement {
+                let fitted = self.fit_to_pools(advertisement);
+                self.config.advertisements.insert(name.to_owned(), fitted);
+            }
+        }
+    }
+
+    fn check_advertisement(&self, object: &BGPAdvertisement) -> Result<Advertisement, Fault> {
+        let spec = &object.spec;
+        let selectors = |field, list| {
+            Selectors::try_new(list).map_err(|fault| RejectionReason::Selector { field, fault })
+        };
+        let (communities, unknown) = self.communities(spec)?;
+        let advertisement = Advertisement {
+            name: name_of(&object.metadata).to_owned(),
+            aggregation_length: aggregation("aggregationLength", spec.aggregation_length, 1, 32)?,
+            aggregation_length_v6: aggregation("aggregationLengthV6", spec.aggregation_length_v6, 0, 128)?,
+            local_pref: spec.local_pref.filter(|preference| *preference != 0),
+            communities,
+            pools: unique("pool", &spec.ip_address_pools)?,
+            pool_selectors: try_list(&spec.ip_address_pool_selectors)
+                .map_err(|fault| RejectionReason::Selector { field: "ipAddressPoolSelectors", fault })?,
+            node_selectors: selectors("nodeSelectors", &spec.node_selectors)?,
+            peers: unique("peer", &spec.peers)?,
+            service_selectors: selectors("serviceSelectors", &spec.service_selectors)?,
+            unfit_pools: BTreeSet::new(),
+            withheld: unknown.clone().map(|alias| AdvertisementRefusal::UnknownCommunity { alias }),
+        };
+        let aggregates = advertisement.aggregation_length < 32 || advertisement.aggregation_length_v6 < 128;
+        if aggregates && !advertisement.service_selectors.is_empty() {
+            return Err(RejectionReason::AggregationWithServiceSelectors.into());
+        }
+        match unknown {
+            None => Ok(advertisement),
+            Some(alias) => Err(Fault::UnknownCommunity { alias, checked: Box::new(advertisement) }),
+        }
+    }
+
+    /// The values of all communities that can be told, and the first name that nobody defines.
+    fn communities(
+        &self,
+        spec: &BGPAdvertisementSpec,
+    ) -> Result<(Vec<CommunityValue>, Option<String>), RejectionReason> {
+        let mut values = BTreeSet::new();
+        let mut unknown = None;
+        for text in unique("community", &spec.communities)? {
+            if let Some(value) = self.alias(&text) {
+                values.insert(value);
+            } else if CommunityValue::is_meant(&text) {
+                values.insert(CommunityValue::parse(&text).map_err(RejectionReason::InvalidCommunity)?);
+            } else {
+                unknown = unknown.or(Some(text));
+            }
+        }
+        Ok((values.into_iter().collect(), unknown))
+    }
+
+    /// Leaves out the pools in force that are too small, one rejection for each.
+    fn fit_to_pools(&mut self, mut advertisement: Advertisement) -> Advertisement {
+        let selected = self.config.pools.values().filter(|pool| advertisement.names_or_matches(pool));
+        let unfit: Vec<(String, RejectionReason)> = selected
+            .filter_map(|pool| advertisement.outside(pool).map(|reason| (pool.name.clone(), reason)))
+            .collect();
+        advertisement.unfit_pools = unfit.iter().map(|(pool, _)| pool.clone()).collect();
+        for (_, reason) in unfit {
+            self.reject(Kind::BGPAdvertisement, &advertisement.name, reason, true);
+        }
+        advertisement
+    }
+}
+
+enum Fault {
+    Rejected(RejectionReason),
+    UnknownCommunity { alias: String, checked: Box<Advertisement> },
+}
+
+impl From<RejectionReason> for Fault {
+    fn from(reason: RejectionReason) -> Self {
+        Self::Rejected(reason)
+    }
+}
+
+fn aggregation(
+    field: &'static str,
+    written: Option<i32>,
+    low: i32,
+    high: i32,
+) -> Result<u8, RejectionReason> {
+    let value = written.unwrap_or(high);
+    if (low..=high).contains(&value) {
+        Ok(u8::try_from(value).unwrap_or(u8::MAX))
+    } else {
+        Err(RejectionReason::AggregationOutOfRange { field, value, low, high })
+    }
+}

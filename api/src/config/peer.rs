@@ -1,0 +1,483 @@
+//! Peers: routers and the sessions with them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use thiserror::Error;
+
+use super::{
+    Kind, Notice, ObjectRef, Password, PasswordSecret, Rejection, RejectionReason, Work, by_age, name_of,
+};
+use crate::duration;
+use crate::selector::{Labels, Selectors};
+use crate::v1beta2::{BGPPeer, BGPPeerSpec, DynamicAsn};
+
+/// A peer in its checked form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Name of the object.
+    pub name: String,
+    /// When the object was made: of two peers with one router, the older runs.
+    pub created: Option<Time>,
+    /// AS number that we show: `localASN` where it is set, else `myASN`.
+    pub local_asn: u32,
+    /// AS number that the router must show.
+    pub remote_asn: RemoteAsn,
+    /// Address of the router; all zeros for a peer that is found by its interface, which is refused anyway.
+    pub address: IpAddr,
+    /// TCP port of the router.
+    pub port: u16,
+    /// Our address, where one is asked for. It is of the router's family.
+    pub source: Option<IpAddr>,
+    /// Hold time to propose, in seconds: 0 is off, `None` leaves it to the default.
+    pub hold_time: Option<u16>,
+    /// Interval of our KEEPALIVEs, in seconds; `None` is a third of the hold time.
+    pub keepalive: Option<u16>,
+    /// Longest wait between two attempts to connect, in seconds.
+    pub connect_time: Option<u16>,
+    /// Our BGP identifier, where one is asked for; never 0.
+    pub router_id: Option<Ipv4Addr>,
+    /// Nodes that open the session.
+    pub node_selectors: Selectors,
+    /// TCP MD5 password.
+    pub password: Option<Password>,
+    /// Whether graceful restart is offered.
+    pub graceful_restart: bool,
+    /// Whether IPv4 and IPv6 routes go over this one session.
+    pub dual_stack: bool,
+    /// `ebgpMultiHop`, which has no effect.
+    pub ebgp_multihop: bool,
+    /// Why the session must stay down, if so.
+    pub refused: Option<PeerRefusal>,
+}
+
+/// AS number that a router must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RemoteAsn {
+    /// This one.
+    Exactly(u32),
+    /// Ours.
+    Internal,
+    /// Any but ours.
+    External,
+}
+
+/// Why a sound peer must stay down.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub enum PeerRefusal {
+    /// The Secret does not exist.
+    #[error("Secret {secret:?} with the password does not exist; the session stays down until it does")]
+    NoSecret {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// The Secret is of another type.
+    #[error(
+        "Secret {secret:?} is of type {found:?}; make one of type kubernetes.io/basic-auth. The session stays down until then"
+    )]
+    SecretOfWrongType {
+        /// Name of the Secret.
+        secret: String,
+        /// Its type.
+        found: String,
+    },
+    /// The Secret has no password.
+    #[error("Secret {secret:?} has no key \"password\"; the session stays down until it has one")]
+    SecretWithoutPassword {
+        /// Name of the Secret.
+        secret: String,
+    },
+    /// The password cannot be used.
+    #[error(
+        "the password in Secret {secret:?} has {octets} octets; TCP MD5 takes 1 to 80. The session stays down until then"
+    )]
+    SecretUnusable {
+        /// Name of the Secret.
+        secret: String,
+        /// Length of the password.
+        octets: usize,
+    },
+    /// The BFD profile does not exist.
+    #[error("BFDProfile {profile:?} does not exist; the session stays down until it does")]
+    UnknownBfdProfile {
+        /// Name of the profile.
+        profile: String,
+    },
+    /// A peer that is found by its interface.
+    #[error(
+        "this version does not open unnumbered sessions (interface {interface:?}); set peerAddress to the router's address instead"
+    )]
+    UnnumberedUnsupported {
+        /// The interface.
+        interface: String,
+    },
+    /// A peer in a routing instance.
+    #[error(
+        "this version does not open sessions in a VRF ({vrf:?}); remove vrf to use the main routing table"
+    )]
+    VrfUnsupported {
+        /// The routing instance.
+        vrf: String,
+    },
+}
+
+impl PeerRefusal {
+    /// The refusal in one word, as a condition's reason.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NoSecret { .. } => "NoSecret",
+            Self::SecretOfWrongType { .. } => "SecretOfWrongType",
+            Self::SecretWithoutPassword { .. } => "SecretWithoutPassword",
+            Self::SecretUnusable { .. } => "InvalidPassword",
+            Self::UnknownBfdProfile { .. } => "UnknownBFDProfile",
+            Self::UnnumberedUnsupported { .. } => "UnnumberedNotImplemented",
+            Self::VrfUnsupported { .. } => "VRFNotImplemented",
+        }
+    }
+
+    /// Whether the refusal is about the contents of a Secret, which not every process may read.
+    #[must_use]
+    pub const fn is_about_secret(&self) -> bool {
+        match self {
+            Self::NoSecret { .. }
+            | Self::SecretOfWrongType { .. }
+            | Self::SecretWithoutPassword { .. }
+            | Self::SecretUnusable { .. } => true,
+            Self::UnknownBfdProfile { .. }
+            | Self::UnnumberedUnsupported { .. }
+            | Self::VrfUnsupported { .. } => false,
+        }
+    }
+}
+
+/// The peers of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeersOnNode<'a> {
+    /// Peers whose session belongs to the node, those that must stay down included; sorted by name.
+    pub peers: Vec<&'a Peer>,
+    /// Peers that would open a second session to a router that an older peer has on this node; sorted by name.
+    pub duplicates: Vec<Rejection>,
+}
+
+impl super::Config {
+    /// The peers of a node with these labels. Of two peers with one address and port, the older one runs.
+    #[must_use]
+    pub fn peers_on(&self, node_labels: &Labels) -> PeersOnNode<'_> {
+        let mut selected: Vec<&Peer> =
+            self.peers.values().filter(|peer| peer.node_selectors.matches(node_labels)).collect();
+        selected.sort_by(|a, b| a.age().cmp(&b.age()));
+        let mut on_node = PeersOnNode::default();
+        for peer in selected {
+            match on_node.peers.iter().find(|older| peer.same_router(older)) {
+                Some(older) => on_node.duplicates.push(peer.duplicate_of(older)),
+                None => on_node.peers.push(peer),
+            }
+        }
+        on_node.peers.sort_by(|a, b| a.name.cmp(&b.name));
+        on_node.duplicates.sort();
+        on_node
+    }
+}
+
+impl Peer {
+    fn age(&self) -> (Option<&Time>, &str) {
+        (self.created.as_ref(), &self.name)
+    }
+
+    fn same_router(&self, other: &Self) -> bool {
+        let dialled = |peer: &Self| {
+            !matches!(
+                peer.refused,
+                Some(PeerRefusal::UnnumberedUnsupported { .. } | PeerRefusal::VrfUnsupported { .. })
+            )
+        };
+        dialled(self) && dialled(other) && (self.address, self.port) == (other.address, other.port)
+    }
+
+    /// Whether both certainly run on a common node, whatever labels the nodes have.
+    fn shares_nodes(&self, other: &Self) -> bool {
+        self.node_selectors.is_empty()
+            || other.node_selectors.is_empty()
+            || self.node_selectors == other.node_selectors
+    }
+
+    fn duplicate_of(&self, older: &Self) -> Rejection {
+        Rejection {
+            object: ObjectRef::new(Kind::BGPPeer, self.name.as_str()),
+            reason: RejectionReason::DuplicatePeer {
+                other: older.name.clone(),
+                address: std::net::SocketAddr::new(self.address, self.port).to_string(),
+            },
+            in_force: false,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Accepts peers from the oldest to the youngest, so that of two with one router the older one runs.
+    pub(super) fn build_peers(&mut self) {
+        for object in by_age(&self.resources.peers, |peer| &peer.metadata) {
+            let name = name_of(&object.metadata);
+            match self.check_peer(object).and_then(|peer| self.refuse_duplicate(peer)) {
+                Ok(peer) => {
+                    self.note_peer(name, &object.spec, &peer);
+                    self.config.peers.insert(name.to_owned(), peer);
+                }
+                Err(reason) => {
+                    let last_good = self.last_good.peers.get(name).cloned();
+                    let last_good = last_good.and_then(|peer| self.refuse_duplicate(peer).ok());
+                    self.reject(Kind::BGPPeer, name, reason, last_good.is_some());
+                    self.config.peers.extend(last_good.map(|peer| (name.to_owned(), peer)));
+                }
+            }
+        }
+    }
+
+    fn refuse_duplicate(&self, peer: Peer) -> Result<Peer, RejectionReason> {
+        let older =
+            self.config.peers.values().find(|older| peer.same_router(older) && peer.shares_nodes(older));
+        match older {
+            Some(older) => Err(peer.duplicate_of(older).reason),
+            None => Ok(peer),
+        }
+    }
+
+    /// Says what an accepted peer's owner should know.
+    fn note_peer(&mut self, name: &str, spec: &BGPPeerSpec, peer: &Peer) {
+        let mut notices = Vec::new();
+        if let Some(refusal) = &peer.refused {
+            self.reject(Kind::BGPPeer, name, RejectionReason::PeerRefused(refusal.clone()), false);
+        }
+        if let Some(profile) = filled(spec.bfd_profile.as_deref())
+            && self.config.bfd_profiles.contains_key(profile)
+        {
+            notices.push(Notice::PeerWithoutBfd { profile: profile.to_owned() });
+        }
+        if spec.disable_mp == Some(true) {
+            notices.push(Notice::DisableMpIgnored);
+        }
+        if peer.ebgp_multihop {
+            notices.push(Notice::MultihopWithoutEffect);
+        }
+        if peer.hold_time == Some(0) {
+            notices.push(Notice::HoldTimeOff);
+        }
+        if filled(spec.password.as_deref()).is_some() {
+            notices.push(Notice::PasswordInObject);
+        }
+        for notice in notices {
+            self.notice(Kind::BGPPeer, name, notice);
+        }
+    }
+
+    fn check_peer(&self, object: &BGPPeer) -> Result<Peer, RejectionReason> {
+        let spec = &object.spec;
+        let (local_asn, remote_asn) = asns(spec)?;
+        let (address, unnumbered) = router(spec)?;
+        let timers = Timers::try_new(spec)?;
+        let (password, secret_refusal) = self.password(spec)?;
+        let ebgp_multihop = spec.ebgp_multi_hop.unwrap_or_default();
+        if ebgp_multihop && spec.peer_asn == Some(spec.my_asn) {
+            return Err(RejectionReason::MultihopInternal);
+        }
+        let vrf = filled(spec.vrf.as_deref()).map(|vrf| PeerRefusal::VrfUnsupported { vrf: vrf.to_owned() });
+        Ok(Peer {
+            name: name_of(&object.metadata).to_owned(),
+            created: object.metadata.creation_timestamp.clone(),
+            local_asn,
+            remote_asn,
+            address,
+            port: spec.peer_port.filter(|port| *port != 0).unwrap_or(179),
+            source: source(spec, address, unnumbered.is_some())?,
+            hold_time: timers.hold,
+            keepalive: timers.keepalive,
+            connect_time: timers.connect,
+            router_id: router_id(spec)?,
+            node_selectors: Selectors::try_new(&spec.node_selectors)
+                .map_err(|fault| RejectionReason::Selector { field: "nodeSelectors", fault })?,
+            password,
+            graceful_restart: spec.enable_graceful_restart.unwrap_or(true),
+            dual_stack: spec.dual_stack_address_family.unwrap_or_default(),
+            ebgp_multihop,
+            // The Secret comes last, because the controller cannot read it and still sees the others.
+            refused: unnumbered.or(vrf).or_else(|| self.bfd_refusal(spec)).or(secret_refusal),
+        })
+    }
+
+    fn bfd_refusal(&self, spec: &BGPPeerSpec) -> Option<PeerRefusal> {
+        let profile = filled(spec.bfd_profile.as_deref())?;
+        let known = self.config.bfd_profiles.contains_key(profile);
+        (!known).then(|| PeerRefusal::UnknownBfdProfile { profile: profile.to_owned() })
+    }
+
+    fn password(
+        &self,
+        spec: &BGPPeerSpec,
+    ) -> Result<(Option<Password>, Option<PeerRefusal>), RejectionReason> {
+        let written = filled(spec.password.as_deref());
+        let secret = spec.password_secret.as_ref().and_then(|secret| filled(secret.name.as_deref()));
+        match (written, secret) {
+            (Some(_), Some(_)) => Err(RejectionReason::BothPasswords),
+            (None, None) => Ok((None, None)),
+            (Some(text), None) => match Password::try_new(text) {
+                Some(password) => Ok((Some(password), None)),
+                None => Err(RejectionReason::PasswordLength { octets: text.len() }),
+            },
+            (None, Some(secret)) => Ok(match self.resources.secrets.get(secret) {
+                Some(PasswordSecret::Password(password)) => (Some(password.clone()), None),
+                other => (None, Some(secret_refusal(secret, other))),
+            }),
+        }
+    }
+}
+
+fn secret_refusal(name: &str, found: Option<&PasswordSecret>) -> PeerRefusal {
+    let secret = name.to_owned();
+    match found {
+        Some(PasswordSecret::WrongType(found)) => {
+            PeerRefusal::SecretOfWrongType { secret, found: found.clone() }
+        }
+        Some(PasswordSecret::MissingKey) => PeerRefusal::SecretWithoutPassword { secret },
+        Some(PasswordSecret::UnusableLength(octets)) => {
+            PeerRefusal::SecretUnusable { secret, octets: *octets }
+        }
+        Some(PasswordSecret::Password(_)) | None => PeerRefusal::NoSecret { secret },
+    }
+}
+
+fn asns(spec: &BGPPeerSpec) -> Result<(u32, RemoteAsn), RejectionReason> {
+    if spec.my_asn == 0 {
+        return Err(RejectionReason::MissingLocalAsn);
+    }
+    let local = match spec.local_asn {
+        Some(0) => {
+            return Err(RejectionReason::OutOfRange {
+                field: "localASN",
+                value: 0,
+                low: 1,
+                high: u32::MAX.into(),
+            });
+        }
+        Some(asn) => asn,
+        None => spec.my_asn,
+    };
+    match (spec.peer_asn.filter(|asn| *asn != 0), spec.dynamic_asn) {
+        (Some(_), Some(_)) => Err(RejectionReason::BothPeerAsns),
+        (None, None) => Err(RejectionReason::MissingPeerAsn),
+        (Some(asn), None) => Ok((local, RemoteAsn::Exactly(asn))),
+        (None, Some(DynamicAsn::Internal)) => Ok((local, RemoteAsn::Internal)),
+        (None, Some(DynamicAsn::External)) => Ok((local, RemoteAsn::External)),
+    }
+}
+
+/// The router's address, and the refusal of one that is found by its interface.
+fn router(spec: &BGPPeerSpec) -> Result<(IpAddr, Option<PeerRefusal>), RejectionReason> {
+    match (filled(spec.peer_address.as_deref()), filled(spec.interface.as_deref())) {
+        (None, None) => Err(RejectionReason::NoAddress),
+        (Some(_), Some(_)) => Err(RejectionReason::BothAddressAndInterface),
+        (Some(text), None) => match address(text) {
+            Some(address) => Ok((address, None)),
+            None => Err(RejectionReason::InvalidPeerAddress { text: text.to_owned() }),
+        },
+        (None, Some(interface)) => Ok((
+            Ipv4Addr::UNSPECIFIED.into(),
+            Some(PeerRefusal::UnnumberedUnsupported { interface: interface.to_owned() }),
+        )),
+    }
+}
+
+fn source(spec: &BGPPeerSpec, peer: IpAddr, unnumbered: bool) -> Result<Option<IpAddr>, RejectionReason> {
+    let Some(text) = filled(spec.source_address.as_deref()) else { return Ok(None) };
+    let Some(source) = address(text) else {
+        return Err(RejectionReason::InvalidSource { text: text.to_owned() });
+    };
+    if !unnumbered && source.is_ipv4() != peer.is_ipv4() {
+        return Err(RejectionReason::SourceOfOtherFamily {
+            source_ip: source.to_string(),
+            peer: peer.to_string(),
+        });
+    }
+    Ok(Some(source))
+}
+
+fn router_id(spec: &BGPPeerSpec) -> Result<Option<Ipv4Addr>, RejectionReason> {
+    let Some(text) = filled(spec.router_id.as_deref()) else { return Ok(None) };
+    match text.parse::<Ipv4Addr>() {
+        Ok(id) if !id.is_unspecified() => Ok(Some(id)),
+        Ok(_) | Err(_) => Err(RejectionReason::InvalidRouterId { text: text.to_owned() }),
+    }
+}
+
+/// IPv4 written inside IPv6 is IPv4.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+fn filled(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
+}
+
+/// The timers in whole seconds.
+struct Timers {
+    hold: Option<u16>,
+    keepalive: Option<u16>,
+    connect: Option<u16>,
+}
+
+impl Timers {
+    fn try_new(spec: &BGPPeerSpec) -> Result<Self, RejectionReason> {
+        let hold = timer("hold", spec.hold_time.as_deref())?;
+        let keepalive = timer("keepalive", spec.keepalive_time.as_deref())?;
+        let (hold, keepalive) = match (hold, keepalive) {
+            (None, None) => (None, None),
+            (Some(hold), None) => (Some(hold_seconds(hold, spec.hold_time.as_deref())?), None),
+            // Only the keepalive time is written: the hold time is three of it, as the router expects.
+            (None, Some(keepalive)) => {
+                let hold = hold_seconds(keepalive.saturating_mul(3), spec.keepalive_time.as_deref())?;
+                (Some(hold), whole(keepalive))
+            }
+            (Some(hold), Some(keepalive)) if keepalive > hold => {
+                return Err(RejectionReason::KeepaliveAboveHold {
+                    keepalive: duration::format(keepalive),
+                    hold: duration::format(hold),
+                });
+            }
+            (Some(hold), Some(keepalive)) => {
+                (Some(hold_seconds(hold, spec.hold_time.as_deref())?), whole(keepalive))
+            }
+        };
+        Ok(Self { hold, keepalive, connect: connect_seconds(spec.connect_time.as_deref())? })
+    }
+}
+
+fn timer(timer: &'static str, text: Option<&str>) -> Result<Option<Duration>, RejectionReason> {
+    let Some(text) = filled(text) else { return Ok(None) };
+    let parsed = duration::parse(text).map_err(|fault| RejectionReason::InvalidTimer { timer, fault })?;
+    Ok(Some(parsed))
+}
+
+/// Whole seconds, rounded down; nothing is left of less than one second.
+fn whole(keepalive: Duration) -> Option<u16> {
+    u16::try_from(keepalive.as_secs()).ok().filter(|seconds| *seconds != 0)
+}
+
+fn hold_seconds(hold: Duration, text: Option<&str>) -> Result<u16, RejectionReason> {
+    match u16::try_from(hold.as_secs()) {
+        Ok(seconds) if seconds == 0 || seconds >= 3 => Ok(seconds),
+        Ok(_) | Err(_) => {
+            Err(RejectionReason::HoldTimeOutOfRange { text: text.unwrap_or_default().to_owned() })
+        }
+    }
+}
+
+fn connect_seconds(text: Option<&str>) -> Result<Option<u16>, RejectionReason> {
+    let Some(connect) = timer("connect", text)? else { return Ok(None) };
+    match u16::try_from(connect.as_secs()) {
+        Ok(seconds) if seconds != 0 && connect.subsec_nanos() == 0 => Ok(Some(seconds)),
+        Ok(_) | Err(_) => {
+            Err(RejectionReason::ConnectTimeOutOfRange { text: text.unwrap_or_default().to_owned() })
+        }
+    }
+}

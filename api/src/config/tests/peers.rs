@@ -1,0 +1,295 @@
+//! Peers: each rule by itself, passwords, and two peers with one router.
+
+use std::net::Ipv4Addr;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+
+use super::*;
+use crate::v1beta2::DynamicAsn;
+
+fn check(change: impl FnOnce(&mut BGPPeerSpec), expected: &str) {
+    let resources = Resources { peers: vec![peer("r", 1, change)], ..Resources::default() };
+    let texts: Vec<String> =
+        build(&resources).1.iter().map(|rejection| rejection.reason.to_string()).collect();
+    let expected: Vec<&str> = Some(expected).filter(|text| !text.is_empty()).into_iter().collect();
+    assert_eq!(texts, expected);
+}
+
+fn text(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+#[test]
+fn the_router_must_be_known() {
+    check(|_| {}, "");
+    check(
+        |spec| spec.my_asn = 0,
+        "missing local ASN; set myASN to the AS number of the nodes, for example 64500",
+    );
+    check(
+        |spec| spec.peer_asn = None,
+        "missing peer ASN and dynamicASN; set peerASN to the router's AS number",
+    );
+    check(
+        |spec| spec.peer_asn = Some(0),
+        "missing peer ASN and dynamicASN; set peerASN to the router's AS number",
+    );
+    check(
+        |spec| spec.dynamic_asn = Some(DynamicAsn::External),
+        "both peer ASN and dynamicASN specified; remove one of them",
+    );
+    check(
+        |spec| spec.peer_address = text("router"),
+        "invalid BGPPeer address \"router\"; write an IPv4 or IPv6 address",
+    );
+    check(
+        |spec| spec.peer_address = None,
+        "peer has no Address or Interface specified; set peerAddress to the router's address",
+    );
+    check(
+        |spec| spec.interface = text("eth0"),
+        "peer has both Address and Interface specified; remove one of them",
+    );
+    check(|spec| spec.source_address = text("me"), "invalid source IP \"me\"; write an address of the node");
+    check(
+        |spec| spec.source_address = text("fd00::1"),
+        "invalid source IP \"fd00::1\": the router's address \"10.0.2.1\" is of the other family",
+    );
+    check(
+        |spec| spec.router_id = text("fd00::1"),
+        "invalid router ID \"fd00::1\"; write an IPv4 address, or leave it out for one of each node's own",
+    );
+    check(
+        |spec| spec.router_id = text("0.0.0.0"),
+        "invalid router ID \"0.0.0.0\"; write an IPv4 address, or leave it out for one of each node's own",
+    );
+    check(
+        |spec| {
+            spec.peer_asn = Some(64500);
+            spec.ebgp_multi_hop = Some(true);
+        },
+        "invalid ebgp-multihop parameter set for an ibgp peer; remove ebgpMultiHop or correct peerASN",
+    );
+}
+
+fn check_timers(
+    hold: Option<&str>,
+    keepalive: Option<&str>,
+    expected: Result<(Option<u16>, Option<u16>), &str>,
+) {
+    let object = peer("r", 1, |spec| {
+        spec.hold_time = hold.map(str::to_owned);
+        spec.keepalive_time = keepalive.map(str::to_owned);
+    });
+    let (config, rejections) = build(&Resources { peers: vec![object], ..Resources::default() });
+    let got = match rejections.first() {
+        Some(rejection) => Err(rejection.reason.to_string()),
+        None => {
+            Ok(config.peers.get("r").map(|peer| (peer.hold_time, peer.keepalive)).expect("an accepted peer"))
+        }
+    };
+    assert_eq!(got, expected.map_err(str::to_owned), "hold {hold:?}, keepalive {keepalive:?}");
+}
+
+#[test]
+fn timers_are_whole_seconds_rounded_down() {
+    check_timers(None, None, Ok((None, None)));
+    check_timers(Some("90s"), None, Ok((Some(90), None)));
+    check_timers(Some("3.9s"), Some("1.9s"), Ok((Some(3), Some(1))));
+    check_timers(Some("0s"), Some("0s"), Ok((Some(0), None)));
+    check_timers(Some("9s"), Some("0s"), Ok((Some(9), None)));
+    check_timers(None, Some("30s"), Ok((Some(90), Some(30))));
+    check_timers(Some("65535s"), None, Ok((Some(65535), None)));
+    check_timers(Some("2s"), None, Err("invalid hold time \"2s\": must be 0 or >=3s, and at most 65535s"));
+    check_timers(
+        Some("65536s"),
+        None,
+        Err("invalid hold time \"65536s\": must be 0 or >=3s, and at most 65535s"),
+    );
+    check_timers(Some("90"), None, Err("invalid hold time: \"90\" is not a duration; write 90s or 1m30s"));
+    check_timers(
+        Some("9s"),
+        Some("10s"),
+        Err(
+            "invalid keepaliveTime \"10s\": must be lower than holdTime \"9s\"; leave it out for a third of it",
+        ),
+    );
+}
+
+#[test]
+fn connect_time_is_whole_seconds() {
+    check(|spec| spec.connect_time = text("10s"), "");
+    check(
+        |spec| spec.connect_time = text("0s"),
+        "invalid connect time \"0s\": must be whole seconds from 1s to 65535s",
+    );
+    check(
+        |spec| spec.connect_time = text("1500ms"),
+        "invalid connect time \"1500ms\": must be whole seconds from 1s to 65535s",
+    );
+}
+
+#[test]
+fn what_is_written_is_what_the_session_gets() {
+    let object = peer("r", 1, |spec| {
+        spec.local_asn = Some(64499);
+        spec.peer_address = text("::ffff:10.0.2.9");
+        spec.peer_port = Some(1790);
+        spec.source_address = text("10.0.2.11");
+        spec.router_id = text("10.0.2.11");
+        spec.enable_graceful_restart = Some(false);
+        spec.dual_stack_address_family = Some(true);
+    });
+    let (config, rejections) = build(&Resources { peers: vec![object], ..Resources::default() });
+    assert_eq!(rejections, []);
+    let peer = &config.peers["r"];
+    assert_eq!((peer.local_asn, peer.remote_asn), (64499, RemoteAsn::Exactly(65530)));
+    assert_eq!((peer.address, peer.port), (Ipv4Addr::new(10, 0, 2, 9).into(), 1790));
+    assert_eq!(peer.router_id, Some(Ipv4Addr::new(10, 0, 2, 11)));
+    assert!(!peer.graceful_restart && peer.dual_stack);
+    assert_eq!(peer.refused, None);
+}
+
+#[test]
+fn unset_means_port_179_and_graceful_restart() {
+    let (config, _) = build(&Resources {
+        peers: vec![peer("r", 1, |spec| spec.peer_port = Some(0))],
+        ..Resources::default()
+    });
+    assert_eq!((config.peers["r"].port, config.peers["r"].graceful_restart), (179, true));
+}
+
+fn check_secret(found: Option<PasswordSecret>, expected: &str) {
+    let resources = Resources {
+        peers: vec![peer("r", 1, |spec| spec.password_secret = secret("pw"))],
+        secrets: found.map(|found| ("pw".to_owned(), found)).into_iter().collect(),
+        ..Resources::default()
+    };
+    // The password that was good before must not be used any more.
+    let good = Resources {
+        secrets: [("pw".to_owned(), PasswordSecret::Password(Password::try_new("old").expect("short")))]
+            .into(),
+        ..resources.clone()
+    };
+    let (config, _) = Config::build(&resources, &build(&good).0);
+    let refused = config.peers["r"].refused.as_ref().map(ToString::to_string);
+    assert_eq!(refused.unwrap_or_default(), expected);
+    assert_eq!(config.peers["r"].password.is_some(), expected.is_empty());
+}
+
+#[test]
+fn a_peer_without_its_password_stays_down_and_says_why() {
+    check_secret(Password::try_new("guess").map(PasswordSecret::Password), "");
+    check_secret(
+        None,
+        "Secret \"pw\" with the password does not exist; the session stays down until it does",
+    );
+    check_secret(
+        Some(PasswordSecret::WrongType("Opaque".to_owned())),
+        "Secret \"pw\" is of type \"Opaque\"; make one of type kubernetes.io/basic-auth. The session stays down until \
+         then",
+    );
+    check_secret(
+        Some(PasswordSecret::MissingKey),
+        "Secret \"pw\" has no key \"password\"; the session stays down until it has one",
+    );
+    check_secret(
+        Some(PasswordSecret::UnusableLength(81)),
+        "the password in Secret \"pw\" has 81 octets; TCP MD5 takes 1 to 80. The session stays down until then",
+    );
+}
+
+#[test]
+fn a_secret_is_read_by_its_type_and_key() {
+    let secret = |type_: &str, key: &str, value: &str| {
+        PasswordSecret::from_secret(&Secret {
+            type_: text(type_),
+            data: Some([(key.to_owned(), ByteString(value.into()))].into()),
+            ..Secret::default()
+        })
+    };
+    let password = Password::try_new("guess").expect("short");
+    assert_eq!(
+        secret("kubernetes.io/basic-auth", "password", "guess"),
+        PasswordSecret::Password(password.clone())
+    );
+    assert_eq!(secret("Opaque", "password", "guess"), PasswordSecret::WrongType("Opaque".to_owned()));
+    assert_eq!(secret("kubernetes.io/basic-auth", "pass", "guess"), PasswordSecret::MissingKey);
+    assert_eq!(secret("kubernetes.io/basic-auth", "password", ""), PasswordSecret::UnusableLength(0));
+    assert_eq!(format!("{password:?}"), "Password(hidden)");
+}
+
+#[test]
+fn an_empty_secret_reference_is_none() {
+    check(|spec| spec.password_secret = Some(SecretReference::default()), "");
+    check(
+        |spec| {
+            spec.password_secret = secret("pw");
+            spec.password = text("guess");
+        },
+        "both password and passwordSecret specified; keep passwordSecret",
+    );
+}
+
+#[test]
+fn what_this_version_does_not_have_keeps_the_peer_down() {
+    check(
+        |spec| {
+            spec.peer_address = None;
+            spec.interface = text("eth0");
+        },
+        "this version does not open unnumbered sessions (interface \"eth0\"); set peerAddress to the router's address \
+         instead",
+    );
+    check(
+        |spec| spec.vrf = text("red"),
+        "this version does not open sessions in a VRF (\"red\"); remove vrf to use the main routing table",
+    );
+    check(
+        |spec| spec.bfd_profile = text("fast"),
+        "BFDProfile \"fast\" does not exist; the session stays down until it does",
+    );
+}
+
+#[test]
+fn of_two_peers_with_one_router_the_older_runs() {
+    let resources = Resources {
+        peers: vec![
+            peer("a", 2, |_| {}),
+            peer("b", 1, |_| {}),
+            peer("other-port", 3, |spec| spec.peer_port = Some(180)),
+        ],
+        ..Resources::default()
+    };
+    let (config, rejections) = build(&resources);
+    assert_eq!(config.peers.keys().collect::<Vec<_>>(), ["b", "other-port"]);
+    assert_eq!(
+        said(&rejections),
+        [
+            "BGPPeer a (out of force): peer b already exists with address 10.0.2.1:179, and may run on the same nodes; \
+          remove one of them or give them nodeSelectors that keep them apart"
+        ]
+    );
+}
+
+#[test]
+fn one_router_address_in_two_racks_is_two_peers_and_one_on_each_node() {
+    let in_rack = |name: &str, age, rack: &str| {
+        peer(name, age, |spec| spec.node_selectors = vec![selecting("rack", rack), selecting("both", "yes")])
+    };
+    let resources =
+        Resources { peers: vec![in_rack("a", 2, "1"), in_rack("b", 1, "2")], ..Resources::default() };
+    let (config, rejections) = build(&resources);
+    assert_eq!(rejections, []);
+    let on = |key, value| {
+        let node = labels(key, value);
+        let on_node = config.peers_on(&node);
+        let names: Vec<String> = on_node.peers.iter().map(|peer| peer.name.clone()).collect();
+        (names.join(","), said(&on_node.duplicates).len())
+    };
+    assert_eq!(on("rack", "1"), ("a".to_owned(), 0));
+    assert_eq!(on("rack", "2"), ("b".to_owned(), 0));
+    assert_eq!(on("both", "yes"), ("b".to_owned(), 1));
+    assert_eq!(on("rack", "3"), (String::new(), 0));
+}

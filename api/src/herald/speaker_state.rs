@@ -1,0 +1,152 @@
+//! `SpeakerState`: what one node's speaker does, in one small object.
+//!
+//! The same structure answers `GET /state` on the speaker's local socket, so that it can be read when the API server
+//! is away.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::absent::may_be_absent;
+use crate::schema;
+
+/// Most withheld Services that one object lists; `withheldTotal` counts all of them.
+pub const MAX_WITHHELD_LISTED: usize = 100;
+
+/// Nothing: this kind only has a status.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "herald-lb.io",
+    version = "v1beta1",
+    kind = "SpeakerState",
+    plural = "speakerstates",
+    shortname = "hss",
+    namespaced,
+    status = "SpeakerStateStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "SpeakerState tells what the speaker of the node of the same name does: its BGP sessions, how many prefixes it announces, and which Services it does not announce and why.",
+    printcolumn(name = "Sessions", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Announced", type_ = "integer", json_path = ".status.announcedPrefixes"),
+    printcolumn(name = "Withheld", type_ = "integer", json_path = ".status.withheldTotal"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(remote = "Self")]
+pub struct SpeakerStateSpec {}
+
+may_be_absent!(SpeakerStateSpec);
+
+/// What the speaker does at the moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerStateStatus {
+    /// Version of the speaker.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Established sessions out of all, for example `1/2`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// The sessions, one for each BGPPeer that selects this node, sorted by peer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionState>,
+    /// Number of different prefixes that are announced on at least one session.
+    #[serde(default)]
+    pub announced_prefixes: u32,
+    /// Services that this node does not announce, sorted by name; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldService>,
+    /// Number of Services that this node does not announce, those beyond the list included.
+    #[serde(default)]
+    pub withheld_total: u32,
+}
+
+impl SpeakerStateStatus {
+    /// Established sessions out of all, as the field `summary` shows them.
+    #[must_use]
+    pub fn session_summary(sessions: &[SessionState]) -> String {
+        let established = sessions.iter().filter(|session| session.state == "Established").count();
+        format!("{established}/{}", sessions.len())
+    }
+}
+
+/// One BGP session of the node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionState {
+    /// Name of the BGPPeer.
+    pub peer: String,
+    /// Address of the router.
+    #[serde(default)]
+    pub address: String,
+    /// TCP port of the router.
+    #[serde(default)]
+    pub port: u16,
+    /// AS number of the router; 0 while it is not known yet.
+    #[serde(default)]
+    pub asn: u32,
+    /// AS number that we show to the router.
+    #[serde(default)]
+    pub local_asn: u32,
+    /// Idle, Connect, Active, OpenSent, OpenConfirm, Established, or Refused when the peer may not be dialled.
+    pub state: String,
+    /// Since when the session is in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub since: Option<Time>,
+    /// Number of prefixes that the router has been told.
+    #[serde(default)]
+    pub prefixes_sent: u32,
+    /// Hold time agreed with the router, in seconds; 0 means off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_time_seconds: Option<u16>,
+    /// Interval of our KEEPALIVEs, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive_seconds: Option<u16>,
+    /// BGP identifier of the router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<String>,
+    /// Our address in the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<String>,
+    /// Why the session last went down or does not come up, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When that happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
+    pub last_error_at: Option<Time>,
+    /// How often the session came up since the speaker started.
+    #[serde(default)]
+    pub established_count: u32,
+    /// BGP messages sent since the speaker started.
+    #[serde(default)]
+    pub messages_sent: u64,
+    /// BGP messages received since the speaker started.
+    #[serde(default)]
+    pub messages_received: u64,
+}
+
+/// A Service that the node does not announce.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WithheldService {
+    /// Namespace and name, with a slash between them.
+    pub service: String,
+    /// The reason in one word, as in logs and metrics.
+    pub reason: String,
+    /// The reason in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// The answer of the speaker's local socket to `GET /state`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpeakerReport {
+    /// Name of the node.
+    pub node: String,
+    /// What the speaker does at the moment.
+    pub status: SpeakerStateStatus,
+}

@@ -1,0 +1,233 @@
+//! `ServiceView`: the few facts about a Service that Herald acts on, and nothing else of it.
+//!
+//! [`SlimService`] is what the watches decode; it skips everything that is not read here, so that a large cluster does
+//! not cost memory. Building the view cannot fail: what cannot be understood is kept as text or left out.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::selector::Labels;
+
+mod slim;
+#[cfg(test)]
+mod tests;
+
+pub use slim::SlimService;
+
+/// Namespace and name of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ServiceKey {
+    /// The key of these two.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Service as both daemons see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// UID: tells a Service from a later one of the same name.
+    pub uid: String,
+    /// Resource version of the object that was read.
+    pub resource_version: String,
+    /// When the Service was made, in seconds since 1970.
+    pub created: Option<i64>,
+    /// Labels.
+    pub labels: Labels,
+    /// Whether it is of type LoadBalancer.
+    pub service_type: ServiceType,
+    /// `spec.loadBalancerClass`.
+    pub class: Option<String>,
+    /// Cluster addresses, the primary family first; none for a headless Service.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.ipFamilies`, the primary family first.
+    pub families: Vec<IpFamily>,
+    /// `spec.ipFamilyPolicy`.
+    pub family_policy: FamilyPolicy,
+    /// `spec.externalTrafficPolicy`.
+    pub traffic_policy: TrafficPolicy,
+    /// Ports, as listed.
+    pub ports: Vec<Port>,
+    /// `spec.selector` as sorted `key=value` pairs with commas between them.
+    pub selector_text: String,
+    /// `status.loadBalancer.ingress`.
+    pub ingress: Ingress,
+    /// Annotation that names the pool to allocate from.
+    pub pool_annotation: Option<String>,
+    /// Annotation that asks for addresses, as written.
+    pub requested_ips: Option<String>,
+    /// `spec.loadBalancerIP`, as written.
+    pub spec_load_balancer_ip: Option<String>,
+    /// Annotation that lets Services share an address.
+    pub sharing_key: Option<String>,
+    /// Annotation that remembers the pool of the current addresses.
+    pub allocated_from_pool: Option<String>,
+    /// Whether any annotation has the prefix of old.
+    pub deprecated_annotations: bool,
+    /// Whether the Service is being deleted.
+    pub deleting: bool,
+    /// Who wrote `status.loadBalancer`, as the API server remembers it.
+    pub managed: Vec<StatusManager>,
+}
+
+impl ServiceView {
+    /// Whether the Service is of type LoadBalancer.
+    #[must_use]
+    pub fn is_load_balancer(&self) -> bool {
+        self.service_type == ServiceType::LoadBalancer
+    }
+
+    /// The addresses in the status; none where there is no status or it holds something else than addresses.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        match &self.ingress {
+            Ingress::Addresses(addresses) => addresses,
+            Ingress::None | Ingress::Invalid(_) => &[],
+        }
+    }
+}
+
+/// What kind of Service it is; only one kind matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceType {
+    /// `LoadBalancer`.
+    LoadBalancer,
+    /// Any other type.
+    #[default]
+    Other,
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl IpFamily {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
+impl fmt::Display for IpFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// How many families a Service wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FamilyPolicy {
+    /// One.
+    #[default]
+    SingleStack,
+    /// Two where they are to be had.
+    PreferDualStack,
+    /// Two or nothing.
+    RequireDualStack,
+}
+
+/// Which nodes may take traffic for a Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrafficPolicy {
+    /// All.
+    #[default]
+    Cluster,
+    /// Those with an endpoint of their own.
+    Local,
+}
+
+/// A port of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Port number.
+    pub port: u16,
+}
+
+/// As people write it: `TCP/80`.
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.protocol, self.port)
+    }
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+/// The addresses that a Service's status shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ingress {
+    /// None at all.
+    #[default]
+    None,
+    /// Addresses, as listed.
+    Addresses(Vec<IpAddr>),
+    /// At least one entry is no address: a host name, or text that cannot be read. The text is that entry.
+    Invalid(String),
+}
+
+/// A writer of `status.loadBalancer`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusManager {
+    /// Name of the field manager.
+    pub manager: String,
+    /// When it last wrote, in seconds since 1970.
+    pub time: Option<i64>,
+    /// Whether it wrote by server-side apply; otherwise by update or patch.
+    pub applied: bool,
+}
+
+/// Whether a Service of this class is for us: without a class of our own, those without a class; with one, exactly
+/// those that name it.
+#[must_use]
+pub fn class_is_ours(class: Option<&str>, ours: Option<&str>) -> bool {
+    class == ours
+}

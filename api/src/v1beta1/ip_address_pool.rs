@@ -1,0 +1,84 @@
+//! `IPAddressPool`: the addresses that may be given to Services.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// Addresses that may be given to Services of type LoadBalancer.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "metallb.io",
+    version = "v1beta1",
+    kind = "IPAddressPool",
+    plural = "ipaddresspools",
+    namespaced,
+    status = "IPAddressPoolStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    doc = "IPAddressPool is a set of addresses that may be given to Services of type LoadBalancer.",
+    printcolumn(name = "Auto Assign", type_ = "boolean", json_path = ".spec.autoAssign"),
+    printcolumn(name = "Avoid Buggy IPs", type_ = "boolean", json_path = ".spec.avoidBuggyIPs"),
+    printcolumn(name = "Addresses", type_ = "string", json_path = ".spec.addresses"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct IPAddressPoolSpec {
+    /// The addresses: CIDRs (`10.0.4.0/23`) or ranges (`10.0.4.1-10.0.4.99`), IPv4 and IPv6 side by side. They are
+    /// handed out in the order written here, lowest address first.
+    pub addresses: Vec<String>,
+    /// Whether Services get an address from here without asking for this pool. Unset means true. With false, only a
+    /// Service that names the pool or one of its addresses gets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_assign: Option<bool>,
+    /// Leave out IPv4 addresses that end in .0 or .255, because some old routers drop traffic to them.
+    #[serde(default, rename = "avoidBuggyIPs")]
+    pub avoid_buggy_ips: bool,
+    /// Which Services may use this pool. Unset means all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_allocation: Option<ServiceAllocation>,
+}
+
+/// Which Services may use a pool, and which pool they try first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAllocation {
+    /// Order among the pools that fit a Service: the lower number is tried first, 0 or unset last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// Namespaces whose Services may use the pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Labels of further namespaces whose Services may use the pool; any one selector is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
+    pub namespace_selectors: Vec<LabelSelector>,
+    /// Labels of the Services that may use the pool; any one selector is enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::selectors")]
+    pub service_selectors: Vec<LabelSelector>,
+}
+
+/// How full the pool is, and whether it was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IPAddressPoolStatus {
+    /// Number of IPv4 addresses in use.
+    #[serde(default, rename = "assignedIPv4")]
+    pub assigned_ipv4: i64,
+    /// Number of IPv6 addresses in use.
+    #[serde(default, rename = "assignedIPv6")]
+    pub assigned_ipv6: i64,
+    /// Number of IPv4 addresses still free.
+    #[serde(default, rename = "availableIPv4")]
+    pub available_ipv4: i64,
+    /// Number of IPv6 addresses still free; a very large pool shows the largest 64-bit number.
+    #[serde(default, rename = "availableIPv6")]
+    pub available_ipv6: i64,
+    /// Herald extension. Whether the pool was accepted, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,44 @@
+//! Herald's build steps: `cargo xtask STEP`.
+//!
+//! | step | what it does |
+//! |---|---|
+//! | `verify` | the whole gate; `.ci/run` and `cargo verify` call it |
+//! | `tidy` | the repository's own rules (file length, import borders, purity, names) |
+//! | `bless` | writes the generated files (`manifests/crds`) anew |
+//! | `measure` | prints latency, memory and size of the release build as Markdown |
+
+mod crds;
+mod generated;
+mod measure;
+mod tidy;
+mod tools;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let step = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let done = match step.as_deref() {
+        Some("verify") => verify::run(),
+        Some("tidy") => tidy::run(),
+        Some("bless") => generated::bless(),
+        Some("measure") => measure::run(&rest),
+        Some(other) => return wrong_usage(&format!("there is no step `{other}`")),
+        None => return wrong_usage("which step?"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("xtask: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong_usage(why: &str) -> ExitCode {
+    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|measure");
+    ExitCode::from(2)
+}
