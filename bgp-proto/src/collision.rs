@@ -1,0 +1,116 @@
+//! Which of two connections to one peer stays (RFC 4271 §6.8, RFC 6286 §2.3, RFC 4724 §4.2).
+//!
+//! Closing the other one is the session's work.
+
+use crate::number::{Asn, RouterId};
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    /// We dialled.
+    Outgoing,
+    /// The peer dialled.
+    Incoming,
+}
+
+/// One end of the two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct End {
+    /// Compared first; the AS decides only between equal identifiers.
+    pub(crate) router_id: RouterId,
+    pub(crate) asn: Asn,
+}
+
+/// How far the older connection is when the peer's OPEN arrives on the newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Older {
+    /// Its OPEN has not come yet: the peer may not even know of it.
+    OpenSent,
+    OpenConfirm,
+    Established {
+        /// Both sides exchanged the graceful restart capability.
+        graceful_restart: bool,
+    },
+}
+
+/// What happens to the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There is no collision yet.
+    BothStay,
+    /// The newer one is closed.
+    OlderStays,
+    /// The older one is closed with a Cease.
+    NewerStays,
+    /// The older one is a leftover of before the peer restarted and is dropped without a word.
+    NewerSupersedes,
+}
+
+pub(crate) fn resolve(older: Older, newer: Direction, local: End, remote: End) -> Outcome {
+    match older {
+        Older::OpenSent => Outcome::BothStay,
+        Older::Established { graceful_restart: true } => Outcome::NewerSupersedes,
+        Older::Established { graceful_restart: false } => Outcome::OlderStays,
+        Older::OpenConfirm => {
+            let dialled_by_higher = if local > remote { Direction::Outgoing } else { Direction::Incoming };
+            if newer == dialled_by_higher { Outcome::NewerStays } else { Outcome::OlderStays }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn end(id: u8, asn: u32) -> End {
+        End { router_id: RouterId::try_new(Ipv4Addr::new(10, 0, 0, id)).unwrap(), asn: Asn(asn) }
+    }
+
+    #[test]
+    fn the_connection_of_the_higher_router_id_stays() {
+        let check = |local, remote, newer, expected| {
+            assert_eq!(resolve(Older::OpenConfirm, newer, local, remote), expected);
+        };
+        check(end(1, 9), end(2, 5), Direction::Incoming, Outcome::NewerStays);
+        check(end(1, 9), end(2, 5), Direction::Outgoing, Outcome::OlderStays);
+        check(end(2, 5), end(1, 9), Direction::Incoming, Outcome::OlderStays);
+        check(end(2, 5), end(1, 9), Direction::Outgoing, Outcome::NewerStays);
+    }
+
+    #[test]
+    fn the_higher_as_decides_between_equal_router_ids() {
+        let check = |local, remote, newer, expected| {
+            assert_eq!(resolve(Older::OpenConfirm, newer, local, remote), expected);
+        };
+        check(end(1, 5), end(1, 9), Direction::Incoming, Outcome::NewerStays);
+        check(end(1, 9), end(1, 5), Direction::Incoming, Outcome::OlderStays);
+    }
+
+    #[test]
+    fn both_ends_keep_the_same_connection() {
+        for (one, other) in [(end(1, 9), end(2, 5)), (end(2, 5), end(1, 9)), (end(1, 5), end(1, 9))] {
+            // The connection that `one` dialled is the newer one on both sides.
+            let here = resolve(Older::OpenConfirm, Direction::Outgoing, one, other);
+            let there = resolve(Older::OpenConfirm, Direction::Incoming, other, one);
+            assert_eq!(here, there);
+        }
+    }
+
+    #[test]
+    fn an_established_session_stays_unless_the_peer_can_restart_gracefully() {
+        for direction in [Direction::Incoming, Direction::Outgoing] {
+            let check = |graceful_restart, expected| {
+                let older = Older::Established { graceful_restart };
+                assert_eq!(resolve(older, direction, end(1, 1), end(2, 2)), expected);
+            };
+            check(false, Outcome::OlderStays);
+            check(true, Outcome::NewerSupersedes);
+        }
+    }
+
+    #[test]
+    fn a_connection_without_open_is_no_collision() {
+        assert_eq!(resolve(Older::OpenSent, Direction::Incoming, end(1, 1), end(2, 2)), Outcome::BothStay);
+    }
+}

@@ -1,0 +1,104 @@
+//! One TCP connection: its machine, what waits to be written, and how far the peer was told.
+
+use std::net::IpAddr;
+
+use bytes::BytesMut;
+
+use crate::attrs::PathStyle;
+use crate::collision::{Direction, Older};
+use crate::family::{Families, Family};
+use crate::fsm::negotiate::Negotiated;
+use crate::fsm::{Established, Machine};
+use crate::peer::{ConnectionId, PeerConfig};
+use crate::rib_out::{Cursor, PeerClass};
+use crate::status::State;
+use crate::wire::header::MessageType;
+use crate::wire::put_message;
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    pub(crate) direction: Direction,
+    pub(crate) local: IpAddr,
+    pub(crate) machine: Machine,
+    /// Our OPEN, until the driver takes it.
+    pub(crate) open: BytesMut,
+    /// At most one KEEPALIVE waits, however long the driver does not ask.
+    pub(crate) keepalive_due: bool,
+    /// `None` before Established.
+    pub(crate) told: Option<Told>,
+    pub(crate) end_of_rib_received: Families,
+}
+
+/// How far the peer was told, and in which dress.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) class: PeerClass,
+    pub(crate) cursor: Cursor,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        id: ConnectionId,
+        direction: Direction,
+        local: IpAddr,
+        machine: Machine,
+        open: BytesMut,
+    ) -> Self {
+        Self {
+            id,
+            direction,
+            local: local.to_canonical(),
+            machine,
+            open,
+            keepalive_due: false,
+            told: None,
+            end_of_rib_received: Families::NONE,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    /// How far it is, for a connection that came later.
+    pub(crate) fn as_older(&self) -> Older {
+        match &self.machine {
+            Machine::OpenSent(_) => Older::OpenSent,
+            Machine::OpenConfirm(_) => Older::OpenConfirm,
+            Machine::Established(Established { negotiated, .. }) => {
+                Older::Established { graceful_restart: negotiated.graceful_restart }
+            }
+        }
+    }
+
+    /// Moves the OPEN and the KEEPALIVE that wait into `out`; returns whether there was a KEEPALIVE.
+    pub(crate) fn take_control(&mut self, out: &mut BytesMut) -> bool {
+        out.extend_from_slice(&self.open.split());
+        let due = std::mem::take(&mut self.keepalive_due);
+        if due {
+            put_message(out, MessageType::Keepalive, |_| {});
+        }
+        due
+    }
+
+    /// Begins to tell routes. The next hop of the socket's own family is the socket's own address.
+    pub(crate) fn begin_telling(&mut self, config: &PeerConfig, negotiated: &Negotiated) -> &mut Told {
+        let (own_v4, own_v6) = match self.local {
+            IpAddr::V4(v4) => (Some(v4), None),
+            IpAddr::V6(v6) => (None, Some(v6).filter(|v6| !v6.is_unicast_link_local())),
+        };
+        let speaks = |family: Family| negotiated.families.contains(family);
+        let class = PeerClass {
+            style: PathStyle {
+                local_asn: config.local_asn,
+                external: negotiated.external,
+                width: negotiated.width,
+            },
+            max_len: negotiated.max_len,
+            next_hop_v4: own_v4.or(config.next_hop_v4).filter(|_| speaks(Family::Ipv4Unicast)),
+            next_hop_v6: own_v6.or(config.next_hop_v6).filter(|_| speaks(Family::Ipv6Unicast)),
+        };
+        self.told.insert(Told { class, cursor: Cursor::new(negotiated.enhanced_refresh) })
+    }
+}

@@ -1,0 +1,130 @@
+//! How connections and sessions end: with which last words, and what is to follow.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use super::{Dial, Session, Shared};
+use crate::backoff::Answer;
+use crate::connection::Connection;
+use crate::event::{HangUp, SpeakerEvent, Stop};
+use crate::family::Families;
+use crate::fsm::Farewell;
+use crate::peer::ConnectionId;
+use crate::status::{DownReason, State};
+use crate::wire::header::MessageType;
+use crate::wire::notification::{ErrorCode, Notification, shutdown_data};
+
+/// A session that was up for this long is healthy: the next failure starts counting anew.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// How long a removal waits for a peer to take its withdrawals.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(3);
+
+/// Withdrawals go out first, the Hard Reset when they are gone or at the deadline.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) text: String,
+    pub(super) deadline: Instant,
+}
+
+impl Session {
+    /// The peer is no longer configured.
+    pub(crate) fn remove(mut self, now: Instant, shared: &mut Shared) {
+        self.dial = Dial::Forbidden;
+        self.end_all(now, DownReason::PeerRemoved, ErrorCode::PEER_DECONFIGURED, shared);
+    }
+
+    /// The whole speaker ends.
+    pub(crate) fn stop(&mut self, now: Instant, how: &Stop, shared: &mut Shared) {
+        self.dial = Dial::Forbidden;
+        match how {
+            Stop::Restart => {
+                for id in self.connection_ids() {
+                    self.end(now, id, Farewell::silent(DownReason::Stopped), shared);
+                }
+            }
+            Stop::AdminShutdown(text) => self.shut_down(now, |_| true, text, shared),
+            Stop::Remove(text) => {
+                self.shut_down(now, |connection| connection.told.is_none(), text, shared);
+                self.wanted = Arc::default();
+                for told in self.connections.iter_mut().filter_map(|connection| connection.told.as_mut()) {
+                    told.cursor.owe_end_of_rib(Families::NONE);
+                    told.cursor.retarget(Arc::default());
+                }
+                let deadline = now.checked_add(REMOVAL_LIMIT).unwrap_or(now);
+                self.leaving = Some(Leaving { text: text.clone(), deadline });
+            }
+        }
+        self.note_state(now);
+    }
+
+    /// Takes a connection down and sees to what comes after it.
+    pub(super) fn end(&mut self, now: Instant, id: ConnectionId, farewell: Farewell, shared: &mut Shared) {
+        let Some(at) = self.connections.iter().position(|connection| connection.id == id) else { return };
+        let mut connection = self.connections.remove(at);
+        shared.owners.remove(&id);
+        let was_up = connection.state() == State::Established;
+        if was_up || self.connections.is_empty() {
+            self.went_down(now, farewell.reason, shared);
+        }
+        if let Some(how) = farewell.how {
+            let mut last = BytesMut::new();
+            if how == HangUp::AfterFlush {
+                connection.take_control(&mut last);
+            }
+            if let Some((code, data)) = farewell.notification {
+                Notification { code, data: &data }.encode(&mut last);
+                self.counters.sent.count(MessageType::Notification);
+            }
+            if !last.is_empty() {
+                shared.last_words.insert(id, last);
+            }
+            shared.events.push_back(SpeakerEvent::HangUp { connection: id, how });
+        }
+        if was_up && now.saturating_duration_since(self.since) >= HEALTHY_AFTER {
+            self.backoff.reset();
+        }
+        if self.connections.is_empty() && self.dial == Dial::Off {
+            self.wait(now, Answer::Connection, State::Idle, shared);
+        }
+    }
+
+    pub(super) fn end_all(&mut self, now: Instant, reason: DownReason, code: ErrorCode, shared: &mut Shared) {
+        for id in self.connection_ids() {
+            self.end(now, id, Farewell::say(reason.clone(), code, Vec::new()), shared);
+        }
+    }
+
+    fn shut_down(
+        &mut self,
+        now: Instant,
+        which: impl Fn(&Connection) -> bool,
+        text: &str,
+        shared: &mut Shared,
+    ) {
+        let ids: Vec<ConnectionId> = self.connections.iter().filter(|c| which(c)).map(|c| c.id).collect();
+        for id in ids {
+            let farewell = Farewell::say(DownReason::Stopped, ErrorCode::ADMIN_SHUTDOWN, shutdown_data(text));
+            self.end(now, id, farewell, shared);
+        }
+    }
+
+    /// The withdrawals are out, or have had their time: Hard Reset around an Administrative Shutdown, so
+    /// that no router keeps our routes as stale ones (RFC 8538 §3).
+    pub(super) fn leave(&mut self, now: Instant, shared: &mut Shared) {
+        let Some(Leaving { text, .. }) = self.leaving.take() else { return };
+        let inner = ErrorCode::ADMIN_SHUTDOWN;
+        let mut data = vec![inner.code, inner.subcode];
+        data.extend(shutdown_data(&text));
+        for id in self.connection_ids() {
+            let farewell = Farewell::say(DownReason::Stopped, ErrorCode::HARD_RESET, data.clone());
+            self.end(now, id, farewell, shared);
+        }
+    }
+
+    pub(super) fn went_down(&mut self, now: Instant, reason: DownReason, shared: &mut Shared) {
+        self.last_down = Some((now, reason.clone()));
+        shared.events.push_back(SpeakerEvent::Down { peer: self.config.key, reason });
+    }
+}

@@ -1,0 +1,200 @@
+//! The public face: all sessions of this node, and one [`RibOut`] per class of equal peers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::collision::Direction;
+use crate::event::{Event, HangUp, SpeakerEvent, Stop};
+use crate::fsm::Input;
+use crate::jitter::Jitter;
+use crate::peer::{ConnectionId, PeerConfig, PeerKey};
+use crate::rib_out::{PeerClass, RibOut};
+use crate::route_set::RouteSet;
+use crate::session::{Session, Shared};
+use crate::status::SessionStatus;
+
+/// A BGP speaker without sockets and clock. How to drive it: see the [crate] page.
+#[derive(Debug)]
+pub struct Speaker {
+    sessions: BTreeMap<PeerKey, Session>,
+    ribs: BTreeMap<PeerClass, RibOut>,
+    shared: Shared,
+    /// Whether the next peers were peers of the process that ran before us.
+    restarting: bool,
+    stopping: bool,
+}
+
+impl Speaker {
+    /// A speaker with no peers. `seed` makes its jitter; `restarting` says that a speaker of this node ran
+    /// a moment ago, so the first OPENs carry the R bit (RFC 4724 §4.1).
+    #[must_use]
+    pub fn new(seed: u64, restarting: bool) -> Self {
+        let shared = Shared {
+            events: VecDeque::new(),
+            owners: BTreeMap::new(),
+            last_words: BTreeMap::new(),
+            jitter: Jitter::new(seed),
+            actions: Vec::new(),
+        };
+        Self { sessions: BTreeMap::new(), ribs: BTreeMap::new(), shared, restarting, stopping: false }
+    }
+
+    /// Says which peers are wanted: all of them, every time. A new one is dialled, one that is no longer
+    /// there gets Cease / Peer De-configured, one that differs in what OPEN says gets Cease / Other
+    /// Configuration Change and is dialled again. The others notice nothing. After [`Speaker::stop`] this
+    /// does nothing. Of two peers with one key the last counts.
+    pub fn set_peers(&mut self, now: Instant, peers: &[PeerConfig]) {
+        if self.stopping {
+            return;
+        }
+        let wanted: BTreeMap<PeerKey, &PeerConfig> =
+            peers.iter().map(|config| (config.key, config)).collect();
+        for (_, session) in self.sessions.extract_if(.., |key, _| !wanted.contains_key(key)) {
+            session.remove(now, &mut self.shared);
+        }
+        for (key, config) in wanted {
+            match self.sessions.get_mut(&key) {
+                Some(session) => session.configure(now, config, &mut self.shared),
+                None => {
+                    let session = Session::new(now, config.clone(), self.restarting, &mut self.shared);
+                    self.sessions.insert(key, session);
+                }
+            }
+        }
+        if !self.sessions.is_empty() {
+            self.restarting = false;
+        }
+        self.drop_unused_ribs();
+    }
+
+    /// Says which routes a peer is to know: all of them, every time. What changed is found and sent when
+    /// the peer's socket takes octets. The first call for a peer also releases End-of-RIB: until then
+    /// the peer keeps what it may still know of us from before a restart. A peer that is not set is ignored.
+    pub fn set_routes(&mut self, now: Instant, peer: PeerKey, routes: Arc<RouteSet>) {
+        let _ = now;
+        if let Some(session) = self.sessions.get_mut(&peer) {
+            session.set_routes(routes);
+        }
+    }
+
+    /// Says what happened to a socket. Events of connections that are over are ignored.
+    pub fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Connected { peer, connection, local, remote: _ } => {
+                self.connected(now, peer, connection, Direction::Outgoing, local);
+            }
+            Event::Accepted { peer, connection, local, remote: _ } => {
+                self.connected(now, peer, connection, Direction::Incoming, local);
+            }
+            Event::ConnectFailed { peer, reason } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.connect_failed(now, reason, &mut self.shared);
+                }
+            }
+            Event::Closed { connection, reason } => {
+                self.shared.last_words.remove(&connection);
+                self.step(now, connection, Input::Closed(reason));
+                self.drop_unused_ribs();
+            }
+            Event::WriteProgress { connection } => self.step(now, connection, Input::WriteProgress),
+            Event::WriteBlocked { connection } => self.step(now, connection, Input::WriteBlocked),
+        }
+    }
+
+    /// Reads octets of a connection and returns how many were used up: whole messages only. The caller
+    /// keeps the others in front of what comes next; they are fewer than one message. `now` is when the
+    /// octets were read, so that a long queue before this call cannot look like silence.
+    pub fn handle_input(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) -> usize {
+        let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
+        owner.map_or(octets.len(), |session| session.handle_input(now, connection, octets, &mut self.shared))
+    }
+
+    /// Lets deadlines pass. Too early it does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for session in self.sessions.values_mut() {
+            session.handle_timeout(now, &mut self.shared);
+        }
+    }
+
+    /// When [`Speaker::handle_timeout`] is due next; `None` when nothing runs.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(Session::next_deadline).min()
+    }
+
+    /// Appends whole messages for a connection, at most one burst of 64 KiB; `false` when there was
+    /// nothing to append. Ask when the socket takes octets, not before: what is sent is the newest then.
+    /// After [`SpeakerEvent::HangUp`] it yields the last words once.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant, connection: ConnectionId, out: &mut BytesMut) -> bool {
+        let before = out.len();
+        let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
+        if let Some(session) = owner {
+            session.transmit(now, connection, &mut self.ribs, out, &mut self.shared);
+        }
+        if let Some(last) = self.shared.last_words.remove(&connection) {
+            out.extend_from_slice(&last);
+        }
+        out.len() > before
+    }
+
+    /// What the driver has to do or ought to know next.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<SpeakerEvent> {
+        self.shared.events.pop_front()
+    }
+
+    /// Ends all sessions, for good. [`Stop::Remove`] takes up to three seconds while routers take their
+    /// withdrawals: go on driving until all connections were hung up.
+    pub fn stop(&mut self, now: Instant, how: Stop) {
+        self.stopping = true;
+        for session in self.sessions.values_mut() {
+            session.stop(now, &how, &mut self.shared);
+        }
+    }
+
+    /// All sessions, by key.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionStatus> {
+        self.sessions.values().map(|session| session.status(&self.ribs))
+    }
+
+    /// One session; `None` for a peer that is not set.
+    #[must_use]
+    pub fn session(&self, peer: PeerKey) -> Option<SessionStatus> {
+        self.sessions.get(&peer).map(|session| session.status(&self.ribs))
+    }
+
+    fn connected(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        connection: ConnectionId,
+        direction: Direction,
+        local: std::net::IpAddr,
+    ) {
+        match self.sessions.get_mut(&peer) {
+            Some(session) if !self.stopping => {
+                session.connected(now, connection, direction, local, &mut self.shared)
+            }
+            Some(_) | None => {
+                self.shared.events.push_back(SpeakerEvent::HangUp { connection, how: HangUp::Abort });
+            }
+        }
+    }
+
+    fn step(&mut self, now: Instant, connection: ConnectionId, input: Input<'_>) {
+        let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
+        if let Some(session) = owner {
+            session.handle(now, connection, input, &mut self.shared);
+        }
+    }
+
+    /// Encoded attributes are kept for classes that have a peer.
+    fn drop_unused_ribs(&mut self) {
+        let used: Vec<PeerClass> = self.sessions.values().flat_map(Session::classes).collect();
+        self.ribs.retain(|class, _| used.contains(class));
+    }
+}

@@ -1,0 +1,238 @@
+//! Capabilities (RFC 5492): one enum for reading and writing.
+//!
+//! A capability that we do not know, or know with a length that it cannot have, is carried as `Other`
+//! and ignored: a router's new feature must not cost the session.
+
+use bytes::{BufMut, BytesMut};
+
+use super::reader::Cursor;
+use crate::family::{Families, Family};
+use crate::number::Asn;
+
+/// One capability of an OPEN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability<'a> {
+    /// 1: the sender speaks this family (RFC 4760).
+    Multiprotocol {
+        /// Address Family Identifier.
+        afi: u16,
+        /// Subsequent Address Family Identifier.
+        safi: u8,
+    },
+    /// 2: route refresh (RFC 2918).
+    RouteRefresh,
+    /// 5: IPv4 routes with IPv6 next hops (RFC 8950); triples of AFI, SAFI (two octets), next-hop AFI.
+    ExtendedNextHop(&'a [u8]),
+    /// 6: messages of up to 65535 octets (RFC 8654).
+    ExtendedMessage,
+    /// 9: BGP role (RFC 9234).
+    Role(u8),
+    /// 64: graceful restart (RFC 4724).
+    GracefulRestart(GracefulRestart<'a>),
+    /// 65: four-octet AS numbers, with the sender's own (RFC 6793).
+    FourOctetAs(Asn),
+    /// 69: ADD-PATH (RFC 7911); triples of AFI, SAFI, mode.
+    AddPath(&'a [u8]),
+    /// 70: enhanced route refresh (RFC 7313).
+    EnhancedRouteRefresh,
+    /// 71: long-lived graceful restart (RFC 9494).
+    LongLivedGracefulRestart(&'a [u8]),
+    /// 73: host and domain name.
+    HostName(&'a [u8]),
+    /// 75: software version.
+    SoftwareVersion(&'a [u8]),
+    /// Everything else.
+    Other {
+        /// The capability code.
+        code: u8,
+        /// Its value.
+        value: &'a [u8],
+    },
+}
+
+/// The graceful restart capability (RFC 4724 §3, RFC 8538 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GracefulRestart<'a> {
+    /// R: the sender has restarted.
+    pub restarting: bool,
+    /// N: the sender keeps routes after a NOTIFICATION too.
+    pub notification: bool,
+    /// How long the sender may be away, in seconds; twelve bits.
+    pub restart_time: u16,
+    /// AFI, SAFI, flags of each family; see [`GracefulRestart::families`].
+    pub tuples: &'a [u8],
+}
+
+impl GracefulRestart<'_> {
+    /// F: the sender kept forwarding for this family while it was away.
+    pub const FORWARDING: u8 = 0x80;
+
+    const RESTARTING: u16 = 0x8000;
+    const NOTIFICATION: u16 = 0x4000;
+    const TIME: u16 = 0x0FFF;
+
+    /// AFI, SAFI and flags of each family. Stray octets at the end are not believed.
+    pub fn families(&self) -> impl Iterator<Item = (u16, u8, u8)> {
+        self.tuples
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|[high, low, safi, flags]| (u16::from_be_bytes([*high, *low]), *safi, *flags))
+    }
+}
+
+/// The wire form of [`GracefulRestart::tuples`] for a set of families, all with the F bit.
+#[must_use]
+pub fn forwarding_tuples(families: Families) -> Vec<u8> {
+    let tuple = |family: Family| {
+        let [high, low] = family.afi().to_be_bytes();
+        [high, low, family.safi(), GracefulRestart::FORWARDING]
+    };
+    families.iter().flat_map(tuple).collect()
+}
+
+impl<'a> Capability<'a> {
+    /// The capability that announces a family.
+    #[must_use]
+    pub fn family(family: Family) -> Self {
+        Self::Multiprotocol { afi: family.afi(), safi: family.safi() }
+    }
+
+    /// Reads one capability; never fails.
+    #[must_use]
+    pub fn from_wire(code: u8, value: &'a [u8]) -> Self {
+        match (code, value) {
+            (1, [high, low, _reserved, safi]) => {
+                Self::Multiprotocol { afi: u16::from_be_bytes([*high, *low]), safi: *safi }
+            }
+            (2, []) => Self::RouteRefresh,
+            (5, _) => Self::ExtendedNextHop(value),
+            (6, []) => Self::ExtendedMessage,
+            (9, [role]) => Self::Role(*role),
+            (64, [high, low, tuples @ ..]) => {
+                let head = u16::from_be_bytes([*high, *low]);
+                Self::GracefulRestart(GracefulRestart {
+                    restarting: head & GracefulRestart::RESTARTING != 0,
+                    notification: head & GracefulRestart::NOTIFICATION != 0,
+                    restart_time: head & GracefulRestart::TIME,
+                    tuples,
+                })
+            }
+            (65, [a, b, c, d]) => Self::FourOctetAs(Asn(u32::from_be_bytes([*a, *b, *c, *d]))),
+            (69, _) => Self::AddPath(value),
+            (70, []) => Self::EnhancedRouteRefresh,
+            (71, _) => Self::LongLivedGracefulRestart(value),
+            (73, _) => Self::HostName(value),
+            (75, _) => Self::SoftwareVersion(value),
+            (code, value) => Self::Other { code, value },
+        }
+    }
+
+    /// The capability code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Multiprotocol { .. } => 1,
+            Self::RouteRefresh => 2,
+            Self::ExtendedNextHop(_) => 5,
+            Self::ExtendedMessage => 6,
+            Self::Role(_) => 9,
+            Self::GracefulRestart(_) => 64,
+            Self::FourOctetAs(_) => 65,
+            Self::AddPath(_) => 69,
+            Self::EnhancedRouteRefresh => 70,
+            Self::LongLivedGracefulRestart(_) => 71,
+            Self::HostName(_) => 73,
+            Self::SoftwareVersion(_) => 75,
+            Self::Other { code, .. } => *code,
+        }
+    }
+
+    /// Appends code, length and value. A value above 255 octets is cut; none of ours is.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.put_u8(self.code());
+        let at = out.len();
+        out.put_u8(0);
+        match self {
+            Self::Multiprotocol { afi, safi } => {
+                out.put_u16(*afi);
+                out.put_u8(0);
+                out.put_u8(*safi);
+            }
+            Self::RouteRefresh | Self::ExtendedMessage | Self::EnhancedRouteRefresh => {}
+            Self::Role(role) => out.put_u8(*role),
+            Self::GracefulRestart(restart) => {
+                let flag = |set, bit| if set { bit } else { 0 };
+                out.put_u16(
+                    flag(restart.restarting, GracefulRestart::RESTARTING)
+                        | flag(restart.notification, GracefulRestart::NOTIFICATION)
+                        | (restart.restart_time & GracefulRestart::TIME),
+                );
+                out.put_slice(restart.tuples);
+            }
+            Self::FourOctetAs(asn) => out.put_u32(asn.0),
+            Self::ExtendedNextHop(value)
+            | Self::AddPath(value)
+            | Self::LongLivedGracefulRestart(value)
+            | Self::HostName(value)
+            | Self::SoftwareVersion(value)
+            | Self::Other { value, .. } => out.put_slice(value),
+        }
+        let start = at.saturating_add(1);
+        out.truncate(start.saturating_add(usize::from(u8::MAX)));
+        let written = u8::try_from(out.len().saturating_sub(start)).expect("just cut to 255 octets");
+        *out.get_mut(at).expect("the length octet was written before") = written;
+    }
+}
+
+/// The capabilities of an OPEN, in the order of the wire. All lengths were checked before.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities<'a> {
+    parameters: Cursor<'a>,
+    parameter: Cursor<'a>,
+    /// Parameter lengths have two octets (RFC 9072).
+    extended: bool,
+}
+
+impl<'a> Capabilities<'a> {
+    pub(super) fn new(parameters: &'a [u8], extended: bool) -> Self {
+        Self { parameters: Cursor::new(parameters), parameter: Cursor::new(&[]), extended }
+    }
+
+    /// The next parameter: its type and its value.
+    pub(super) fn next_parameter(&mut self) -> Option<(u8, &'a [u8])> {
+        let mut ahead = self.parameters;
+        let code = ahead.u8()?;
+        let length = if self.extended { usize::from(ahead.u16()?) } else { usize::from(ahead.u8()?) };
+        let value = ahead.take(length)?;
+        self.parameters = ahead;
+        Some((code, value))
+    }
+
+    /// Whether every parameter was read to its end.
+    pub(super) fn parameters_are_read(&self) -> bool {
+        self.parameters.is_empty()
+    }
+}
+
+/// One capability off the front of a parameter.
+pub(super) fn next_capability<'a>(parameter: &mut Cursor<'a>) -> Option<(u8, &'a [u8])> {
+    let mut ahead = *parameter;
+    let code = ahead.u8()?;
+    let length = usize::from(ahead.u8()?);
+    let value = ahead.take(length)?;
+    *parameter = ahead;
+    Some((code, value))
+}
+
+impl<'a> Iterator for Capabilities<'a> {
+    type Item = Capability<'a>;
+
+    fn next(&mut self) -> Option<Capability<'a>> {
+        while self.parameter.is_empty() {
+            let (_, value) = self.next_parameter()?;
+            self.parameter = Cursor::new(value);
+        }
+        next_capability(&mut self.parameter).map(|(code, value)| Capability::from_wire(code, value))
+    }
+}

@@ -1,0 +1,173 @@
+//! UPDATE (RFC 4271 §4.3, RFC 4760): a view of three slices, and walks over them.
+//!
+//! Whether the attributes are any good is `check`'s to say.
+
+use super::header::HEADER_LEN;
+use super::reader::Cursor;
+use crate::error::DecodeError;
+use crate::family::Family;
+
+/// A received UPDATE whose three lengths add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// Withdrawn IPv4 routes.
+    pub withdrawn: &'a [u8],
+    /// Path attributes.
+    pub attributes: &'a [u8],
+    /// Announced IPv4 routes.
+    pub nlri: &'a [u8],
+}
+
+impl<'a> Update<'a> {
+    /// Cuts a body into its parts.
+    ///
+    /// # Errors
+    /// Lengths that run past the end.
+    pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut body = Cursor::new(body);
+        let mut field = || {
+            let length = usize::from(body.u16()?);
+            body.take(length)
+        };
+        let (withdrawn, attributes) = (field(), field());
+        match (withdrawn, attributes) {
+            (Some(withdrawn), Some(attributes)) => Ok(Self { withdrawn, attributes, nlri: body.rest() }),
+            (Some(_) | None, _) => Err(DecodeError::MalformedUpdate),
+        }
+    }
+
+    /// The attributes, in the order of the wire.
+    #[must_use]
+    pub fn attrs(&self) -> Attrs<'a> {
+        Attrs { rest: Cursor::new(self.attributes), total: self.attributes.len() }
+    }
+
+    /// How far into the message the attributes begin.
+    pub(super) fn attributes_at(&self) -> usize {
+        HEADER_LEN.saturating_add(4).saturating_add(self.withdrawn.len())
+    }
+
+    /// The AFI and SAFI of an End-of-RIB: exactly an empty UPDATE, or one that has nothing but an
+    /// MP_UNREACH_NLRI without routes (RFC 4724 §2).
+    #[must_use]
+    pub fn end_of_rib(&self) -> Option<(u16, u8)> {
+        if !self.withdrawn.is_empty() || !self.nlri.is_empty() {
+            return None;
+        }
+        if self.attributes.is_empty() {
+            return Some((Family::Ipv4Unicast.afi(), Family::Ipv4Unicast.safi()));
+        }
+        let mut attrs = self.attrs();
+        let only = attrs.next()?.ok().filter(|attribute| attribute.code == MP_UNREACH_NLRI)?;
+        let routes = MpUnreach::parse(only.value).filter(|unreach| unreach.nlri.is_empty())?;
+        attrs.next().is_none().then_some((routes.afi, routes.safi))
+    }
+}
+
+/// Attribute code of MP_REACH_NLRI.
+pub const MP_REACH_NLRI: u8 = 14;
+/// Attribute code of MP_UNREACH_NLRI.
+pub const MP_UNREACH_NLRI: u8 = 15;
+
+/// One path attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// Optional, transitive, partial, extended length, and four unused bits.
+    pub flags: u8,
+    /// The type code.
+    pub code: u8,
+    /// The value.
+    pub value: &'a [u8],
+    /// Where it begins in the attributes.
+    pub at: usize,
+}
+
+/// The attributes end in the middle of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttributeOverrun {
+    /// Where that one begins in the attributes.
+    pub at: usize,
+    /// Its code, when that much is there.
+    pub code: Option<u8>,
+}
+
+/// A walk over path attributes. After an overrun it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Attrs<'a> {
+    rest: Cursor<'a>,
+    total: usize,
+}
+
+/// The flag that says that the length has two octets.
+const EXTENDED_LENGTH: u8 = 0x10;
+
+impl<'a> Iterator for Attrs<'a> {
+    type Item = Result<Attribute<'a>, AttributeOverrun>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let at = self.total.saturating_sub(self.rest.len());
+        let code = self.rest.rest().get(1).copied();
+        let attribute = next_attribute(&mut self.rest, at);
+        if attribute.is_none() {
+            self.rest = Cursor::new(&[]);
+        }
+        Some(attribute.ok_or(AttributeOverrun { at, code }))
+    }
+}
+
+fn next_attribute<'a>(rest: &mut Cursor<'a>, at: usize) -> Option<Attribute<'a>> {
+    let (flags, code) = (rest.u8()?, rest.u8()?);
+    let length =
+        if flags & EXTENDED_LENGTH == 0 { usize::from(rest.u8()?) } else { usize::from(rest.u16()?) };
+    let value = rest.take(length)?;
+    Some(Attribute { flags, code, value, at })
+}
+
+/// The value of MP_REACH_NLRI (RFC 4760 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MpReach<'a> {
+    /// Address Family Identifier.
+    pub afi: u16,
+    /// Subsequent Address Family Identifier.
+    pub safi: u8,
+    /// One next hop, or a global and a link-local one (RFC 2545).
+    pub next_hop: &'a [u8],
+    /// The routes.
+    pub nlri: &'a [u8],
+}
+
+impl<'a> MpReach<'a> {
+    /// Cuts the value into its parts. The reserved octet is not looked at.
+    #[must_use]
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let mut value = Cursor::new(value);
+        let (afi, safi) = (value.u16()?, value.u8()?);
+        let length = usize::from(value.u8()?);
+        let next_hop = value.take(length)?;
+        value.u8()?;
+        Some(Self { afi, safi, next_hop, nlri: value.rest() })
+    }
+}
+
+/// The value of MP_UNREACH_NLRI (RFC 4760 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MpUnreach<'a> {
+    /// Address Family Identifier.
+    pub afi: u16,
+    /// Subsequent Address Family Identifier.
+    pub safi: u8,
+    /// The routes.
+    pub nlri: &'a [u8],
+}
+
+impl<'a> MpUnreach<'a> {
+    /// Cuts the value into its parts.
+    #[must_use]
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let mut value = Cursor::new(value);
+        Some(Self { afi: value.u16()?, safi: value.u8()?, nlri: value.rest() })
+    }
+}

@@ -1,0 +1,10 @@
+//! The speaker from outside: octets, events and virtual time.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod garbage;
+mod matrix;
+mod open;
+mod pair;
+mod rfc7606;
+mod sim;
+mod vectors;
