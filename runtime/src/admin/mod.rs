@@ -1,0 +1,148 @@
+//! The admin server: health, metrics, debug state and the log level over HTTP/1.1, on TCP or a unix socket.
+//!
+//! Routes: `/livez`, `/readyz`, `/healthz` (each with `?verbose`), `/metrics`, `/debug/state`, `/debug/log-level` (GET and
+//! PUT), and any JSON view a daemon adds. Everything is bounded: connections, headers, bodies, times. Leaves out TLS and
+//! access control: it listens on loopback unless the operator says otherwise.
+
+mod listener;
+mod route;
+mod server;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+
+use crate::log::LevelHandle;
+use crate::stop::Stop;
+
+use listener::{Tcp, Unix};
+
+/// One health check: its name, and the question.
+struct Check {
+    name: &'static str,
+    ask: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+type View = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// What the server shows. Build it once, then [`share`](Admin::share) it with one or more listeners.
+#[derive(Default)]
+pub struct Admin {
+    live: Vec<Check>,
+    ready: Vec<Check>,
+    registry: Option<Registry>,
+    views: Vec<(&'static str, View)>,
+    level: Option<LevelHandle>,
+}
+
+impl Admin {
+    /// A server that is alive and ready and shows nothing else.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a liveness check. That the server answers at all already says that the event loop turns; loss of the API
+    /// server must not fail here.
+    #[must_use]
+    pub fn live(
+        mut self,
+        name: &'static str,
+        ask: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.live.push(Check { name, ask: Box::new(ask) });
+        self
+    }
+
+    /// Adds a readiness check. Its error is shown as it is.
+    #[must_use]
+    pub fn ready(
+        mut self,
+        name: &'static str,
+        ask: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.ready.push(Check { name, ask: Box::new(ask) });
+        self
+    }
+
+    /// Shows these metrics at `/metrics` in the OpenMetrics text form.
+    #[must_use]
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Shows this at `/debug/state`.
+    #[must_use]
+    pub fn debug_state(self, view: impl Fn() -> serde_json::Value + Send + Sync + 'static) -> Self {
+        self.json("/debug/state", view)
+    }
+
+    /// Shows JSON at `path`, such as `/state`. The view is made anew for each request and must not take long.
+    #[must_use]
+    pub fn json(
+        mut self,
+        path: &'static str,
+        view: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        self.views.push((path, Box::new(view)));
+        self
+    }
+
+    /// Shows and sets the log level at `/debug/log-level`.
+    #[must_use]
+    pub fn log_level(mut self, level: LevelHandle) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// Lets several listeners serve the same.
+    #[must_use]
+    pub fn share(self) -> SharedAdmin {
+        SharedAdmin(Arc::new(self))
+    }
+
+    /// Serves on `addr` until `stop`. A port that is taken is tried again, with one line in the log; see
+    /// [`SharedAdmin::serve`].
+    pub async fn serve(self, addr: SocketAddr, stop: Stop) {
+        self.share().serve(addr, stop).await;
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths: Vec<&str> = self.views.iter().map(|(path, _)| *path).collect();
+        f.debug_struct("Admin").field("views", &paths).finish_non_exhaustive()
+    }
+}
+
+/// An [`Admin`] that several listeners serve. Clones show the same.
+#[derive(Clone, Debug)]
+pub struct SharedAdmin(Arc<Admin>);
+
+impl SharedAdmin {
+    /// Serves everything on `addr` until `stop`. A port that is taken (a MetalLB speaker that still runs on the node
+    /// during a hand-over) is tried again every few seconds and logged once; never an end of the process.
+    pub async fn serve(self, addr: SocketAddr, stop: Stop) {
+        server::run(Tcp::new(addr), self.0, route::Scope::Everything, stop).await;
+    }
+
+    /// Serves only `/metrics` and the health routes on `addr` until `stop`: for addresses that the network reaches.
+    pub async fn serve_metrics(self, addr: SocketAddr, stop: Stop) {
+        server::run(Tcp::new(addr), self.0, route::Scope::Metrics, stop).await;
+    }
+}
+
+/// Serves `admin` on the unix socket `path` until `stop`, then removes it.
+///
+/// The folder is made where possible; a socket that is left over is replaced when nobody answers on it; its mode is
+/// 0660. What goes wrong is tried again and logged once.
+pub async fn serve_unix(admin: SharedAdmin, path: PathBuf, stop: Stop) {
+    server::run(Unix::new(path), admin.0, route::Scope::Everything, stop).await;
+}
+
+#[cfg(test)]
+mod tests;

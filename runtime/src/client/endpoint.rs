@@ -1,0 +1,195 @@
+//! `Endpoint`: the checked answer to "which server, which roots, who are we", and the in-cluster way to it.
+//!
+//! Leaves out kubeconfig files (their own module) and everything that opens a connection.
+
+use std::path::{Path, PathBuf};
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+
+use super::kubeconfig::KubeconfigFault;
+
+/// Where the API server is and how to speak to it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) base: Base,
+    pub(super) trust: Trust,
+    pub(super) identity: Option<Identity>,
+    pub(super) token: Option<TokenSource>,
+    pub(super) server_name: Option<String>,
+    pub(super) namespace: String,
+}
+
+/// Scheme, authority and path prefix that go before every request path.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    pub(super) prefix: String,
+}
+
+/// Which server certificates are accepted.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// Those that chain to these roots.
+    Roots(Pem),
+    /// None is checked: only with `insecure-skip-tls-verify`.
+    Anything,
+    /// The server is spoken to without TLS.
+    Plain,
+}
+
+/// The client certificate and its key.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) certificate: Pem,
+    pub(super) key: Pem,
+}
+
+/// A bearer token.
+pub(super) enum TokenSource {
+    /// As it stands in the kubeconfig.
+    Text(String),
+    /// In a file that somebody rotates.
+    File(PathBuf),
+}
+
+/// PEM text and where it comes from.
+pub(super) enum Pem {
+    /// From the kubeconfig itself.
+    Inline(Vec<u8>),
+    /// From a file that may be replaced.
+    File(PathBuf),
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Neither a kubeconfig nor the marks of a Pod.
+    #[error(
+        "no API server is known: give --kubeconfig or KUBECONFIG, or run as a Pod ({variable} is not set, so this is none)"
+    )]
+    NotInCluster {
+        /// The environment variable that is missing.
+        variable: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("{what} {path} cannot be read: {error}; check that it exists and that this user may read it")]
+    File {
+        /// What the file holds.
+        what: &'static str,
+        /// Its path.
+        path: String,
+        /// The operating system's word.
+        error: std::io::Error,
+    },
+    /// The kubeconfig cannot be used.
+    #[error("kubeconfig {path}: {fault}")]
+    Kubeconfig {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        fault: KubeconfigFault,
+    },
+    /// The server's address cannot be used.
+    #[error("\"{server}\" is no address of an API server: it must look like https://10.0.2.11:6443")]
+    Server {
+        /// The address as given.
+        server: String,
+    },
+    /// Certificates or keys cannot be used.
+    #[error("{what}: {reason}; check that it is PEM text and complete")]
+    Certificate {
+        /// Which one.
+        what: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The token has characters that no HTTP header may carry, or is empty.
+    #[error("the bearer token from {origin} is empty or has characters that a header cannot carry")]
+    Token {
+        /// Where it came from.
+        origin: String,
+    },
+}
+
+impl Endpoint {
+    /// The endpoint that Kubernetes gives to a Pod: address from the environment, token and roots from `folder`.
+    pub(super) fn in_cluster(
+        folder: &Path,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConnectError> {
+        let variable = |name: &'static str| {
+            env(name).filter(|value| !value.is_empty()).ok_or(ConnectError::NotInCluster { variable: name })
+        };
+        let host = variable("KUBERNETES_SERVICE_HOST")?;
+        let port = variable("KUBERNETES_SERVICE_PORT")?;
+        let server = if host.contains(':') {
+            format!("https://[{host}]:{port}")
+        } else {
+            format!("https://{host}:{port}")
+        };
+        let namespace = std::fs::read_to_string(folder.join("namespace")).unwrap_or_default();
+        Ok(Self {
+            base: Base::try_new(&server)?,
+            trust: Trust::Roots(Pem::File(folder.join("ca.crt"))),
+            identity: None,
+            token: Some(TokenSource::File(folder.join("token"))),
+            server_name: None,
+            namespace: match namespace.trim() {
+                "" => "default".to_owned(),
+                name => name.to_owned(),
+            },
+        })
+    }
+}
+
+impl Base {
+    /// Reads a server address; without a scheme it is `http`, as kubectl has it.
+    pub(super) fn try_new(server: &str) -> Result<Self, ConnectError> {
+        let wrong = || ConnectError::Server { server: server.to_owned() };
+        let text = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+        let parts = text.parse::<Uri>().map_err(|_| wrong())?.into_parts();
+        let scheme =
+            parts.scheme.filter(|one| *one == Scheme::HTTP || *one == Scheme::HTTPS).ok_or_else(wrong)?;
+        let authority = parts.authority.filter(|one| !one.host().is_empty()).ok_or_else(wrong)?;
+        let prefix = parts.path_and_query.map(|path| path.path().trim_end_matches('/').to_owned());
+        Ok(Self { scheme, authority, prefix: prefix.unwrap_or_default() })
+    }
+
+    pub(super) fn is_plain(&self) -> bool {
+        self.scheme == Scheme::HTTP
+    }
+}
+
+impl Pem {
+    /// The text as it is now.
+    pub(super) fn read(&self, what: &'static str) -> Result<Vec<u8>, ConnectError> {
+        match self {
+            Self::Inline(text) => Ok(text.clone()),
+            Self::File(path) => std::fs::read(path).map_err(|error| ConnectError::File {
+                what,
+                path: path.display().to_string(),
+                error,
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Pem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(text) => write!(f, "Inline({} octets)", text.len()),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(redacted)"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}

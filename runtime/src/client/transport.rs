@@ -1,0 +1,151 @@
+//! The HTTP side of the client: full address, token and User-Agent on every request, an answer in bounded time.
+//!
+//! Leaves out retries, apart from the one that a rotated token needs, and leaves the body of an answer to its reader.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use tokio::time::Instant;
+use tower::Service;
+
+use super::connector::Connector;
+use super::endpoint::{Base, ConnectError, Endpoint};
+use super::token::Token;
+
+/// From sending a request to the first line of its answer. Lists may take the server a while; the server itself gives
+/// up on a request after 60 s.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// HTTP/2 PINGs, client-go's numbers: a dead path is found after 45 s at most.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_LIMIT: Duration = Duration::from_secs(15);
+/// Connections without a request are closed after this; with HTTP/2 a watch keeps the only one open.
+const IDLE: Duration = Duration::from_secs(90);
+const IDLE_CONNECTIONS: usize = 4;
+
+/// The service below `kube::Client`.
+#[derive(Clone)]
+pub(super) struct Transport {
+    http: Http<Connector, Body>,
+    base: Base,
+    token: Option<Arc<Token>>,
+    agent: HeaderValue,
+}
+
+/// Why a request brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportFault {
+    #[error("no answer within {ANSWER_LIMIT:?}")]
+    NoAnswer,
+    #[error("the request path does not fit the server's address")]
+    Path(#[source] http::Error),
+    #[error(transparent)]
+    Http(#[from] hyper_util::client::legacy::Error),
+}
+
+impl Transport {
+    pub(super) fn try_new(endpoint: Endpoint, component: &str) -> Result<Self, ConnectError> {
+        let connector = Connector::try_new(endpoint.trust, endpoint.identity, endpoint.server_name)?;
+        let http = Http::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .http2_keep_alive_timeout(PING_LIMIT)
+            .http2_keep_alive_while_idle(true)
+            .build(connector);
+        let token = match endpoint.token {
+            Some(source) => Some(Arc::new(Token::try_new(source, Instant::now())?)),
+            None => None,
+        };
+        if endpoint.base.is_plain() && token.is_some() {
+            tracing::warn!("the API server is spoken to without TLS: the token travels in the clear");
+        }
+        Ok(Self { http, base: endpoint.base, token, agent: agent(component) })
+    }
+
+    /// Sends once, and a second time when the token turned out to be old and the file has a new one.
+    async fn send(self, request: Request<Body>) -> Result<Response<Incoming>, TransportFault> {
+        let request = self.complete(request)?;
+        let Some(token) = &self.token else { return Ok(self.http.request(request).await?) };
+        let sent = token.header(Instant::now());
+        let again = copy(&request);
+        let answer = self.http.request(with_token(request, &sent)).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        match (again, token.newer_than(&sent, Instant::now())) {
+            (Some(again), Some(newer)) => Ok(self.http.request(with_token(again, &newer)).await?),
+            (None, _) | (_, None) => Ok(answer),
+        }
+    }
+
+    fn complete(&self, mut request: Request<Body>) -> Result<Request<Body>, TransportFault> {
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let uri = Uri::builder()
+            .scheme(self.base.scheme.clone())
+            .authority(self.base.authority.clone())
+            .path_and_query(format!("{}{}", self.base.prefix, path))
+            .build()
+            .map_err(TransportFault::Path)?;
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(USER_AGENT, self.agent.clone());
+        Ok(request)
+    }
+}
+
+fn with_token(mut request: Request<Body>, token: &HeaderValue) -> Request<Body> {
+    request.headers_mut().insert(AUTHORIZATION, token.clone());
+    request
+}
+
+/// A second copy of a request, when its body can be had twice.
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = request.body().try_clone()?;
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+fn agent(component: &str) -> HeaderValue {
+    let text = format!(
+        "herald-{component}/{} ({}/{})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("herald"))
+}
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Incoming>;
+    type Error = TransportFault;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportFault>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), TransportFault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let transport = self.clone();
+        Box::pin(async move {
+            match tokio::time::timeout(ANSWER_LIMIT, transport.send(request)).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(TransportFault::NoAnswer),
+            }
+        })
+    }
+}
