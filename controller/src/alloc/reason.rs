@@ -1,0 +1,188 @@
+//! Why a Service got no address: one variant a cause, MetalLB's sentence as the text.
+//!
+//! Leaves out who is told: the caller turns a [`Denied`] into an event, a log field or a metric label.
+
+use std::net::IpAddr;
+
+use api::service::{IpFamily, ServiceKey};
+
+/// Why no address was given, or why an address could not be kept.
+///
+/// `Display` is the sentence that scripts written for MetalLB match.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No pool exists that hands out addresses at all.
+    #[error("no available IPs: there is no IPAddressPool")]
+    NoPools,
+    /// No pool that this Service may use by itself has a fitting address left.
+    #[error("no available IPs")]
+    Exhausted,
+    /// The pool the Service asks for has no fitting address left.
+    #[error("no available IPs in pool {pool}")]
+    PoolExhausted {
+        /// Name of the pool asked for.
+        pool: String,
+    },
+    /// The pool the Service asks for cannot give one address of each family.
+    #[error("no available IPs in pool {pool} for dual IPFamily")]
+    PoolHasNoPair {
+        /// Name of the pool asked for.
+        pool: String,
+    },
+    /// The Service names a pool that does not exist.
+    #[error("unknown pool {pool:?}")]
+    UnknownPool {
+        /// The name as the Service writes it.
+        pool: String,
+    },
+    /// An address that lies in no pool.
+    #[error("[{}] is not allowed in config", quoted(.addresses))]
+    OutsidePools {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+    },
+    /// Two addresses that no single pool contains.
+    #[error("[{}] is not allowed in config: both addresses must lie in one pool", quoted(.addresses))]
+    AcrossPools {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+    },
+    /// An address that its pool skips because of `avoidBuggyIPs`.
+    #[error("[\"{address}\"] is not allowed in config: pool {pool} avoids addresses that end in .0 or .255")]
+    AvoidedAddress {
+        /// The address asked for.
+        address: IpAddr,
+        /// The pool around it.
+        pool: String,
+    },
+    /// `serviceAllocation` of the pool does not admit this Service.
+    #[error("pool {pool} not compatible for ip assignment")]
+    PoolNotForService {
+        /// The pool asked for.
+        pool: String,
+    },
+    /// The requested addresses are not of exactly the families of the Service.
+    #[error(
+        "requested loadBalancer IP(s) [{}] does not match the ipFamily of the service: {}",
+        quoted(.addresses),
+        family_gap(.addresses, .families)
+    )]
+    RequestedFamily {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+        /// The families of the Service, primary first.
+        families: Vec<IpFamily>,
+    },
+    /// The requested addresses are outside the pool that is requested as well.
+    #[error(
+        "requested loadBalancer IP(s) [{}] is not compatible with requested address pool {pool}",
+        quoted(.addresses)
+    )]
+    RequestedPool {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+        /// The pool asked for.
+        pool: String,
+    },
+    /// Another Service uses the address under terms that do not fit.
+    #[error("can't change sharing key for \"{service}\", address also in use by {}", names(.others))]
+    InUse {
+        /// The Service that was refused.
+        service: ServiceKey,
+        /// Who uses the address, sorted.
+        others: Vec<ServiceKey>,
+    },
+    /// The address could be shared, but one of the ports is taken on it.
+    #[error("port {port} is already in use on \"{address}\"")]
+    PortInUse {
+        /// `PROTOCOL/number`.
+        port: String,
+        /// The shared address.
+        address: IpAddr,
+    },
+    /// The Service has no cluster address, so its families are unknown.
+    #[error("service has no clusterIPs")]
+    NoClusterIps,
+    /// `RequireDualStack` on a Service that has only one cluster address.
+    #[error("not enough clusterips: RequireDualStack needs one clusterIP of each family")]
+    NotEnoughClusterIps,
+    /// A request is written twice, in the annotation and in the spec.
+    #[error("service can not have both {annotation} and svc.Spec.LoadBalancerIP")]
+    RequestedTwice {
+        /// The annotation's key.
+        annotation: &'static str,
+    },
+    /// A requested address is not an IP address.
+    #[error("invalid requested loadBalancer IP {text:?}")]
+    RequestNotAnAddress {
+        /// The text as the Service writes it.
+        text: String,
+    },
+    /// More than two addresses are requested.
+    #[error("more than two addresses requested: [{}]", quoted(.addresses))]
+    RequestTooLong {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+    },
+    /// Two addresses of one family are requested.
+    #[error("requested loadBalancer IP(s) [{}] has the same family", quoted(.addresses))]
+    RequestSameFamily {
+        /// The addresses asked for.
+        addresses: Vec<IpAddr>,
+    },
+}
+
+impl Denied {
+    /// One word for metric labels and log fields.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoPools => "NoPools",
+            Self::Exhausted => "Exhausted",
+            Self::PoolExhausted { .. } => "PoolExhausted",
+            Self::PoolHasNoPair { .. } => "PoolHasNoPair",
+            Self::UnknownPool { .. } => "UnknownPool",
+            Self::OutsidePools { .. } => "OutsidePools",
+            Self::AcrossPools { .. } => "AcrossPools",
+            Self::AvoidedAddress { .. } => "AvoidedAddress",
+            Self::PoolNotForService { .. } => "PoolNotForService",
+            Self::RequestedFamily { .. } => "RequestedFamily",
+            Self::RequestedPool { .. } => "RequestedPool",
+            Self::InUse { .. } => "InUse",
+            Self::PortInUse { .. } => "PortInUse",
+            Self::NoClusterIps => "NoClusterIps",
+            Self::NotEnoughClusterIps => "NotEnoughClusterIps",
+            Self::RequestedTwice { .. } => "RequestedTwice",
+            Self::RequestNotAnAddress { .. } => "RequestNotAnAddress",
+            Self::RequestTooLong { .. } => "RequestTooLong",
+            Self::RequestSameFamily { .. } => "RequestSameFamily",
+        }
+    }
+}
+
+/// `"a" "b"`: the form in which MetalLB prints a list of addresses.
+#[must_use]
+pub fn quoted(addresses: &[IpAddr]) -> String {
+    let list: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    list.join(" ")
+}
+
+fn names(services: &[ServiceKey]) -> String {
+    let list: Vec<String> = services.iter().map(ToString::to_string).collect();
+    list.join(",")
+}
+
+fn family_gap(addresses: &[IpAddr], families: &[IpFamily]) -> String {
+    for family in families {
+        if !addresses.iter().any(|address| IpFamily::of(*address) == *family) {
+            return format!("no {family} address is requested, but the service has that family");
+        }
+    }
+    for address in addresses {
+        let family = IpFamily::of(*address);
+        if !families.contains(&family) {
+            return format!("the service has no {family} clusterIP");
+        }
+    }
+    "the families differ".to_owned()
+}

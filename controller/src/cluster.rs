@@ -1,0 +1,181 @@
+//! What has been seen of the cluster: Services, namespace labels and configuration objects, and the `Config` built from
+//! the latter.
+//!
+//! Leaves out decisions. Between a watch's restart and its end the old entries stay.
+
+use std::fmt::Debug;
+
+use api::config::{Config, Rejection, Resources};
+use api::selector::Labels;
+use api::service::{ServiceKey, ServiceView};
+use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
+use api::v1beta2::BGPPeer;
+use kube::{Resource, ResourceExt};
+use runtime::watch::{Change, Guarded, Mirror};
+
+use crate::input::Input;
+
+/// The state of the cluster as far as the watches have told it.
+#[derive(Debug, Default)]
+pub(crate) struct Cluster {
+    /// Services of type LoadBalancer.
+    pub(crate) services: Mirror<ServiceKey, ServiceView>,
+    namespaces: Mirror<String, Labels>,
+    pools: Mirror<String, IPAddressPool>,
+    peers: Mirror<String, BGPPeer>,
+    advertisements: Mirror<String, BGPAdvertisement>,
+    communities: Mirror<String, Community>,
+    bfd_profiles: Mirror<String, BFDProfile>,
+    l2_advertisements: Mirror<String, L2Advertisement>,
+    /// What is in force.
+    pub(crate) config: Config,
+    /// What was not accepted as written.
+    pub(crate) rejections: Vec<Rejection>,
+}
+
+/// What an input changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing that matters yet.
+    Nothing,
+    /// This Service.
+    Service(ServiceKey),
+    /// These Services exist no more, or are no longer of type LoadBalancer.
+    ServicesGone(Vec<ServiceKey>),
+    /// The labels of this namespace.
+    Namespace(String),
+    /// A configuration object.
+    Config,
+}
+
+impl Cluster {
+    /// Takes in one change. A Service older than what `is_stale` knows of our own writes is left as it is.
+    pub(crate) fn take(&mut self, input: Input, is_stale: impl Fn(&ServiceView) -> bool) -> Effect {
+        match input {
+            Input::Service(change) => self.take_service(change, is_stale),
+            Input::Namespace(Change::Apply(namespace)) => {
+                let name = namespace.name_any();
+                let labels = namespace.metadata.labels.unwrap_or_default();
+                let before = self.namespaces.apply(name.clone(), Some(labels.clone()));
+                if before.as_ref() == Some(&labels) { Effect::Nothing } else { Effect::Namespace(name) }
+            }
+            Input::Namespace(Change::Delete(namespace)) => {
+                let name = namespace.name_any();
+                self.namespaces.apply(name.clone(), None);
+                Effect::Namespace(name)
+            }
+            Input::Namespace(Change::Restarted) => begin(&mut self.namespaces),
+            Input::Namespace(Change::Synced) => {
+                self.namespaces.sweep();
+                Effect::Nothing
+            }
+            Input::Pool(change) => follow(&mut self.pools, change),
+            Input::Peer(change) => follow(&mut self.peers, change),
+            Input::Advertisement(change) => follow(&mut self.advertisements, change),
+            Input::Community(change) => follow(&mut self.communities, change),
+            Input::BfdProfile(change) => follow(&mut self.bfd_profiles, change),
+            Input::L2Advertisement(change) => follow(&mut self.l2_advertisements, change),
+        }
+    }
+
+    /// Whether every watch has been complete once.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.services.is_synced()
+            && self.namespaces.is_synced()
+            && self.pools.is_synced()
+            && self.peers.is_synced()
+            && self.advertisements.is_synced()
+            && self.communities.is_synced()
+            && self.bfd_profiles.is_synced()
+            && self.l2_advertisements.is_synced()
+    }
+
+    /// The labels of a namespace, if it has been seen.
+    pub(crate) fn labels_of(&self, namespace: &String) -> Option<&Labels> {
+        self.namespaces.get(namespace)
+    }
+
+    /// The configuration objects as they are now.
+    pub(crate) fn resources(&self) -> Resources {
+        Resources {
+            pools: self.pools.values().cloned().collect(),
+            peers: self.peers.values().cloned().collect(),
+            advertisements: self.advertisements.values().cloned().collect(),
+            communities: self.communities.values().cloned().collect(),
+            bfd_profiles: self.bfd_profiles.values().cloned().collect(),
+            l2_advertisements: self.l2_advertisements.values().cloned().collect(),
+            ..Resources::default()
+        }
+    }
+
+    /// Checks the configuration anew. Returns whether the pools in force changed.
+    pub(crate) fn rebuild_config(&mut self) -> bool {
+        let (config, rejections) = Config::build(&self.resources(), &self.config);
+        let changed = config.pools != self.config.pools;
+        self.config = config;
+        self.rejections = rejections;
+        changed
+    }
+
+    fn take_service(
+        &mut self,
+        change: Change<api::service::SlimService>,
+        is_stale: impl Fn(&ServiceView) -> bool,
+    ) -> Effect {
+        match change {
+            Change::Restarted => begin(&mut self.services),
+            Change::Apply(service) => {
+                let view = service.view();
+                let key = view.key.clone();
+                if is_stale(&view) && self.services.keep(&key) {
+                    return Effect::Nothing;
+                }
+                self.services.apply(key.clone(), Some(view));
+                Effect::Service(key)
+            }
+            Change::Delete(service) => {
+                let key = service.view().key;
+                self.services.apply(key.clone(), None);
+                Effect::ServicesGone(vec![key])
+            }
+            Change::Synced => Effect::ServicesGone(self.services.sweep()),
+        }
+    }
+}
+
+fn begin<K: Ord, V>(mirror: &mut Mirror<K, V>) -> Effect {
+    mirror.begin();
+    Effect::Nothing
+}
+
+/// Follows a kind of configuration object. One that cannot be read keeps its last good version.
+fn follow<K>(mirror: &mut Mirror<String, K>, change: Change<Guarded<K>>) -> Effect
+where
+    K: Resource<DynamicType = ()> + Debug,
+{
+    match change {
+        Change::Restarted => begin(mirror),
+        Change::Apply(object) => {
+            let name = object.name_any();
+            match object.0 {
+                Ok(object) => {
+                    mirror.apply(name, Some(object));
+                }
+                Err(error) => {
+                    let kept = mirror.keep(&name);
+                    let kind = K::kind(&());
+                    tracing::warn!(%kind, name, error = error.error, kept, "a configuration object cannot be read");
+                }
+            }
+            Effect::Config
+        }
+        Change::Delete(object) => {
+            mirror.apply(object.name_any(), None);
+            Effect::Config
+        }
+        Change::Synced => {
+            mirror.sweep();
+            Effect::Config
+        }
+    }
+}

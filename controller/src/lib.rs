@@ -1,0 +1,18 @@
+//! Herald's controller: it gives Services of type LoadBalancer their addresses.
+//!
+//! [`alloc`] and [`plan`] are pure and hold every decision; the rest of the crate reads and writes the API server.
+//! Nothing here knows of BGP.
+
+pub mod alloc;
+pub mod args;
+mod cluster;
+pub mod daemon;
+mod desk;
+mod input;
+mod metrics;
+mod patch;
+pub mod plan;
+mod queue;
+mod reconcile;
+mod report;
+mod status;

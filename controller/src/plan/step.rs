@@ -1,0 +1,206 @@
+//! What follows from the decision about one Service: the status to write and the events to tell.
+//!
+//! Leaves out the decision itself and every call to the API server.
+
+use std::net::IpAddr;
+
+use api::names::event::EventReason;
+use api::service::{Ingress, ServiceView};
+
+use crate::alloc::{Denied, quoted};
+
+/// What the Service should show.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Write {
+    /// `status.loadBalancer.ingress`, all with `ipMode: VIP`; empty = no address.
+    pub ingress: Vec<IpAddr>,
+    /// Annotation `metallb.io/ip-allocated-from-pool`; `None` = not there.
+    pub pool: Option<String>,
+}
+
+/// One line for `kubectl describe service`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The reason; whether it is a warning follows from it.
+    pub reason: EventReason,
+    /// The sentence.
+    pub note: String,
+}
+
+/// How a Service stands after a pass. A change of it is a transition, and only transitions are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Outcome {
+    /// No pass has been made.
+    #[default]
+    Unplanned,
+    /// Another controller serves it (class, or not of type LoadBalancer).
+    NotOurs,
+    /// Nothing is decided about it: it is being deleted, or there is no pool to judge its addresses by.
+    LeftAlone,
+    /// It has what it asked for.
+    Given,
+    /// It keeps an address that no pool would hand out any more.
+    Kept {
+        /// Those addresses.
+        addresses: Vec<IpAddr>,
+        /// The pool they came from.
+        pool: String,
+    },
+    /// It has one family and not the other.
+    Partial(Denied),
+    /// It has no address, or its wish is unreadable and it keeps what it has.
+    Denied(Denied),
+}
+
+/// What is remembered of a Service between two passes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// How it stood.
+    pub outcome: Outcome,
+    /// Whether it used annotations with the old prefix.
+    pub deprecated: bool,
+    /// Whether our share in its status has been given up already. What another field manager owns can still be there.
+    pub cleared: bool,
+}
+
+/// The result of one pass over one Service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// The write that is needed, if the Service does not show it yet.
+    pub write: Option<Write>,
+    /// To be told once the write is done; at once if there is none.
+    pub events: Vec<Event>,
+    /// To be remembered once the write is done; at once if there is none.
+    pub memory: Memory,
+    /// Addresses that changed hands: Services that wait should be tried again.
+    pub released: Vec<IpAddr>,
+}
+
+/// What was decided about one Service.
+#[derive(Debug)]
+pub(super) struct Decision {
+    pub(super) outcome: Outcome,
+    /// Addresses to show in order of the families, and the pool; `None` = the status is none of our business.
+    pub(super) show: Option<Write>,
+    /// Why addresses that the Service shows now are taken from it.
+    pub(super) moved: Option<String>,
+}
+
+impl Step {
+    pub(super) fn new(
+        view: &ServiceView,
+        decision: Decision,
+        before: &Memory,
+        released: Vec<IpAddr>,
+    ) -> Self {
+        let shown = view.addresses();
+        let mut events = Vec::new();
+        let mut cleared = false;
+        let mut write = None;
+        if let Some(wanted) = decision.show {
+            events.extend(changes(shown, &wanted.ingress, decision.moved.as_deref()));
+            cleared = wanted == Write::default();
+            write = needed(view, shown, wanted).filter(|write| {
+                let nothing_shown = matches!(view.ingress, Ingress::None);
+                !(before.cleared && *write == Write::default() && nothing_shown)
+            });
+        }
+        if view.deprecated_annotations && !before.deprecated {
+            let note =
+                "annotations with the prefix metallb.universe.tf/ are deprecated, use metallb.io/".to_owned();
+            events.push(Event { reason: EventReason::DeprecatedAnnotation, note });
+        }
+        if decision.outcome != before.outcome {
+            events.extend(transition(view, &decision.outcome));
+        }
+        let memory = Memory { outcome: decision.outcome, deprecated: view.deprecated_annotations, cleared };
+        Self { write, events, memory, released }
+    }
+}
+
+/// The same addresses in any order.
+pub(super) fn same_set(left: &[IpAddr], right: &[IpAddr]) -> bool {
+    left.len() == right.len() && left.iter().all(|address| right.contains(address))
+}
+
+/// Equal addresses in another order stay as they are: the order was somebody's choice, and rewriting it gains nothing.
+fn needed(view: &ServiceView, shown: &[IpAddr], wanted: Write) -> Option<Write> {
+    let invalid = matches!(view.ingress, Ingress::Invalid(_));
+    let same = !invalid && same_set(shown, &wanted.ingress);
+    if same && view.allocated_from_pool == wanted.pool {
+        return None;
+    }
+    Some(if same { Write { ingress: shown.to_vec(), ..wanted } } else { wanted })
+}
+
+fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Event> {
+    let lost: Vec<IpAddr> = shown.iter().copied().filter(|address| !wanted.contains(address)).collect();
+    let gained: Vec<IpAddr> = wanted.iter().copied().filter(|address| !shown.contains(address)).collect();
+    let mut events = Vec::new();
+    if !lost.is_empty() {
+        let why = moved.unwrap_or("the service no longer has that IP family");
+        events.push(Event {
+            reason: EventReason::ClearAssignment,
+            note: format!("Released IP [{}]: {why}", quoted(&lost)),
+        });
+    }
+    if !gained.is_empty() {
+        let additional = if gained.len() < wanted.len() { "additional " } else { "" };
+        events.push(Event {
+            reason: EventReason::IpAllocated,
+            note: format!("Assigned {additional}IP [{}]", quoted(&gained)),
+        });
+    }
+    events
+}
+
+fn transition(view: &ServiceView, outcome: &Outcome) -> Option<Event> {
+    let (reason, note) = match outcome {
+        Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
+        Outcome::Kept { addresses, pool } => (
+            EventReason::AddressOutsidePool,
+            format!(
+                "[{}] came from pool {pool}, and no pool would hand it out today: the service keeps it until it is \
+                 deleted or asks for another address",
+                quoted(addresses)
+            ),
+        ),
+        Outcome::Partial(denied) => (
+            EventReason::AdditionalAssignFailed,
+            format!("Failed to assign an additional IP to \"{}\": {denied}", view.key),
+        ),
+        Outcome::Denied(denied) => (reason_of(denied), note_of(view, denied)),
+    };
+    Some(Event { reason, note })
+}
+
+fn reason_of(denied: &Denied) -> EventReason {
+    match denied {
+        Denied::NoClusterIps => EventReason::NoClusterIpsIpFamily,
+        Denied::NotEnoughClusterIps => EventReason::NotEnoughClusterIps,
+        Denied::RequestedTwice { .. }
+        | Denied::RequestNotAnAddress { .. }
+        | Denied::RequestTooLong { .. }
+        | Denied::RequestSameFamily { .. } => EventReason::LoadBalancerFailed,
+        Denied::NoPools
+        | Denied::Exhausted
+        | Denied::PoolExhausted { .. }
+        | Denied::PoolHasNoPair { .. }
+        | Denied::UnknownPool { .. }
+        | Denied::OutsidePools { .. }
+        | Denied::AcrossPools { .. }
+        | Denied::AvoidedAddress { .. }
+        | Denied::PoolNotForService { .. }
+        | Denied::RequestedFamily { .. }
+        | Denied::RequestedPool { .. }
+        | Denied::InUse { .. }
+        | Denied::PortInUse { .. } => EventReason::AllocationFailed,
+    }
+}
+
+fn note_of(view: &ServiceView, denied: &Denied) -> String {
+    if reason_of(denied) == EventReason::AllocationFailed {
+        return format!("Failed to allocate IP for \"{}\": {denied}", view.key);
+    }
+    denied.to_string()
+}
