@@ -1,0 +1,243 @@
+//! Puts the parts together and ends them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::herald::SpeakerReport;
+use prometheus_client::registry::Registry;
+use runtime::admin::{Admin, SharedAdmin, serve_unix};
+use runtime::chance::fresh_seed;
+use runtime::client::{ConnectError, connect, warm_up};
+use runtime::event::EventRecorder;
+use runtime::log::LevelHandle;
+use runtime::metrics::register_process;
+use runtime::settings::Component;
+use runtime::stop::Stop;
+use runtime::watch::Barrier;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::args::{OnTerminate, Settings};
+use crate::journal::Journal;
+use crate::mark::Mark;
+use crate::metrics::{Counters, States};
+use crate::peering::{self, PeeringSettings};
+use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
+use crate::status::{self, Inlets, report};
+use crate::watch::convert::NodeView;
+use crate::watch::{Outlets, WatchSettings, follow};
+
+/// The orderly end must be done in this time; a Pod is given 30 s.
+const END_LIMIT: Duration = Duration::from_secs(25);
+
+/// Runs the speaker until it is asked to stop, and ends its sessions in order.
+///
+/// # Errors
+/// [`ConnectError`] when the settings for the API server cannot be used. That the server is away is no error.
+pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(), ConnectError> {
+    tracing::info!(version = report::VERSION, node = settings.node, "speaker starts");
+    let client = connect(settings.common.kubeconfig.as_deref(), Component::Speaker.name()).await?;
+    let (mark, start) = Mark::leave(&settings.state_dir);
+    let seed = fresh_seed();
+    let barrier = Barrier::new();
+    let counters = Counters::default();
+    let instance = settings.common.pod_name.clone().unwrap_or_else(|| settings.node.clone());
+    let events = EventRecorder::start(client.clone(), api::names::EVENT_SOURCE_SPEAKER, instance);
+
+    let (plan_sender, plan) = watch::channel(Arc::new(Plan::unsynced()));
+    let (session_sender, sessions) = watch::channel(Arc::new(SessionTable::default()));
+    let (config_sender, config) = watch::channel(Arc::default());
+    let (node_sender, node) = watch::channel(None);
+    let (stop_sender, stop_how) = watch::channel(None);
+    let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
+
+    let watching = follow(
+        client.clone(),
+        WatchSettings {
+            node: settings.node.clone(),
+            namespace: settings.common.namespace.clone(),
+            class: settings.common.load_balancer_class.clone(),
+            exclude_label: settings.exclude_label,
+            seed,
+        },
+        &barrier,
+        Outlets { plan: plan_sender, config: config_sender, node: node_sender },
+        Journal::new(settings.node.clone(), events.clone(), counters.clone(), start),
+    );
+    serve(&settings, level, &barrier, &counters, &inlets, &stop);
+    let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };
+    let peering = tokio::spawn(peering::run(plan, session_sender, peering_settings, stop_how));
+    if let Err(error) = warm_up(&client).await {
+        tracing::warn!(%error, "API server does not answer yet: trying again until it does");
+    }
+    let watching = tokio::spawn(watching);
+    let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
+    let telling = tokio::spawn(status::run(client, namespace, own, inlets, events));
+
+    stop.requested().await;
+    let how = end(settings.on_terminate, node.borrow().as_ref());
+    tracing::info!(?how, "speaker ends");
+    telling.abort();
+    let removed = matches!(how, StopHow::Remove(_));
+    stop_sender.send_replace(Some(how));
+    if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
+        tracing::warn!("sessions did not end in time");
+    }
+    watching.abort();
+    if removed {
+        mark.remove();
+    }
+    Ok(())
+}
+
+/// Which end this is. Without a sign that the node leaves it is a restart: if that is wrong, the routers forget the
+/// routes after the restart time.
+fn end(on_terminate: OnTerminate, node: Option<&NodeView>) -> StopHow {
+    match (on_terminate, node.and_then(|node| node.leaving)) {
+        (OnTerminate::Auto, Some(leaving)) => StopHow::Remove(leaving.to_string()),
+        (OnTerminate::Auto, None) | (OnTerminate::Restart, _) => StopHow::Restart,
+        (OnTerminate::Remove, _) => StopHow::Remove("the speaker is removed from this node".to_owned()),
+    }
+}
+
+fn serve(
+    settings: &Settings,
+    level: LevelHandle,
+    barrier: &Barrier,
+    counters: &Counters,
+    inlets: &Inlets,
+    stop: &Stop,
+) {
+    let mut registry = Registry::default();
+    register_process(&mut registry, Component::Speaker);
+    counters.register(&mut registry);
+    registry.register_collector(Box::new(States {
+        node: settings.node.as_str().into(),
+        plan: inlets.plan.clone(),
+        sessions: inlets.sessions.clone(),
+        config: inlets.config.clone(),
+    }));
+    let admin =
+        admin(settings.node.clone(), barrier.clone(), inlets).metrics(registry).log_level(level).share();
+    tokio::spawn(SharedAdmin::serve(
+        admin.clone(),
+        settings.common.admin_addr(Component::Speaker),
+        stop.clone(),
+    ));
+    if let Some(addr) = settings.common.metrics_addr {
+        tokio::spawn(SharedAdmin::serve_metrics(admin.clone(), addr, stop.clone()));
+    }
+    tokio::spawn(serve_unix(admin, settings.socket.clone(), stop.clone()));
+}
+
+fn admin(node: String, barrier: Barrier, inlets: &Inlets) -> Admin {
+    let (plan, own, named) = (inlets.plan.clone(), inlets.node.clone(), node.clone());
+    let has_node = move || match (own.borrow().is_some(), plan.borrow().synced) {
+        (true, _) => Ok(()),
+        (false, false) => Err("the Node object has not been read yet".to_owned()),
+        (false, true) => Err(format!("there is no Node object named {named:?}: check --node-name")),
+    };
+    let (plan, sessions) = (inlets.plan.clone(), inlets.sessions.clone());
+    let sessions_up = move || ready_sessions(&plan.borrow(), &sessions.borrow());
+    let (for_state, for_debug, waiting) = (inlets.clone(), inlets.clone(), barrier.clone());
+    Admin::new()
+        .ready("watches", move || barrier.check())
+        .ready("node", has_node)
+        .ready("sessions", sessions_up)
+        .json("/state", move || json!(speaker_report(&node, &for_state)))
+        .debug_state(move || debug_state(&for_debug, &waiting))
+}
+
+/// A session is up, or there is none to be up. One router that is away must not stop a rollout, all of them must.
+fn ready_sessions(plan: &Plan, table: &SessionTable) -> Result<(), String> {
+    let up = table.sessions.values().filter(|row| row.phase == SessionPhase::Established).count();
+    if plan.peers.is_empty() || up > 0 {
+        return Ok(());
+    }
+    let rows = table.sessions.iter().map(|(peer, row)| {
+        let why = row.last_error.as_ref().map(|fault| format!(": {}", fault.text)).unwrap_or_default();
+        format!("{peer} {}{why}", row.phase.word())
+    });
+    Err(format!("no BGP session is established ({})", rows.collect::<Vec<_>>().join("; ")))
+}
+
+fn speaker_report(node: &str, inlets: &Inlets) -> SpeakerReport {
+    let status = report::status(&inlets.plan.borrow(), &inlets.sessions.borrow());
+    SpeakerReport { node: node.to_owned(), status }
+}
+
+/// Everything that decisions left behind, for `/debug/state`: made on demand, however large.
+fn debug_state(inlets: &Inlets, barrier: &Barrier) -> Value {
+    let plan = Arc::clone(&inlets.plan.borrow());
+    let config = Arc::clone(&inlets.config.borrow());
+    let verdicts: Vec<Value> = plan
+        .verdicts
+        .iter()
+        .map(|(service, verdict)| match verdict {
+            Verdict::Announce { announcements, withheld } => json!({
+                "service": service.to_string(),
+                "announced": announcements.iter().map(|announcement| json!({
+                    "prefix": announcement.prefix.to_string(),
+                    "advertisement": announcement.terms.advertisement,
+                })).collect::<Vec<_>>(),
+                "withheld": withheld.iter().map(|(address, reason)| json!({
+                    "address": address, "reason": reason.word(), "message": reason.to_string(),
+                })).collect::<Vec<_>>(),
+            }),
+            Verdict::Withhold(reason) => json!({
+                "service": service.to_string(), "reason": reason.word(), "message": reason.to_string(),
+            }),
+        })
+        .collect();
+    let peers: Vec<Value> = plan
+        .peers
+        .iter()
+        .map(|(name, peer)| {
+            let routes = peer.routes.iter().map(|(prefix, attrs)| json!({
+                "prefix": prefix.to_string(),
+                "localPref": attrs.local_pref,
+                "communities": attrs.communities.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "largeCommunities": attrs.large_communities.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            }));
+            json!({"peer": name, "routes": routes.collect::<Vec<_>>()})
+        })
+        .collect();
+    json!({
+        "synced": plan.synced,
+        "waitingFor": barrier.waiting(),
+        "planVersion": plan.version,
+        "peers": peers,
+        "services": verdicts,
+        "notAccepted": config.complaints().map(|(object, text)| format!("{object}: {text}")).collect::<Vec<_>>(),
+        "notices": config.config.notices.iter().map(|(object, notice)| format!("{object}: {notice}")).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::snapshot::NodeFacts;
+    use crate::watch::convert::Leaving;
+
+    #[test]
+    fn the_end_is_a_restart_unless_something_says_removal() {
+        let node = |leaving| NodeView {
+            facts: NodeFacts { labels: [].into(), network_unavailable: false },
+            uid: String::new(),
+            leaving,
+        };
+        let (staying, leaving) = (node(None), node(Some(Leaving::OutOfService)));
+        let check = |on_terminate, node: Option<&NodeView>, removed: bool| {
+            assert_eq!(
+                matches!(end(on_terminate, node), StopHow::Remove(_)),
+                removed,
+                "{on_terminate:?} {node:?}"
+            );
+        };
+        check(OnTerminate::Auto, None, false);
+        check(OnTerminate::Auto, Some(&staying), false);
+        check(OnTerminate::Auto, Some(&leaving), true);
+        check(OnTerminate::Restart, Some(&leaving), false);
+        check(OnTerminate::Remove, None, true);
+    }
+}

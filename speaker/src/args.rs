@@ -1,0 +1,171 @@
+//! The speaker's flags, with their environment twins, turned into checked [`Settings`]. The flag wins.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use runtime::settings::CommonArgs;
+
+use crate::decide::snapshot::ExcludeLabel;
+
+/// Announces LoadBalancer addresses from this node over BGP.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "speaker", version, about)]
+pub struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+
+    /// Name of the Node object that this speaker runs on
+    #[arg(long, env = "NODE_NAME", value_name = "NAME", value_parser = node_name)]
+    node_name: String,
+
+    /// Announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers, too
+    #[arg(long, env = "HERALD_IGNORE_EXCLUDE_LB", value_parser = switch, num_args = 0..=1, default_value = "false", default_missing_value = "true", hide_default_value = true)]
+    ignore_exclude_lb: bool,
+
+    /// Unix socket that answers GET /state, for speakerctl on this node
+    #[arg(long, env = "HERALD_SOCKET", value_name = "PATH", default_value = "/run/herald/speaker.sock")]
+    socket: PathBuf,
+
+    /// Folder for what is remembered from one start to the next
+    #[arg(long, env = "HERALD_STATE_DIR", value_name = "PATH", default_value = "/var/lib/herald")]
+    state_dir: PathBuf,
+
+    /// What the end of this process means for the routes: auto looks whether the node is leaving the cluster
+    #[arg(long, env = "HERALD_ON_TERMINATE", value_name = "WHAT", value_enum, default_value_t = OnTerminate::Auto, ignore_case = true)]
+    on_terminate: OnTerminate,
+}
+
+/// What the end of the process means for the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnTerminate {
+    /// Removal when the node is leaving the cluster, restart otherwise.
+    Auto,
+    /// The routes stay with the routers (graceful restart) until the next start.
+    Restart,
+    /// The routes are withdrawn.
+    Remove,
+}
+
+/// What this process was told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The flags that both daemons have.
+    pub common: CommonArgs,
+    /// Name of the own Node.
+    pub node: String,
+    /// Whether the exclusion label on the Node counts.
+    pub exclude_label: ExcludeLabel,
+    /// Where the local socket is.
+    pub socket: PathBuf,
+    /// Where the mark of earlier starts is.
+    pub state_dir: PathBuf,
+    /// What the end of the process means.
+    pub on_terminate: OnTerminate,
+}
+
+impl From<Args> for Settings {
+    fn from(args: Args) -> Self {
+        Self {
+            common: args.common,
+            node: args.node_name,
+            exclude_label: if args.ignore_exclude_lb {
+                ExcludeLabel::Ignored
+            } else {
+                ExcludeLabel::Honoured
+            },
+            socket: args.socket,
+            state_dir: args.state_dir,
+            on_terminate: args.on_terminate,
+        }
+    }
+}
+
+/// Why a value is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Fault {
+    #[error("is empty: the DaemonSet sets it from spec.nodeName")]
+    NoNodeName,
+    #[error("is no node name: at most 253 letters a-z, digits, hyphens and dots")]
+    NotANodeName,
+    #[error("is neither true nor false")]
+    NotASwitch,
+}
+
+fn node_name(text: &str) -> Result<String, Fault> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    match text.trim() {
+        "" => Err(Fault::NoNodeName),
+        name if name.len() > 253 || !name.bytes().all(inner) => Err(Fault::NotANodeName),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// An empty environment variable is one that was not set.
+fn switch(text: &str) -> Result<bool, Fault> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "" | "0" | "false" => Ok(false),
+        "1" | "true" => Ok(true),
+        _ => Err(Fault::NotASwitch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Settings, String> {
+        let line = std::iter::once("speaker").chain(args.iter().copied());
+        Args::try_parse_from(line).map(Settings::from).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_node_name_is_enough() {
+        let settings = parse(&["--node-name=n1"]).unwrap();
+        assert_eq!(settings.node, "n1");
+        assert_eq!(settings.exclude_label, ExcludeLabel::Honoured);
+        assert_eq!(settings.socket, PathBuf::from("/run/herald/speaker.sock"));
+        assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
+        assert_eq!(settings.on_terminate, OnTerminate::Auto);
+    }
+
+    #[test]
+    fn given_values_are_kept() {
+        let settings = parse(&[
+            "--node-name=n1.example.com",
+            "--ignore-exclude-lb",
+            "--socket=/tmp/s",
+            "--state-dir=/tmp/d",
+            "--on-terminate=Remove",
+            "--namespace=lb",
+        ])
+        .unwrap();
+        assert_eq!(settings.node, "n1.example.com");
+        assert_eq!(settings.exclude_label, ExcludeLabel::Ignored);
+        assert_eq!(settings.socket, PathBuf::from("/tmp/s"));
+        assert_eq!(settings.state_dir, PathBuf::from("/tmp/d"));
+        assert_eq!(settings.on_terminate, OnTerminate::Remove);
+        assert_eq!(settings.common.namespace, "lb");
+    }
+
+    #[test]
+    fn the_exclusion_switch_takes_a_value_too() {
+        for (value, expected) in [("true", ExcludeLabel::Ignored), ("false", ExcludeLabel::Honoured)] {
+            let settings = parse(&["--node-name=n1", &format!("--ignore-exclude-lb={value}")]).unwrap();
+            assert_eq!(settings.exclude_label, expected);
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_a_sentence() {
+        for (args, part) in [
+            (&["--node-name="][..], "is empty"),
+            (&["--node-name=A b"][..], "is no node name"),
+            (&["--node-name=n1", "--ignore-exclude-lb=perhaps"][..], "neither true nor false"),
+            (&["--node-name=n1", "--on-terminate=explode"][..], "possible values"),
+            (&["--node-name=n1", "--unheard-of"][..], "unexpected argument"),
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(part), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Keeps the plan up to date: facts go in as they change, and only the Services they touch are decided again.
+//!
+//! The cost of a change is that of the Services and prefixes it concerns; a change of configuration or Node decides
+//! all Services again. Equal to [`super::full::announcements`] of the same facts, which a property test holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use api::config::Config;
+use api::service::ServiceKey;
+
+use super::decide;
+use super::ledger::Ledger;
+use super::rules::Rules;
+use super::snapshot::{EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
+use super::verdict::{Reason, Verdict};
+use super::verdicts::Verdicts;
+use crate::plan::{PeerPlan, Plan};
+
+/// Proof that every watch has been complete once. Whoever makes one answers for it: before that moment nothing may
+/// be planned, because what was not looked at yet would be withdrawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Synced(());
+
+impl Synced {
+    /// For the watch side's barrier, and for tests that set up complete facts.
+    #[must_use]
+    pub fn all_watches() -> Self {
+        Self(())
+    }
+}
+
+/// The facts, the plan that follows from them, and what has to be looked at again.
+#[derive(Debug)]
+pub struct Announcer {
+    facts: Snapshot,
+    rules: Option<Rules>,
+    dirty: Dirty,
+    ledger: Ledger,
+    verdicts: Verdicts,
+    peers: BTreeMap<String, PeerPlan>,
+    version: u64,
+}
+
+/// What the next plan has to look at.
+#[derive(Debug)]
+enum Dirty {
+    Services(BTreeSet<ServiceKey>),
+    Everything,
+}
+
+/// A plan that differs from the one before, and how.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The new plan.
+    pub plan: Plan,
+    /// What became of the Services whose verdict changed, sorted.
+    pub transitions: Vec<Transition>,
+}
+
+/// The change of one Service's verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Its verdict in the plan before; `None` when it was not there.
+    pub before: Option<Verdict>,
+    /// Its verdict now; `None` when it is gone.
+    pub after: Option<Verdict>,
+}
+
+impl Transition {
+    /// Whether the Service was announced before and is so now.
+    #[must_use]
+    pub fn announced(&self) -> (bool, bool) {
+        let announced = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(|v| v.reason().is_none());
+        (announced(&self.before), announced(&self.after))
+    }
+
+    /// Why the Service, or the addresses that it had, is no longer announced; `None` if it was not, or still is.
+    #[must_use]
+    pub fn withdrawal(&self) -> Option<Reason> {
+        let before = self.before.as_ref()?;
+        match &self.after {
+            None if before.reason().is_none() => Some(Reason::ServiceDeleted),
+            None => None,
+            Some(Verdict::Withhold(reason)) if before.reason().is_none() => Some(reason.clone()),
+            Some(Verdict::Withhold(_)) => None,
+            Some(after @ Verdict::Announce { withheld, .. }) => {
+                let lost = before.addresses().difference(&after.addresses()).next().copied()?;
+                let held = withheld.iter().find(|(address, _)| *address == lost);
+                Some(held.map_or(Reason::LoadBalancerIpChanged, |(_, reason)| reason.clone()))
+            }
+        }
+    }
+}
+
+impl Announcer {
+    /// Without any facts.
+    #[must_use]
+    pub fn new(exclude_label: ExcludeLabel) -> Self {
+        Self {
+            facts: Snapshot {
+                services: BTreeMap::new(),
+                endpoints: BTreeMap::new(),
+                node: None,
+                config: Arc::new(Config::default()),
+                exclude_label,
+            },
+            rules: None,
+            dirty: Dirty::Everything,
+            ledger: Ledger::default(),
+            verdicts: Verdicts::default(),
+            peers: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    /// The facts as they are known.
+    #[must_use]
+    pub fn facts(&self) -> &Snapshot {
+        &self.facts
+    }
+
+    /// A Service of this speaker's class as it is now; `None` when it is gone.
+    pub fn set_service(&mut self, key: ServiceKey, service: Option<ServiceFacts>) {
+        if self.facts.services.get(&key) == service.as_ref() {
+            return;
+        }
+        match service {
+            Some(service) => self.facts.services.insert(key.clone(), service),
+            None => self.facts.services.remove(&key),
+        };
+        self.touch(key);
+    }
+
+    /// The endpoint counts of a Service as they are now; `None` when it has no slices.
+    pub fn set_endpoints(&mut self, key: ServiceKey, endpoints: Option<EndpointFacts>) {
+        if self.facts.endpoints.get(&key) == endpoints.as_ref() {
+            return;
+        }
+        match endpoints {
+            Some(endpoints) => self.facts.endpoints.insert(key.clone(), endpoints),
+            None => self.facts.endpoints.remove(&key),
+        };
+        if self.facts.services.contains_key(&key) {
+            self.touch(key);
+        }
+    }
+
+    /// This node as it is now; `None` when there is no such Node object.
+    pub fn set_node(&mut self, node: Option<NodeFacts>) {
+        if self.facts.node != node {
+            self.facts.node = node;
+            self.dirty = Dirty::Everything;
+        }
+    }
+
+    /// The configuration as it is now.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        if *self.facts.config != *config {
+            self.facts.config = config;
+            self.dirty = Dirty::Everything;
+        }
+    }
+
+    /// The plan that follows from the facts, if it differs from the last one that this gave.
+    pub fn plan(&mut self, _: Synced) -> Option<Planned> {
+        let dirty = std::mem::replace(&mut self.dirty, Dirty::Services(BTreeSet::new()));
+        let mut rules_changed = false;
+        let rules = match (self.rules.take(), &dirty) {
+            (Some(rules), Dirty::Services(_)) => rules,
+            (before, Dirty::Everything | Dirty::Services(_)) => {
+                rules_changed = true;
+                let (config, node) = (Arc::clone(&self.facts.config), self.facts.node.as_ref());
+                Rules::new(config, node, self.facts.exclude_label, before.as_ref())
+            }
+        };
+        let keys = match dirty {
+            Dirty::Services(keys) => keys,
+            Dirty::Everything => {
+                let known = self.verdicts.iter().map(|(key, _)| key.clone());
+                known.chain(self.facts.services.keys().cloned()).collect()
+            }
+        };
+        let transitions: Vec<Transition> =
+            keys.into_iter().filter_map(|key| self.decide_again(key, &rules)).collect();
+        let settled = rules_changed || self.ledger.is_touched();
+        let mut changed = !transitions.is_empty() || self.version == 0;
+        if settled {
+            let peers = self.ledger.settle(&rules, &self.peers);
+            changed |= !same_peers(&self.peers, &peers);
+            self.peers = peers;
+        }
+        self.rules = Some(rules);
+        changed.then(|| {
+            self.version += 1;
+            let plan = Plan {
+                peers: self.peers.clone(),
+                verdicts: Arc::new(self.verdicts.clone()),
+                synced: true,
+                version: self.version,
+            };
+            Planned { plan, transitions }
+        })
+    }
+
+    fn touch(&mut self, key: ServiceKey) {
+        match &mut self.dirty {
+            Dirty::Services(keys) => {
+                keys.insert(key);
+            }
+            Dirty::Everything => {}
+        }
+    }
+
+    fn decide_again(&mut self, key: ServiceKey, rules: &Rules) -> Option<Transition> {
+        let after = self.facts.services.get(&key).map(|service| {
+            let endpoints = self.facts.endpoints.get(&key).copied().unwrap_or_default();
+            decide(service, &endpoints, rules)
+        });
+        let before = self.verdicts.get(&key);
+        if before == after.as_ref() {
+            return None;
+        }
+        let before = before.cloned();
+        // First what comes, then what goes: a contribution that stays never drops to nothing in between.
+        for announcement in after.iter().flat_map(Verdict::announcements) {
+            self.ledger.add(announcement);
+        }
+        for announcement in before.iter().flat_map(Verdict::announcements) {
+            self.ledger.remove(announcement);
+        }
+        match &after {
+            Some(verdict) => self.verdicts.set(key.clone(), verdict.clone()),
+            None => self.verdicts.remove(&key),
+        }
+        Some(Transition { service: key, before, after })
+    }
+}
+
+fn same_peers(before: &BTreeMap<String, PeerPlan>, after: &BTreeMap<String, PeerPlan>) -> bool {
+    let same = |one: &PeerPlan, other: &PeerPlan| {
+        Arc::ptr_eq(&one.peer, &other.peer) && Arc::ptr_eq(&one.routes, &other.routes)
+    };
+    before.len() == after.len()
+        && before
+            .iter()
+            .zip(after)
+            .all(|((name, one), (other_name, other))| name == other_name && same(one, other))
+}

@@ -1,0 +1,38 @@
+//! The whole plan made from scratch: the definition of what [`super::Announcer`] keeps up to date.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bgp_proto::{Prefix, RouteSet};
+
+use super::decide;
+use super::ledger::merged;
+use super::rules::Rules;
+use super::snapshot::Snapshot;
+use super::verdict::Terms;
+use super::verdicts::Verdicts;
+use crate::plan::{PeerPlan, Plan};
+
+/// The plan for a snapshot. Its `version` is 0, since a version counts what was published.
+#[must_use]
+pub fn announcements(snapshot: &Snapshot) -> Plan {
+    let rules =
+        Rules::new(Arc::clone(&snapshot.config), snapshot.node.as_ref(), snapshot.exclude_label, None);
+    let mut verdicts = Verdicts::default();
+    let mut contributions: BTreeMap<Prefix, Vec<Arc<Terms>>> = BTreeMap::new();
+    for (key, service) in &snapshot.services {
+        let endpoints = snapshot.endpoints.get(key).copied().unwrap_or_default();
+        let verdict = decide(service, &endpoints, &rules);
+        for announcement in verdict.announcements() {
+            contributions.entry(announcement.prefix).or_default().push(Arc::clone(&announcement.terms));
+        }
+        verdicts.set(key.clone(), verdict);
+    }
+    let peers = rules.peers().iter().map(|(name, peer)| {
+        let routes = contributions
+            .iter()
+            .filter_map(|(prefix, terms)| merged(terms.iter(), name).map(|attrs| (*prefix, Arc::new(attrs))));
+        (name.clone(), PeerPlan { peer: Arc::clone(peer), routes: Arc::new(RouteSet::from_iter(routes)) })
+    });
+    Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 0 }
+}

@@ -1,0 +1,146 @@
+//! Which addresses this node announces, with which attributes, to which peers. Pure: facts in, plan out.
+//!
+//! [`decide`] answers for one Service; [`full::announcements`] is its fold over all of them; [`Announcer`] keeps
+//! the same result up to date at a cost in proportion to what changed, and a property test holds the two equal.
+//! Not here: where facts come from (`watch`), what happens to the result (`peering`, `status`).
+
+pub mod announcer;
+pub mod full;
+pub mod ledger;
+pub mod rules;
+pub mod snapshot;
+pub mod verdict;
+pub mod verdicts;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::service::{Ingress, TrafficPolicy};
+use bgp_proto::Prefix;
+
+pub use announcer::Announcer;
+use rules::Offer;
+pub use rules::Rules;
+use snapshot::{EndpointCounts, EndpointFacts, ServiceFacts};
+use verdict::{AddressFamily, Announcement, Reason, Verdict};
+
+/// Decides one Service. The tests come in MetalLB's order and the first that fails names the reason; what depends
+/// on an address is asked for each address by itself, since pool, advertisement and endpoints may differ by family.
+#[must_use]
+pub fn decide(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Verdict {
+    if !service.load_balancer {
+        return Verdict::Withhold(Reason::NotLoadBalancer);
+    }
+    let addresses = match &service.ingress {
+        Ingress::None => return Verdict::Withhold(Reason::NoIpAllocated),
+        Ingress::Invalid(text) => return Verdict::Withhold(Reason::InvalidIp(text.clone())),
+        Ingress::Addresses(addresses) => addresses,
+    };
+    let mut announcements = Vec::new();
+    let mut withheld = Vec::new();
+    for &address in addresses {
+        match decide_address(address, service, endpoints, rules) {
+            Ok(mut some) => announcements.append(&mut some),
+            Err(reason) => withheld.push((address, reason)),
+        }
+    }
+    if announcements.is_empty() {
+        let first = withheld.into_iter().next();
+        return Verdict::Withhold(first.map_or(Reason::NoIpAllocated, |(_, reason)| reason));
+    }
+    announcements.sort();
+    announcements.dedup();
+    Verdict::Announce { announcements: announcements.into(), withheld: withheld.into() }
+}
+
+/// The announcements of one address; never an empty list.
+fn decide_address(
+    address: IpAddr,
+    service: &ServiceFacts,
+    endpoints: &EndpointFacts,
+    rules: &Rules,
+) -> Result<Vec<Announcement>, Reason> {
+    let family = AddressFamily::of(address);
+    let belonging = rules
+        .belonging(address, service.allocated_from_pool.as_deref())
+        .ok_or(Reason::IpNotAllowed(address))?;
+    let pool = || belonging.pool.to_owned();
+    if belonging.offers.is_empty() {
+        return Err(Reason::NotOwner { pool: pool() });
+    }
+    let matching: Vec<&Offer> = belonging
+        .offers
+        .iter()
+        .map(|offer| offer.as_ref())
+        .filter(|offer| offer.services.matches(&service.labels))
+        .collect();
+    let usable: Vec<&Offer> = matching.iter().copied().filter(|offer| offer.refusal.is_none()).collect();
+    if usable.is_empty() {
+        return Err(match matching.first() {
+            None => Reason::NoMatchingAdvertisement { pool: pool() },
+            Some(offer) => Reason::AdvertisementWithheld {
+                advertisement: offer.terms.advertisement.clone(),
+                refusal: offer.refusal.clone().unwrap_or_default(),
+            },
+        });
+    }
+    if let Some(reason) = local_pref_conflict(address, family, &usable) {
+        return Err(reason);
+    }
+    if let Some(reason) = rules.bar() {
+        return Err(reason.clone());
+    }
+    serving(service.traffic_policy, endpoints.of(family), family)?;
+    let announce = |offer: &Offer| Announcement {
+        address,
+        prefix: aggregate(address, offer.length(family)),
+        terms: Arc::clone(&offer.terms),
+    };
+    Ok(usable.into_iter().map(announce).collect())
+}
+
+/// The prefix of that length that contains the address.
+fn aggregate(address: IpAddr, length: u8) -> Prefix {
+    // A length that the family does not have was refused with its advertisement; the host route stands in for it.
+    Prefix::try_new(address, length).unwrap_or_else(|_| Prefix::host(address))
+}
+
+/// Two advertisements of one pool must not disagree about LOCAL_PREF where a router would see both: on the same
+/// prefix, towards the same peer. That both are on this node is given.
+fn local_pref_conflict(address: IpAddr, family: AddressFamily, offers: &[&Offer]) -> Option<Reason> {
+    for (index, one) in offers.iter().enumerate() {
+        for other in offers.iter().skip(index + 1) {
+            let differ = one.terms.effective_local_pref() != other.terms.effective_local_pref();
+            let same_prefix = one.length(family) == other.length(family);
+            let (ours, theirs) = (&one.terms.peers, &other.terms.peers);
+            let same_peer = ours.is_empty() || theirs.is_empty() || !ours.is_disjoint(theirs);
+            if differ && same_prefix && same_peer {
+                return Some(Reason::ConflictingAdvertisements {
+                    first: one.terms.advertisement.clone(),
+                    second: other.terms.advertisement.clone(),
+                    prefix: aggregate(address, one.length(family)),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// Whether traffic that arrives here would find an endpoint, as kube-proxy picks them: ready ones, and serving
+/// ones of terminating Pods only while no ready one is left (KEP-1669). With policy Local "left" means on any
+/// node, because the routers then send everything to the nodes that have one.
+fn serving(policy: TrafficPolicy, counts: EndpointCounts, family: AddressFamily) -> Result<(), Reason> {
+    match policy {
+        TrafficPolicy::Local => {
+            let last_resort = counts.elsewhere_ready == 0 && counts.local_serving > 0;
+            if counts.local_ready > 0 || last_resort { Ok(()) } else { Err(Reason::NoLocalEndpoints(family)) }
+        }
+        TrafficPolicy::Cluster => {
+            let some = counts.any_ready > 0 || counts.any_serving > 0;
+            if some { Ok(()) } else { Err(Reason::NoEndpoints(family)) }
+        }
+    }
+}

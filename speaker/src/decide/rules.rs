@@ -1,0 +1,179 @@
+//! The configuration as one node sees it: only its own peers and advertisements, indexed by pool.
+//!
+//! Made once for each change of configuration or Node, so that deciding one Service does not look at what cannot
+//! apply here. Holds no Service and no endpoint.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::config::{Advertisement, Config, Peer};
+use api::names::label;
+use api::selector::Selectors;
+
+use super::ledger::Audience;
+use super::snapshot::{ExcludeLabel, NodeFacts};
+use super::verdict::{AddressFamily, Reason, Terms};
+
+/// What applies on this node.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    config: Arc<Config>,
+    /// The peers whose session belongs to this node, by name.
+    peers: BTreeMap<String, Arc<Peer>>,
+    /// The advertisements whose node selectors match, sorted by name.
+    offers: Vec<Arc<Offer>>,
+    /// The offers of each pool, sorted by name.
+    offers_of_pool: BTreeMap<String, Vec<Arc<Offer>>>,
+    /// Why this node announces nothing at all.
+    bar: Option<Reason>,
+}
+
+/// One advertisement of this node.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub(super) terms: Arc<Terms>,
+    pub(super) services: Selectors,
+    /// Why the advertisement is withheld, in words.
+    pub(super) refusal: Option<String>,
+    length_v4: u8,
+    length_v6: u8,
+}
+
+impl Offer {
+    fn of(advertisement: &Advertisement) -> Self {
+        let mut communities = advertisement.communities.clone();
+        communities.sort();
+        communities.dedup();
+        Self {
+            terms: Arc::new(Terms {
+                advertisement: advertisement.name.clone(),
+                peers: advertisement.peers.clone(),
+                local_pref: advertisement.local_pref,
+                communities,
+            }),
+            services: advertisement.service_selectors.clone(),
+            refusal: advertisement.withheld.as_ref().map(ToString::to_string),
+            length_v4: advertisement.aggregation_length,
+            length_v6: advertisement.aggregation_length_v6,
+        }
+    }
+
+    /// The prefix length that addresses of that family are aggregated to.
+    pub(super) fn length(&self, family: AddressFamily) -> u8 {
+        match family {
+            AddressFamily::V4 => self.length_v4,
+            AddressFamily::V6 => self.length_v6,
+        }
+    }
+}
+
+/// The pool that an address belongs to, and the advertisements of that pool on this node.
+pub(super) struct Belonging<'a> {
+    pub(super) pool: &'a str,
+    pub(super) offers: Vec<&'a Arc<Offer>>,
+}
+
+impl Rules {
+    /// The rules of this node. Without a Node object nothing applies: no peer runs and nothing is announced.
+    /// Objects that did not change since `before` keep their `Arc`.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        node: Option<&NodeFacts>,
+        exclude_label: ExcludeLabel,
+        before: Option<&Self>,
+    ) -> Self {
+        let Some(node) = node else {
+            return Self {
+                config,
+                peers: BTreeMap::new(),
+                offers: Vec::new(),
+                offers_of_pool: BTreeMap::new(),
+                bar: None,
+            };
+        };
+        let peers = config
+            .peers_on(&node.labels)
+            .peers
+            .into_iter()
+            .map(|peer| {
+                let kept =
+                    before.and_then(|rules| rules.peers.get(&peer.name)).filter(|kept| ***kept == *peer);
+                (peer.name.clone(), kept.map_or_else(|| Arc::new(peer.clone()), Arc::clone))
+            })
+            .collect();
+        let here: Vec<(&Advertisement, Arc<Offer>)> = config
+            .advertisements
+            .values()
+            .filter(|advertisement| advertisement.node_selectors.matches(&node.labels))
+            .map(|advertisement| (advertisement, Arc::new(Offer::of(advertisement))))
+            .collect();
+        let offers_of_pool = config
+            .pools
+            .values()
+            .map(|pool| {
+                let offers = here
+                    .iter()
+                    .filter(|(advertisement, _)| advertisement.selects_pool(pool))
+                    .map(|(_, offer)| Arc::clone(offer));
+                (pool.name.clone(), offers.collect())
+            })
+            .collect();
+        let offers = here.into_iter().map(|(_, offer)| offer).collect();
+        Self { peers, offers, offers_of_pool, bar: bar(node, exclude_label), config }
+    }
+
+    /// The peers that run on this node, by the name of the BGPPeer.
+    #[must_use]
+    pub fn peers(&self) -> &BTreeMap<String, Arc<Peer>> {
+        &self.peers
+    }
+
+    /// The advertisements of this node that name the peer, next to those that name none and reach every peer.
+    pub(super) fn audience(&self, peer: &str) -> Audience {
+        let naming = self.offers.iter().filter(|offer| offer.terms.peers.contains(peer));
+        naming.map(|offer| offer.terms.advertisement.clone()).collect()
+    }
+
+    /// Why this node announces nothing at all, if so.
+    pub(super) fn bar(&self) -> Option<&Reason> {
+        self.bar.as_ref()
+    }
+
+    /// Where an address belongs: the pool that contains it, else the pool that once gave it. The second is for an
+    /// address that its pool lost by an edit: it stays announced, by stored facts only, so that a restarted
+    /// speaker decides the same.
+    pub(super) fn belonging<'a>(
+        &'a self,
+        address: IpAddr,
+        allocated_from_pool: Option<&'a str>,
+    ) -> Option<Belonging<'a>> {
+        let containing = self.config.pool_of(address).map(|pool| pool.name.as_str());
+        let pool = containing.or(allocated_from_pool)?;
+        let offers = match self.offers_of_pool.get(pool) {
+            Some(offers) => offers.iter().collect(),
+            None => self.offers.iter().filter(|offer| self.selects_lost_pool(offer, pool)).collect(),
+        };
+        Some(Belonging { pool, offers })
+    }
+
+    /// A pool that no longer exists has no labels left to select it by.
+    fn selects_lost_pool(&self, offer: &Offer, pool: &str) -> bool {
+        self.config
+            .advertisements
+            .get(&offer.terms.advertisement)
+            .is_some_and(|advertisement| advertisement.selects_pool_name(pool))
+    }
+}
+
+fn bar(node: &NodeFacts, exclude_label: ExcludeLabel) -> Option<Reason> {
+    let labelled = node.labels.contains_key(label::EXCLUDE_FROM_EXTERNAL_LB);
+    if node.network_unavailable {
+        Some(Reason::NodeNetworkUnavailable)
+    } else if labelled && exclude_label == ExcludeLabel::Honoured {
+        Some(Reason::NodeLabeledExcludeBalancers)
+    } else {
+        None
+    }
+}

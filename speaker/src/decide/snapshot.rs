@@ -1,0 +1,98 @@
+//! The facts that decisions are made from, reduced to what they read.
+//!
+//! Built by `watch` from API objects; a few dozen octets for a Service beyond its labels. Holds no object, no
+//! endpoint list and no rule.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::config::Config;
+use api::selector::Labels;
+use api::service::{Ingress, ServiceKey, TrafficPolicy};
+
+use super::verdict::AddressFamily;
+
+/// Everything that decides what this node announces.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The Services of this speaker's class.
+    pub services: BTreeMap<ServiceKey, ServiceFacts>,
+    /// Endpoint counts by Service, also of Services that are not (yet) in `services`.
+    pub endpoints: BTreeMap<ServiceKey, EndpointFacts>,
+    /// This node; `None` when the API server has no Node object of that name.
+    pub node: Option<NodeFacts>,
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// Whether the label that excludes a node from load balancing counts.
+    pub exclude_label: ExcludeLabel,
+}
+
+/// What is read of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceFacts {
+    /// `spec.type` is LoadBalancer.
+    pub load_balancer: bool,
+    /// For the service selectors of advertisements.
+    pub labels: Labels,
+    /// The addresses in `status.loadBalancer.ingress`.
+    pub ingress: Ingress,
+    /// `spec.externalTrafficPolicy`.
+    pub traffic_policy: TrafficPolicy,
+    /// The pool that the address came from, as the controller noted it in the annotation.
+    pub allocated_from_pool: Option<String>,
+}
+
+/// How many endpoints of a Service could serve, by family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// From EndpointSlices of address type IPv4.
+    pub v4: EndpointCounts,
+    /// From EndpointSlices of address type IPv6.
+    pub v6: EndpointCounts,
+}
+
+impl EndpointFacts {
+    /// The counts for addresses of one family.
+    #[must_use]
+    pub fn of(&self, family: AddressFamily) -> EndpointCounts {
+        match family {
+            AddressFamily::V4 => self.v4,
+            AddressFamily::V6 => self.v6,
+        }
+    }
+}
+
+/// Endpoints of one Service and family, counted by what they can do and where they are.
+///
+/// "Serving" means serving though not ready, which is what an endpoint is while its Pod terminates gracefully.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointCounts {
+    /// Ready, on this node.
+    pub local_ready: u32,
+    /// Serving, on this node.
+    pub local_serving: u32,
+    /// Ready, on some other node. Endpoints without a node name are not counted here.
+    pub elsewhere_ready: u32,
+    /// Ready, with or without a node.
+    pub any_ready: u32,
+    /// Serving, with or without a node.
+    pub any_serving: u32,
+}
+
+/// What is read of this speaker's own Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// For the node selectors of peers and advertisements, and the exclusion label.
+    pub labels: Labels,
+    /// Condition `NetworkUnavailable` is True.
+    pub network_unavailable: bool,
+}
+
+/// What the label `node.kubernetes.io/exclude-from-external-load-balancers` on this node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExcludeLabel {
+    /// The node announces nothing while it carries the label.
+    Honoured,
+    /// The label has no effect (`--ignore-exclude-lb`).
+    Ignored,
+}

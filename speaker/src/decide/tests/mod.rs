@@ -1,0 +1,228 @@
+//! The text scripts of `testdata`, and the property that the incremental plan equals the full one.
+
+mod script;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use api::config::Config;
+use proptest::prelude::*;
+
+use super::announcer::{Announcer, Synced};
+use super::snapshot::Snapshot;
+use super::verdict::Reason;
+use super::{full, verdict};
+use crate::plan::Plan;
+use script::{Row, rows};
+
+const SCRIPTS: [(&str, &str); 4] = [
+    ("metallb_speaker", include_str!("testdata/metallb_speaker.txt")),
+    ("metallb_node_selectors", include_str!("testdata/metallb_node_selectors.txt")),
+    ("metallb_local_pref_conflicts", include_str!("testdata/metallb_local_pref_conflicts.txt")),
+    ("herald", include_str!("testdata/herald.txt")),
+];
+
+#[test]
+fn each_row_of_each_script_holds_by_itself() {
+    for (name, script) in SCRIPTS {
+        let rows = rows(script);
+        println!("{name}: {} rows", rows.len());
+        for row in rows {
+            row.check(&full::announcements(&row.snapshot));
+        }
+    }
+}
+
+#[test]
+fn each_script_holds_as_a_sequence_of_changes_too() {
+    for (_, script) in SCRIPTS {
+        let rows = rows(script);
+        let mut follower = Follower::new(&rows[0].snapshot);
+        for row in rows.iter().chain(rows.iter().rev()) {
+            row.check(follower.follow(&row.snapshot));
+        }
+    }
+}
+
+/// An announcer that is moved from snapshot to snapshot, as the watch side moves it.
+struct Follower {
+    announcer: Announcer,
+    exclude_label: super::snapshot::ExcludeLabel,
+    plan: Plan,
+}
+
+impl Follower {
+    fn new(snapshot: &Snapshot) -> Self {
+        Self {
+            announcer: Announcer::new(snapshot.exclude_label),
+            exclude_label: snapshot.exclude_label,
+            plan: Plan::unsynced(),
+        }
+    }
+
+    fn follow(&mut self, to: &Snapshot) -> &Plan {
+        if self.exclude_label != to.exclude_label {
+            // A flag of the process: it changes with a restart and not otherwise.
+            *self = Self::new(to);
+        }
+        let keys = |a: &Snapshot, b: &Snapshot| -> BTreeSet<_> {
+            let services = a.services.keys().chain(b.services.keys());
+            services.chain(a.endpoints.keys()).chain(b.endpoints.keys()).cloned().collect()
+        };
+        for key in keys(self.announcer.facts(), to) {
+            self.announcer.set_service(key.clone(), to.services.get(&key).cloned());
+            self.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied());
+        }
+        self.announcer.set_node(to.node.clone());
+        self.announcer.set_config(Arc::clone(&to.config));
+        if let Some(planned) = self.announcer.plan(Synced::all_watches()) {
+            assert_eq!(planned.plan.version, self.plan.version + 1);
+            self.plan = planned.plan;
+        }
+        &self.plan
+    }
+}
+
+/// Both plans in a form that shows what differs.
+fn contents(plan: &Plan) -> (Vec<String>, Vec<String>) {
+    let peers = plan.peers.iter().map(|(name, peer)| {
+        let routes: Vec<_> =
+            peer.routes.iter().map(|(prefix, attrs)| format!("{prefix} {attrs:?}")).collect();
+        format!("{name} {:?} {routes:?}", peer.peer.address)
+    });
+    (peers.collect(), plan.verdicts.iter().map(|entry| format!("{entry:?}")).collect())
+}
+
+/// A handful of good states to jump between, made of the scripts' rows. Parts of different rows are mixed, so that
+/// Services, endpoints, node and configuration change independently of each other.
+fn all_rows() -> Vec<Row> {
+    SCRIPTS.iter().flat_map(|(_, script)| rows(script)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_incremental_plan_equals_the_full_one(
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4, any::<prop::sample::Index>()), 1..60)
+    ) {
+        let rows = all_rows();
+        let mut now = rows[0].snapshot.clone();
+        let mut follower = Follower::new(&now);
+        for (from, part, which) in steps {
+            let from = &from.get(&rows).snapshot;
+            match part {
+                0 => now.config = Arc::clone(&from.config),
+                1 => now.node.clone_from(&from.node),
+                2 => {
+                    let keys: Vec<_> = now.services.keys().chain(from.services.keys()).cloned().collect();
+                    if !keys.is_empty() {
+                        let key = which.get(&keys);
+                        match from.services.get(key) {
+                            Some(service) => now.services.insert(key.clone(), service.clone()),
+                            None => now.services.remove(key),
+                        };
+                    }
+                }
+                _ => {
+                    let keys: Vec<_> = now.endpoints.keys().chain(from.endpoints.keys()).cloned().collect();
+                    if !keys.is_empty() {
+                        let key = which.get(&keys);
+                        match from.endpoints.get(key) {
+                            Some(endpoints) => now.endpoints.insert(key.clone(), *endpoints),
+                            None => now.endpoints.remove(key),
+                        };
+                    }
+                }
+            }
+            let plan = follower.follow(&now);
+            prop_assert_eq!(contents(plan), contents(&full::announcements(&now)));
+        }
+    }
+}
+
+#[test]
+fn nothing_new_is_no_new_plan() {
+    let rows = all_rows();
+    let mut follower = Follower::new(&rows[0].snapshot);
+    for row in &rows {
+        let version = follower.follow(&row.snapshot).version;
+        assert_eq!(follower.follow(&row.snapshot).version, version, "row {}", row.title);
+    }
+}
+
+#[test]
+fn a_change_of_one_service_leaves_the_other_routes_where_they_are() {
+    let script = "given\n  node pandora\n  pool default 10.20.0.0/16\n  peer peer1 1.2.3.4\n  advertisement all\n  \
+                  peer peer2 1.2.3.5\n  advertisement some peers=peer2 communities=0:1\n";
+    let services: String = (0..500u32)
+        .map(|n| format!("  service s{n:03} 10.20.{}.{}\n  slice s{n:03} ready@iris\n", n / 250, n % 250))
+        .collect();
+    let all = rows(&format!("{script}{services}row 1\n"));
+    let mut follower = Follower::new(&all[0].snapshot);
+    let before = follower.follow(&all[0].snapshot).clone();
+    let mut changed = all[0].snapshot.clone();
+    let key = changed.services.keys().nth(250).unwrap().clone();
+    changed.endpoints.remove(&key);
+    let after = follower.follow(&changed).clone();
+    for (name, peer) in &after.peers {
+        assert_eq!(peer.routes.len(), 499);
+        assert!(Arc::ptr_eq(&peer.peer, &before.peers[name].peer));
+        let shared = peer.routes.iter().filter(|(prefix, attrs)| {
+            before.peers[name].routes.get(prefix).is_some_and(|had| Arc::ptr_eq(had, attrs))
+        });
+        assert_eq!(shared.count(), 499, "untouched routes keep their attributes");
+    }
+    // A part of the configuration that touches no route leaves the route sets themselves alone.
+    let mut reconfigured = changed.clone();
+    let mut config = Config::clone(&reconfigured.config);
+    config.peers.get_mut("peer1").unwrap().port = 1179;
+    reconfigured.config = Arc::new(config);
+    let again = follower.follow(&reconfigured);
+    for (name, peer) in &again.peers {
+        assert!(Arc::ptr_eq(&peer.routes, &after.peers[name].routes), "{name}");
+    }
+    assert_eq!(again.peers["peer1"].peer.port, 1179);
+    assert!(Arc::ptr_eq(&again.peers["peer2"].peer, &after.peers["peer2"].peer));
+}
+
+#[test]
+fn equal_peers_share_one_route_set() {
+    let row = &rows(
+        "row 1\n  node pandora\n  pool default 10.20.30.0/24\n  peer peer1 1.2.3.4\n  peer peer2 1.2.3.5\n  \
+         peer peer3 1.2.3.6\n  advertisement all\n  advertisement third peers=peer3 communities=0:3\n  \
+         service test1 10.20.30.1\n  slice test1 ready@iris\n",
+    )[0];
+    let mut follower = Follower::new(&row.snapshot);
+    let plan = follower.follow(&row.snapshot);
+    assert!(Arc::ptr_eq(&plan.peers["peer1"].routes, &plan.peers["peer2"].routes));
+    assert!(!Arc::ptr_eq(&plan.peers["peer1"].routes, &plan.peers["peer3"].routes));
+}
+
+#[test]
+fn a_withdrawal_says_why() {
+    let state = |lines: &str| {
+        let given = "row 1\n  node pandora\n  pool default 10.20.30.0/24\n  peer peer1 1.2.3.4\n  advertisement all\n";
+        rows(&format!("{given}{lines}")).remove(0).snapshot
+    };
+    let announced = state("  service test1 10.20.30.1\n  slice test1 ready@iris\n");
+    for (to, expected) in [
+        (state(""), Some(Reason::ServiceDeleted)),
+        (state("  service test1 10.20.30.1\n"), Some(Reason::NoEndpoints(verdict::AddressFamily::V4))),
+        (
+            state("  service test1 10.20.30.2\n  slice test1 ready@iris\n"),
+            Some(Reason::LoadBalancerIpChanged),
+        ),
+        (state("  service test1 10.20.30.1,10.20.30.2\n  slice test1 ready@iris\n"), None),
+    ] {
+        let mut follower = Follower::new(&announced);
+        follower.follow(&announced);
+        let facts = to.services.iter().next().map(|(_, facts)| facts.clone());
+        let key = announced.services.keys().next().unwrap().clone();
+        follower.announcer.set_service(key.clone(), facts);
+        follower.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied());
+        let planned = follower.announcer.plan(Synced::all_watches()).unwrap();
+        assert_eq!(planned.transitions.len(), 1);
+        assert_eq!(planned.transitions[0].withdrawal(), expected);
+    }
+}

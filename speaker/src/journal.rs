@@ -1,0 +1,132 @@
+//! Tells what changed, once: log lines, events on Services, counters.
+//!
+//! Fed by the watch side with each new plan. Leaves out the state itself, which `status` and `metrics` show.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use api::config::ObjectRef;
+use api::names::event::EventReason;
+use api::service::ServiceKey;
+use runtime::event::{EventRecorder, EventType, Regarding};
+
+use crate::decide::announcer::{Planned, Transition};
+use crate::mark::Start;
+use crate::metrics::Counters;
+use crate::watch::configuration::ConfigReport;
+
+/// Most events for the Services that are found when a node starts for the first time.
+const FIRST_EVENTS: usize = 100;
+
+/// Remembers what has been told.
+#[derive(Debug)]
+pub struct Journal {
+    node: String,
+    events: EventRecorder,
+    counters: Counters,
+    start: Start,
+    told_first: bool,
+    complaints: BTreeSet<(ObjectRef, String)>,
+}
+
+impl Journal {
+    /// Nothing has been told yet.
+    #[must_use]
+    pub fn new(node: String, events: EventRecorder, counters: Counters, start: Start) -> Self {
+        Self { node, events, counters, start, told_first: false, complaints: BTreeSet::new() }
+    }
+
+    /// So many facts came from the API server.
+    pub fn count_updates(&self, facts: u64) {
+        self.counters.updates.inc_by(facts);
+    }
+
+    /// So long it took from an EndpointSlice event to the plan that it led to.
+    pub fn time_endpoints(&self, took: Duration) {
+        self.counters.endpoint_to_plan.observe(took.as_secs_f64());
+    }
+
+    /// A new plan: tells which Services are announced now and which are no longer.
+    pub fn record<'a>(&mut self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<&'a str>) {
+        self.counters.plans.inc();
+        if !self.told_first {
+            self.told_first = true;
+            self.record_first(planned, uid_of);
+            return;
+        }
+        for transition in &planned.transitions {
+            self.log(transition);
+            if let (false, true) = transition.announced() {
+                self.tell_assigned(&transition.service, uid_of(&transition.service));
+            }
+        }
+    }
+
+    /// What was made of the configuration: tells what is newly rejected, and what is in order again.
+    pub fn record_config(&mut self, report: &ConfigReport) {
+        let complaints: BTreeSet<(ObjectRef, String)> =
+            report.complaints().map(|(object, text)| (object.clone(), text)).collect();
+        for (object, reason) in complaints.difference(&self.complaints) {
+            tracing::warn!(kind = %object.kind, name = object.name, reason, "configuration object not accepted");
+            self.counters.update_errors.inc();
+        }
+        let now: BTreeSet<&ObjectRef> = complaints.iter().map(|(object, _)| object).collect();
+        let before: BTreeSet<&ObjectRef> = self.complaints.iter().map(|(object, _)| object).collect();
+        for object in before.difference(&now) {
+            tracing::info!(kind = %object.kind, name = object.name, "configuration object in order again");
+        }
+        self.complaints = complaints;
+    }
+
+    /// The first plan of the process: one line for all Services. What a restarted speaker finds is no news, and on a
+    /// node that starts for the first time the number of events is limited.
+    fn record_first<'a>(&self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<&'a str>) {
+        let announced: Vec<&ServiceKey> = planned
+            .transitions
+            .iter()
+            .filter(|transition| transition.announced() == (false, true))
+            .map(|transition| &transition.service)
+            .collect();
+        tracing::info!(
+            services = planned.transitions.len(),
+            announced = announced.len(),
+            peers = planned.plan.peers.len(),
+            "all watches are complete, first plan made"
+        );
+        match self.start {
+            Start::Again => {}
+            Start::First => {
+                for service in announced.into_iter().take(FIRST_EVENTS) {
+                    self.tell_assigned(service, uid_of(service));
+                }
+            }
+        }
+        for transition in &planned.transitions {
+            tracing::debug!(service = %transition.service, verdict = ?transition.after, "first verdict");
+        }
+    }
+
+    fn log(&self, transition: &Transition) {
+        let service = &transition.service;
+        if let Some(reason) = transition.withdrawal() {
+            tracing::info!(%service, reason = reason.word(), detail = %reason, "service withdrawn");
+        }
+        let after = transition.after.as_ref();
+        match (transition.announced(), after.and_then(|verdict| verdict.reason())) {
+            ((false, true), _) => {
+                let addresses = after.map(|verdict| verdict.addresses()).unwrap_or_default();
+                tracing::info!(%service, ?addresses, "service announced");
+            }
+            ((false, false), Some(reason)) => {
+                tracing::debug!(%service, reason = reason.word(), detail = %reason, "service withheld");
+            }
+            ((true, _) | (false, false), _) => {}
+        }
+    }
+
+    fn tell_assigned(&self, service: &ServiceKey, uid: Option<&str>) {
+        let regarding = Regarding::service(&*service.namespace, &*service.name, uid.unwrap_or_default());
+        let note = format!("announcing from node {:?} with protocol \"bgp\"", self.node);
+        self.events.publish(regarding, EventType::Normal, EventReason::NodeAssigned, note);
+    }
+}

@@ -1,0 +1,19 @@
+//! Herald's speaker: decides which LoadBalancer addresses this node announces, and tells the routers over BGP.
+//!
+//! ```text
+//! API server ─► watch ─► decide ─► Plan ─┬─► peering ⇄ routers
+//!                                        └─► status, events, metrics, local socket
+//! ```
+//! `watch` and `peering` do not know each other: they meet through the channels of [`plan`], and [`app`] connects
+//! them. `decide` and `watch::convert` are pure. The crate leaves out address allocation, which is the controller's.
+
+pub mod app;
+pub mod args;
+pub mod decide;
+pub mod journal;
+pub mod mark;
+pub mod metrics;
+pub mod peering;
+pub mod plan;
+pub mod status;
+pub mod watch;

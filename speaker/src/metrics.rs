@@ -1,0 +1,278 @@
+//! The speaker's metrics: MetalLB's names as they are, Herald's own under `herald_`.
+//!
+//! What describes a state is read from the state at each scrape, so that a series ends with the object it is about.
+//! Only what counts up is kept here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use runtime::metrics::name;
+use tokio::sync::watch::Receiver;
+
+use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
+use crate::watch::configuration::ConfigReport;
+
+/// What counts up. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// Facts taken in from the API server.
+    pub updates: Counter,
+    /// Objects that were not accepted, each time one is newly so.
+    pub update_errors: Counter,
+    /// Plans published.
+    pub plans: Counter,
+    /// Seconds from an EndpointSlice event to the published plan.
+    pub endpoint_to_plan: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            updates: Counter::default(),
+            update_errors: Counter::default(),
+            plans: Counter::default(),
+            // 10 µs to 82 ms: the budget is well below 1 ms.
+            endpoint_to_plan: Histogram::new(exponential_buckets(0.000_01, 2.0, 14)),
+        }
+    }
+}
+
+impl Counters {
+    /// Shows the counters.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(name::CLIENT_UPDATES, "Facts taken in from the API server", self.updates.clone());
+        let help = "Times that a configuration object was newly rejected";
+        registry.register(name::CLIENT_UPDATE_ERRORS, help, self.update_errors.clone());
+        registry.register("herald_speaker_plans", "Plans handed to peering", self.plans.clone());
+        registry.register_with_unit(
+            "herald_speaker_endpoint_to_plan",
+            "Time from an EndpointSlice event to the plan that it led to",
+            Unit::Seconds,
+            self.endpoint_to_plan.clone(),
+        );
+    }
+}
+
+/// Reads the states when it is scraped.
+#[derive(Debug)]
+pub struct States {
+    /// Name of the own Node.
+    pub node: Arc<str>,
+    /// The plan in force.
+    pub plan: Receiver<Arc<Plan>>,
+    /// The sessions.
+    pub sessions: Receiver<Arc<SessionTable>>,
+    /// What was made of the configuration.
+    pub config: Receiver<Arc<ConfigReport>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerLabel {
+    peer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnnouncedLabels {
+    service: String,
+    protocol: &'static str,
+    node: Arc<str>,
+    ip: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+impl Collector for States {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let plan = Arc::clone(&self.plan.borrow());
+        let sessions = Arc::clone(&self.sessions.borrow());
+        let config = Arc::clone(&self.config.borrow());
+        show_sessions(&mut encoder, &sessions)?;
+        show_verdicts(&mut encoder, &plan, &self.node)?;
+        show_config(&mut encoder, &config)
+    }
+}
+
+fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
+    let mut of_sessions = |name: &str, help: &str, value: fn(&SessionRow) -> i64| {
+        let rows = table.sessions.values().map(|row| (peer_label(row), ConstGauge::new(value(row))));
+        family(encoder, name, help, MetricType::Gauge, rows)
+    };
+    let up = |row: &SessionRow| i64::from(row.phase == SessionPhase::Established);
+    of_sessions(name::BGP_SESSION_UP, "BGP session state (1 is up, 0 is down)", up)?;
+    let help = "Number of prefixes currently being advertised on the BGP session";
+    of_sessions(name::BGP_ANNOUNCED_PREFIXES, help, |row| i64::from(row.prefixes_sent))?;
+    let help = "Number of prefixes that should be advertised on the BGP session";
+    of_sessions(name::BGP_PENDING_PREFIXES, help, |row| i64::from(row.prefixes_pending))?;
+    let help = "State of the BGP session: 0 Idle, 1 Connect, 2 Active, 3 OpenSent, 4 OpenConfirm, 5 Established, -1 refused";
+    of_sessions(name::BGP_SESSION_STATE, help, |row| state_number(row.phase))?;
+    let mut counted = |name: &str, help: &str, value: fn(&SessionRow) -> u64| {
+        let rows = table.sessions.values().map(|row| (peer_label(row), ConstCounter::new(value(row))));
+        family(encoder, name, help, MetricType::Counter, rows)
+    };
+    counted(name::BGP_UPDATES, "Number of BGP UPDATE messages sent", |row| row.updates_sent)?;
+    counted("herald_bgp_messages_sent", "Number of BGP messages sent", |row| row.messages_sent)?;
+    counted("herald_bgp_messages_received", "Number of BGP messages received", |row| row.messages_received)?;
+    let help = "Times that the BGP session came up";
+    counted("herald_bgp_session_established", help, |row| u64::from(row.established_count))
+}
+
+fn show_verdicts(
+    encoder: &mut DescriptorEncoder<'_>,
+    plan: &Plan,
+    node: &Arc<str>,
+) -> Result<(), fmt::Error> {
+    let announced = plan.verdicts.iter().flat_map(|(service, verdict)| {
+        verdict.addresses().into_iter().map(move |ip| {
+            let (service, ip) = (service.to_string(), ip.to_string());
+            (AnnouncedLabels { service, protocol: "bgp", node: Arc::clone(node), ip }, ConstGauge::new(1i64))
+        })
+    });
+    let help = "Services being announced from this node";
+    family(encoder, name::SPEAKER_ANNOUNCED, help, MetricType::Gauge, announced)?;
+    let mut withheld: BTreeMap<&'static str, i64> = BTreeMap::new();
+    for reason in plan.verdicts.iter().filter_map(|(_, verdict)| verdict.reason()) {
+        *withheld.entry(reason.word()).or_default() += 1;
+    }
+    let withheld =
+        withheld.into_iter().map(|(reason, count)| (ReasonLabel { reason }, ConstGauge::new(count)));
+    let help = "Services not being announced from this node, by reason";
+    family(encoder, "herald_speaker_services_withheld", help, MetricType::Gauge, withheld)
+}
+
+fn show_config(encoder: &mut DescriptorEncoder<'_>, config: &ConfigReport) -> Result<(), fmt::Error> {
+    let mut single = |name: &str, help: &str, value: bool| {
+        let gauge = ConstGauge::new(i64::from(value));
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+    };
+    single(name::CLIENT_CONFIG_LOADED, "1 if the configuration was loaded at least once", config.loaded)?;
+    let help = "1 while some configuration object is not in force as written";
+    single(name::CLIENT_CONFIG_STALE, help, config.is_stale())?;
+    let mut rejected: BTreeMap<&'static str, i64> = BTreeMap::new();
+    for (object, _) in config.complaints() {
+        *rejected.entry(object.kind.as_str()).or_default() += 1;
+    }
+    let rejected = rejected.into_iter().map(|(kind, count)| (KindLabel { kind }, ConstGauge::new(count)));
+    let help = "Configuration objects that are not in force as written";
+    family(encoder, name::CONFIG_REJECTED, help, MetricType::Gauge, rejected)
+}
+
+/// One metric with all its series.
+fn family<L: EncodeLabelSet, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    series: impl Iterator<Item = (L, M)>,
+) -> Result<(), fmt::Error> {
+    let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, metric) in series {
+        metric.encode(encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn peer_label(row: &SessionRow) -> PeerLabel {
+    PeerLabel { peer: SocketAddr::new(row.address, row.port).to_string() }
+}
+
+fn state_number(phase: SessionPhase) -> i64 {
+    match phase {
+        SessionPhase::Refused => -1,
+        SessionPhase::Idle => 0,
+        SessionPhase::Connect => 1,
+        SessionPhase::Active => 2,
+        SessionPhase::OpenSent => 3,
+        SessionPhase::OpenConfirm => 4,
+        SessionPhase::Established => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr};
+    use std::time::SystemTime;
+
+    use api::service::ServiceKey;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::decide::verdict::{Reason, Verdict};
+    use crate::decide::verdicts::Verdicts;
+
+    #[test]
+    fn states_are_shown_under_metallbs_names() {
+        let row = |address: IpAddr, phase| SessionRow {
+            address,
+            port: 179,
+            remote_asn: None,
+            local_asn: 64500,
+            phase,
+            since: SystemTime::UNIX_EPOCH,
+            prefixes_sent: 3,
+            prefixes_pending: 1,
+            hold_time_seconds: None,
+            keepalive_seconds: None,
+            router_id: None,
+            local_address: None,
+            last_error: None,
+            established_count: 4,
+            messages_sent: 5,
+            messages_received: 6,
+            updates_sent: 2,
+        };
+        let mut verdicts = Verdicts::default();
+        verdicts.set(ServiceKey::new("shop", "web"), Verdict::Withhold(Reason::NodeNetworkUnavailable));
+        let plan = Plan { verdicts: Arc::new(verdicts), ..Plan::unsynced() };
+        let sessions = SessionTable {
+            sessions: [
+                ("r4".to_owned(), row(IpAddr::from([10, 0, 2, 1]), SessionPhase::Established)),
+                ("r6".to_owned(), row(Ipv6Addr::LOCALHOST.into(), SessionPhase::Refused)),
+            ]
+            .into(),
+        };
+        let states = States {
+            node: "n1".into(),
+            plan: watch::channel(Arc::new(plan)).1,
+            sessions: watch::channel(Arc::new(sessions)).1,
+            config: watch::channel(Arc::new(ConfigReport { loaded: true, ..ConfigReport::default() })).1,
+        };
+        let mut registry = Registry::default();
+        Counters::default().register(&mut registry);
+        registry.register_collector(Box::new(states));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "metallb_bgp_session_up{peer=\"10.0.2.1:179\"} 1",
+            "metallb_bgp_session_up{peer=\"[::1]:179\"} 0",
+            "metallb_bgp_announced_prefixes_total{peer=\"10.0.2.1:179\"} 3",
+            "metallb_bgp_pending_prefixes_total{peer=\"10.0.2.1:179\"} 1",
+            "metallb_bgp_updates_total{peer=\"10.0.2.1:179\"} 2",
+            "herald_bgp_messages_sent_total{peer=\"10.0.2.1:179\"} 5",
+            "herald_bgp_session_state{peer=\"[::1]:179\"} -1",
+            "herald_speaker_services_withheld{reason=\"nodeNetworkUnavailable\"} 1",
+            "metallb_k8s_client_config_loaded_bool 1",
+            "metallb_k8s_client_config_stale_bool 0",
+            "metallb_k8s_client_updates_total 0",
+            "herald_speaker_endpoint_to_plan_seconds_count 0",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

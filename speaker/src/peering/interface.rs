@@ -1,0 +1,304 @@
+//! Which address this node speaks from, and which address of the other family sits on the same interface.
+//!
+//! A session over IPv4 that carries IPv6 routes needs an IPv6 next hop: the global address of the interface that
+//! the session runs over (and the other way round). The source address comes from connecting a UDP socket, which
+//! asks the kernel's routing and sends nothing; the interface's addresses come from one netlink dump
+//! (`RTM_GETADDR`), which needs no capability and, unlike `/proc/net/if_inet6`, knows both families and ties each
+//! address to an interface index. Leaves out waiting for address changes: the caller asks again when it matters.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Answers larger than this (several thousand addresses) are cut off: bounded, and a node's own interfaces come
+/// first in index order.
+const DUMP_MAX: usize = 1 << 20;
+
+/// The kernel answers a dump at once; this only bounds a kernel that does not.
+const DUMP_WAIT: Duration = Duration::from_millis(200);
+
+/// One address of one interface of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct InterfaceAddress {
+    /// The interface's index.
+    index: u32,
+    ip: IpAddr,
+    /// Of global scope, and neither tentative nor deprecated nor a detected duplicate.
+    usable: bool,
+    /// Secondary (IPv4) or temporary (IPv6 privacy address): a stable one is preferred.
+    fleeting: bool,
+}
+
+/// Where a session lives on this node: the addresses that become next hops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Home {
+    /// The address that the session speaks from, or the IPv4 address beside it.
+    pub(super) v4: Option<Ipv4Addr>,
+    /// The address that the session speaks from, or the IPv6 address beside it.
+    pub(super) v6: Option<Ipv6Addr>,
+}
+
+impl Home {
+    /// Asks the kernel. What it does not know (no route yet, no address of the other family) is `None`: the dial
+    /// or the session's row says so.
+    pub(super) fn locate(remote: SocketAddr, source: Option<IpAddr>) -> Self {
+        let Some(local) = source.or_else(|| source_towards(remote).ok()) else { return Self::default() };
+        let beside = companion(&addresses().unwrap_or_default(), local);
+        [Some(local), beside].into_iter().flatten().fold(Self::default(), |home, ip| match ip {
+            IpAddr::V4(v4) => Self { v4: Some(v4), ..home },
+            IpAddr::V6(v6) => Self { v6: Some(v6), ..home },
+        })
+    }
+
+    /// What a later look changes for a session that is up: an address that was missing is taken, and one that left
+    /// the node is replaced; one that is only missing now is kept, because interfaces come back.
+    pub(super) fn improved_by(self, later: Self, still_here: impl Fn(IpAddr) -> bool) -> Self {
+        Self {
+            v4: self.v4.filter(|v4| later.v4.is_none() || still_here((*v4).into())).or(later.v4),
+            v6: self.v6.filter(|v6| later.v6.is_none() || still_here((*v6).into())).or(later.v6),
+        }
+    }
+}
+
+/// Whether this node has the address now. A node that cannot be asked keeps everything.
+pub(super) fn is_here(ip: IpAddr) -> bool {
+    addresses().map_or(true, |all| all.iter().any(|address| address.ip == ip))
+}
+
+/// The address that the kernel would speak from to `remote`. Errors when there is no route to it.
+fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr =
+        if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// All addresses of this network namespace, in the kernel's order.
+fn addresses() -> io::Result<Vec<InterfaceAddress>> {
+    let netlink = Domain::from(libc::AF_NETLINK);
+    let mut socket = Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
+    socket.set_read_timeout(Some(DUMP_WAIT))?;
+    socket.send(&dump_request())?;
+    let mut found = Vec::new();
+    let mut datagram = vec![0; 32 * 1024];
+    let mut total = 0;
+    while total < DUMP_MAX {
+        let length = socket.read(&mut datagram)?;
+        total += length.max(1);
+        if read_messages(datagram.get(..length).unwrap_or_default(), &mut found)? == Dump::Done {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The address of the other family on the interface that owns `local`.
+fn companion(addresses: &[InterfaceAddress], local: IpAddr) -> Option<IpAddr> {
+    let index = addresses.iter().find(|address| address.ip == local)?.index;
+    addresses
+        .iter()
+        .filter(|address| address.index == index && address.usable && address.ip.is_ipv4() != local.is_ipv4())
+        .min_by_key(|address| address.fleeting)
+        .map(|address| address.ip)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dump {
+    Continues,
+    Done,
+}
+
+// Numbers of linux/netlink.h, linux/rtnetlink.h and linux/if_addr.h.
+const HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const NLM_F_REQUEST_DUMP: u16 = 0x301;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const FLAG_FLEETING: u32 = 0x01;
+const FLAG_DAD_FAILED: u32 = 0x08;
+const FLAG_DEPRECATED: u32 = 0x20;
+const FLAG_TENTATIVE: u32 = 0x40;
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_SITE: u8 = 200;
+
+fn dump_request() -> [u8; HEADER + ADDRESS_HEADER] {
+    let mut request = [0; HEADER + ADDRESS_HEADER];
+    let length = u32::try_from(request.len()).expect("24 fits");
+    request[0..4].copy_from_slice(&length.to_ne_bytes());
+    request[4..6].copy_from_slice(&RTM_GETADDR.to_ne_bytes());
+    request[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
+    request
+}
+
+/// Reads the netlink messages of one datagram; a message or attribute that does not fit ends the reading.
+fn read_messages(mut rest: &[u8], found: &mut Vec<InterfaceAddress>) -> io::Result<Dump> {
+    while let Some((kind, body, after)) = split_message(rest) {
+        match kind {
+            NLMSG_DONE => return Ok(Dump::Done),
+            NLMSG_ERROR => {
+                let errno = body.first_chunk().map_or(0, |octets| i32::from_ne_bytes(*octets));
+                return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
+            }
+            RTM_NEWADDR => found.extend(read_address(body)),
+            _ => {}
+        }
+        rest = after;
+    }
+    Ok(Dump::Continues)
+}
+
+fn split_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::try_from(u32::from_ne_bytes(*octets.first_chunk()?)).ok()?;
+    let kind = u16::from_ne_bytes(*octets.get(4..)?.first_chunk()?);
+    let body = octets.get(HEADER..length)?;
+    Some((kind, body, octets.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+fn read_address(body: &[u8]) -> Option<InterfaceAddress> {
+    let &[_family, _prefix_length, short_flags, scope, ref tail @ ..] = body else { return None };
+    let index = u32::from_ne_bytes(*tail.first_chunk()?);
+    let mut flags = u32::from(short_flags);
+    let mut address = None;
+    let mut local = None;
+    let mut rest = body.get(ADDRESS_HEADER..)?;
+    while let Some((kind, value, after)) = split_attribute(rest) {
+        match kind {
+            IFA_ADDRESS => address = read_ip(value),
+            // On a point-to-point link IFA_ADDRESS is the far end and IFA_LOCAL is us.
+            IFA_LOCAL => local = read_ip(value),
+            IFA_FLAGS => flags = value.first_chunk().map_or(flags, |octets| u32::from_ne_bytes(*octets)),
+            _ => {}
+        }
+        rest = after;
+    }
+    let unusable = FLAG_DAD_FAILED | FLAG_DEPRECATED | FLAG_TENTATIVE;
+    Some(InterfaceAddress {
+        index,
+        ip: local.or(address)?,
+        usable: matches!(scope, SCOPE_UNIVERSE | SCOPE_SITE) && flags & unusable == 0,
+        fleeting: flags & FLAG_FLEETING != 0,
+    })
+}
+
+fn split_attribute(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = usize::from(u16::from_ne_bytes(*octets.first_chunk()?));
+    let kind = u16::from_ne_bytes(*octets.get(2..)?.first_chunk()?);
+    let value = octets.get(4..length)?;
+    Some((kind, value, octets.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+fn read_ip(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => Some(IpAddr::from(*value.first_chunk::<4>()?)),
+        16 => Some(IpAddr::from(*value.first_chunk::<16>()?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(index: u32, ip: &str) -> InterfaceAddress {
+        InterfaceAddress { index, ip: ip.parse().unwrap(), usable: true, fleeting: false }
+    }
+
+    #[test]
+    fn the_companion_is_a_usable_stable_address_of_the_same_interface() {
+        let link_local = InterfaceAddress { usable: false, ..address(2, "fe80::1") };
+        let privacy = InterfaceAddress { fleeting: true, ..address(2, "2001:db8::abcd") };
+        let all = [
+            address(1, "127.0.0.1"),
+            address(2, "10.0.2.11"),
+            address(3, "2001:db8:9::1"),
+            link_local,
+            privacy,
+            address(2, "2001:db8::11"),
+        ];
+        let check = |local: &str, expected: Option<&str>| {
+            let found = companion(&all, local.parse().unwrap());
+            assert_eq!(found, expected.map(|ip| ip.parse().unwrap()), "companion of {local}");
+        };
+        check("10.0.2.11", Some("2001:db8::11"));
+        check("2001:db8::11", Some("10.0.2.11"));
+        check("127.0.0.1", None);
+        check("2001:db8:9::1", None);
+        check("192.0.2.1", None);
+        assert_eq!(
+            companion(&all[..5], "10.0.2.11".parse().unwrap()),
+            Some("2001:db8::abcd".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_later_look_adds_and_replaces_but_never_only_takes_away() {
+        let home = |v4: Option<[u8; 4]>, v6: Option<&str>| Home {
+            v4: v4.map(Ipv4Addr::from),
+            v6: v6.map(|v6| v6.parse().unwrap()),
+        };
+        let v4 = Some([10, 0, 2, 11]);
+        let check = |before: Option<&str>, later: Option<&str>, still_here: bool, expected: Option<&str>| {
+            let improved = home(v4, before).improved_by(home(v4, later), |ip| ip.is_ipv4() || still_here);
+            assert_eq!(improved, home(v4, expected), "{before:?} then {later:?}");
+        };
+        check(None, Some("2001:db8::1"), true, Some("2001:db8::1"));
+        check(Some("2001:db8::1"), Some("2001:db8::2"), true, Some("2001:db8::1"));
+        check(Some("2001:db8::1"), Some("2001:db8::2"), false, Some("2001:db8::2"));
+        check(Some("2001:db8::1"), None, false, Some("2001:db8::1"));
+    }
+
+    #[test]
+    fn a_home_on_loopback_has_no_second_family() {
+        let home = Home::locate(([127, 0, 0, 1], 179).into(), Some([127, 0, 0, 5].into()));
+        assert_eq!(home, Home { v4: Some([127, 0, 0, 5].into()), v6: None });
+    }
+
+    #[test]
+    fn the_kernel_knows_loopback_and_calls_it_unusable() {
+        let all = addresses().unwrap();
+        let loopback = all.iter().find(|address| address.ip == IpAddr::from([127, 0, 0, 1])).unwrap();
+        assert!(!loopback.usable, "host scope");
+    }
+
+    #[test]
+    fn the_source_towards_a_loopback_address_is_on_this_node() {
+        let source = source_towards(([127, 0, 0, 2], 179).into()).unwrap();
+        assert!(addresses().unwrap().iter().any(|address| address.ip == source));
+    }
+
+    #[test]
+    fn truncated_and_lying_answers_end_the_reading() {
+        let mut message = dump_request().to_vec();
+        message[4..6].copy_from_slice(&RTM_NEWADDR.to_ne_bytes());
+        message.extend([8, 0, 2, 0, 10, 0, 2, 11]);
+        message[0] = 32;
+        let mut found = Vec::new();
+        assert_eq!(read_messages(&message, &mut found).unwrap(), Dump::Continues);
+        assert_eq!(found, [address(0, "10.0.2.11")]);
+        for length in 0..message.len() {
+            let mut none = Vec::new();
+            read_messages(&message[..length], &mut none).unwrap();
+            assert!(none.is_empty(), "cut at {length}");
+        }
+        message[0..4].copy_from_slice(&0_u32.to_ne_bytes());
+        read_messages(&message, &mut found).unwrap();
+        assert_eq!(found.len(), 1, "a message of length 0 must not loop");
+    }
+
+    #[test]
+    fn an_error_answer_becomes_an_error() {
+        let mut message = dump_request().to_vec();
+        message[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        message[16..20].copy_from_slice(&(-libc::EPERM).to_ne_bytes());
+        let fault = read_messages(&message, &mut Vec::new()).unwrap_err();
+        assert_eq!(fault.kind(), io::ErrorKind::PermissionDenied);
+    }
+}

@@ -1,0 +1,52 @@
+//! Keeps the BGP sessions of this node: TCP around one `bgp_proto::Speaker`.
+//!
+//! [`run`] is told what is wanted (a [`Plan`]) and tells how it stands (a [`SessionTable`]); both are whole states
+//! in watch channels. Inside:
+//! `roster` (which peers run), `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
+//! `dial` (opening TCP), `connection` (octets in and out), `gather` (when news goes out), `interface` (next hops),
+//! `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options).
+//! Leaves out every decision about Services (`decide`) and about BGP messages (`bgp_proto`).
+
+mod connection;
+mod dial;
+mod driver;
+mod gather;
+mod interface;
+mod report;
+mod roster;
+mod router_id;
+mod shutdown;
+mod sockopt;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod wake;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::plan::{Plan, SessionTable, StopHow};
+
+/// What peering has to know besides the plan.
+#[derive(Clone, Debug)]
+pub struct PeeringSettings {
+    /// The name of this node; gives the router ID of sessions that have neither a configured one nor an IPv4
+    /// address.
+    pub node_name: String,
+    /// Where the jitter of timers comes from; different on each node.
+    pub seed: u64,
+}
+
+/// Runs the sessions until `stop` carries a [`StopHow`], and ends when the orderly end is done (a few seconds at
+/// most). Nothing is dialled before the first synced plan: a speaker that has not looked yet has nothing to say, and
+/// saying that would withdraw what the routers still hold from before a restart. When the plan's sender is gone, the
+/// last plan stays in force; when the sender of `stop` is gone, that is a planned restart.
+pub async fn run(
+    plan: watch::Receiver<Arc<Plan>>,
+    sessions: watch::Sender<Arc<SessionTable>>,
+    settings: PeeringSettings,
+    stop: watch::Receiver<Option<StopHow>>,
+) {
+    driver::Driver::new(&settings, sessions).run(plan, stop).await;
+}

@@ -1,0 +1,174 @@
+//! The session table: what the core and the roster know, as rows for people.
+//!
+//! Instants become wall-clock times here and nowhere else.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use api::config::{Peer, RemoteAsn};
+use bgp_proto::{DownReason, Family, PeerKey, SessionStatus, State};
+
+use super::roster::{Member, Roster};
+use crate::plan::{SessionFault, SessionPhase, SessionRow, SessionTable};
+
+/// Turns instants into wall-clock times, the same instant into the same time each time.
+#[derive(Debug)]
+pub(super) struct WallClock {
+    instant: Instant,
+    time: SystemTime,
+}
+
+/// A wall clock that went more than this far from the monotonic one has been set (a Raspberry Pi has no clock of
+/// its own and learns the year after the speaker has started).
+const CLOCK_STEP: Duration = Duration::from_secs(1);
+
+impl WallClock {
+    /// Both clocks at this moment.
+    pub(super) fn starting_at(instant: Instant, time: SystemTime) -> Self {
+        Self { instant, time }
+    }
+
+    /// Compares the clocks again.
+    pub(super) fn refresh(&mut self, instant: Instant, time: SystemTime) {
+        let expected = self.at(instant);
+        let apart = time.duration_since(expected).unwrap_or_else(|fault| fault.duration());
+        if apart > CLOCK_STEP {
+            *self = Self { instant, time };
+        }
+    }
+
+    fn at(&self, instant: Instant) -> SystemTime {
+        match instant.checked_duration_since(self.instant) {
+            Some(later) => self.time + later,
+            None => self.time.checked_sub(self.instant - instant).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
+    }
+}
+
+/// One row for each peer of the plan.
+pub(super) fn table(
+    roster: &Roster,
+    statuses: impl Iterator<Item = SessionStatus>,
+    clock: &WallClock,
+    now: Instant,
+) -> SessionTable {
+    let statuses: BTreeMap<PeerKey, SessionStatus> = statuses.map(|status| (status.key, status)).collect();
+    let running = roster.members().map(|(name, member)| {
+        let row = match statuses.get(&member.key) {
+            Some(status) => running_row(member, status, clock),
+            None => SessionRow { since: clock.at(now), ..blank_row(&member.peer) },
+        };
+        (name.to_owned(), row)
+    });
+    let refused =
+        roster.refused().map(|(name, peer, since)| (name.to_owned(), refused_row(peer, clock.at(since))));
+    SessionTable { sessions: running.chain(refused).collect() }
+}
+
+fn running_row(member: &Member, status: &SessionStatus, clock: &WallClock) -> SessionRow {
+    let wanted = u32::try_from(member.routes.len()).unwrap_or(u32::MAX);
+    let pending = if status.converged { 0 } else { wanted.saturating_sub(status.prefixes_sent) };
+    let blank = blank_row(&member.peer);
+    SessionRow {
+        remote_asn: status.remote_asn.map(|asn| asn.0).or(blank.remote_asn),
+        phase: phase(status.state),
+        since: clock.at(status.since),
+        prefixes_sent: status.prefixes_sent,
+        prefixes_pending: pending,
+        hold_time_seconds: status.hold.map(|hold| hold.seconds()).filter(|seconds| *seconds > 0),
+        keepalive_seconds: status.keepalive.and_then(|interval| u16::try_from(interval.as_secs()).ok()),
+        router_id: status.remote_router_id.map(|id| id.to_address()),
+        local_address: member.local,
+        last_error: missing_next_hop(member, status, clock).or_else(|| last_fault(member, status, clock)),
+        established_count: status.established_count,
+        messages_sent: status.counters.sent.total(),
+        messages_received: status.counters.received.total(),
+        updates_sent: status.counters.sent.updates,
+        ..blank
+    }
+}
+
+/// A session that is up and cannot carry all its routes says so, before any history.
+fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
+    if status.state != State::Established {
+        return None;
+    }
+    let family = match member.family_without_next_hop()? {
+        Family::Ipv4Unicast => "IPv4",
+        Family::Ipv6Unicast => "IPv6",
+    };
+    let local = member.local.map_or_else(|| "the session".to_owned(), |local| local.to_string());
+    let text = format!(
+        "{family} routes are not announced on this session: the interface of {local} has no global {family} address to be their next hop"
+    );
+    Some(SessionFault { text, at: clock.at(status.since) })
+}
+
+/// The core's last reason; a failed dial has better words here than there.
+fn last_fault(member: &Member, status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
+    let (at, reason) = status.last_down.as_ref()?;
+    let text = match (reason, &member.dial_fault) {
+        (DownReason::ConnectFailed(_), Some((_, words))) => words.clone(),
+        (reason, _) => reason.to_string(),
+    };
+    Some(SessionFault { text, at: clock.at(*at) })
+}
+
+fn refused_row(peer: &Peer, since: SystemTime) -> SessionRow {
+    let fault = peer.refused.as_ref().map(|refusal| SessionFault { text: refusal.to_string(), at: since });
+    SessionRow { phase: SessionPhase::Refused, since, last_error: fault, ..blank_row(peer) }
+}
+
+fn blank_row(peer: &Peer) -> SessionRow {
+    SessionRow {
+        address: peer.address,
+        port: peer.port,
+        remote_asn: match peer.remote_asn {
+            RemoteAsn::Exactly(asn) => Some(asn),
+            RemoteAsn::Internal => Some(peer.local_asn),
+            RemoteAsn::External => None,
+        },
+        local_asn: peer.local_asn,
+        phase: SessionPhase::Idle,
+        since: SystemTime::UNIX_EPOCH,
+        prefixes_sent: 0,
+        prefixes_pending: 0,
+        hold_time_seconds: None,
+        keepalive_seconds: None,
+        router_id: None,
+        local_address: None,
+        last_error: None,
+        established_count: 0,
+        messages_sent: 0,
+        messages_received: 0,
+        updates_sent: 0,
+    }
+}
+
+fn phase(state: State) -> SessionPhase {
+    match state {
+        State::Idle => SessionPhase::Idle,
+        State::Connect => SessionPhase::Connect,
+        State::Active => SessionPhase::Active,
+        State::OpenSent => SessionPhase::OpenSent,
+        State::OpenConfirm => SessionPhase::OpenConfirm,
+        State::Established => SessionPhase::Established,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_instants_are_equal_times_until_the_clock_is_set() {
+        let start = Instant::now();
+        let mut clock = WallClock::starting_at(start, SystemTime::UNIX_EPOCH);
+        let later = start + Duration::from_secs(60);
+        clock.refresh(later, SystemTime::UNIX_EPOCH + Duration::from_millis(60_900));
+        assert_eq!(clock.at(later), SystemTime::UNIX_EPOCH + Duration::from_secs(60), "drift is not a step");
+        let year_2026 = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        clock.refresh(later, year_2026);
+        assert_eq!(clock.at(start), year_2026 - Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,147 @@
+//! What the halves of the speaker hand to each other: the wanted state one way, the sessions' state the other way.
+//!
+//! [`Plan`] travels from the deciding side to peering, [`SessionTable`] comes back for status, metrics and
+//! readiness. Both are complete states in `tokio::sync::watch` channels, never changes, and share structure:
+//! a route set that did not change is the same `Arc`. Holds data only; who decides and who dials is elsewhere.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use api::config::Peer;
+use bgp_proto::RouteSet;
+
+pub use crate::decide::verdict::{Announcement, Reason, Verdict};
+pub use crate::decide::verdicts::Verdicts;
+
+/// Everything that this node wants its routers to know, at one moment.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The peers that run on this node (their node selectors match), by the name of the BGPPeer object.
+    /// A peer with `refused` set is listed too, so that its row says why it stays down; it is never dialled.
+    pub peers: BTreeMap<String, PeerPlan>,
+    /// What was decided for each Service of this speaker's class.
+    pub verdicts: Arc<Verdicts>,
+    /// Whether all watches have been complete once. Until then `peers` is empty, and emptiness means nothing:
+    /// neither is anything to be withdrawn nor any session to be closed.
+    pub synced: bool,
+    /// Counts the published plans of this process, from 0 (the unsynced one).
+    pub version: u64,
+}
+
+/// One peer of this node and the routes that it is to have.
+#[derive(Clone, Debug)]
+pub struct PeerPlan {
+    /// The checked BGPPeer; the same `Arc` as long as nothing in it changed.
+    pub peer: Arc<Peer>,
+    /// All routes wanted on this session; the same `Arc` as long as no route changed.
+    pub routes: Arc<RouteSet>,
+}
+
+impl Plan {
+    /// The plan of a speaker that does not know the cluster yet.
+    #[must_use]
+    pub fn unsynced() -> Self {
+        Self { peers: BTreeMap::new(), verdicts: Arc::new(Verdicts::default()), synced: false, version: 0 }
+    }
+}
+
+/// How the process ends, told to peering once; the channel carries `None` while the speaker runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopHow {
+    /// Planned restart: TCP is closed without a Cease, graceful restart keeps the routes.
+    Restart,
+    /// The node leaves: routes are withdrawn and the sessions end with this text for the router's operator.
+    Remove(String),
+}
+
+/// The sessions of this node, by the name of the BGPPeer object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionTable {
+    /// One row for each peer of the plan, refused ones included.
+    pub sessions: BTreeMap<String, SessionRow>,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SessionPhase {
+    /// The configuration forbids the session (a missing Secret, say); it is not tried.
+    Refused,
+    /// RFC 4271 §8.2.2: waiting before the next attempt.
+    Idle,
+    /// RFC 4271 §8.2.2: TCP is being connected.
+    Connect,
+    /// RFC 4271 §8.2.2: TCP could not be connected, the retry timer runs.
+    Active,
+    /// RFC 4271 §8.2.2: our OPEN is on its way.
+    OpenSent,
+    /// RFC 4271 §8.2.2: both OPENs agree, the first KEEPALIVE is awaited.
+    OpenConfirm,
+    /// RFC 4271 §8.2.2: routes flow.
+    Established,
+}
+
+impl SessionPhase {
+    /// The word that SpeakerState and `speakerctl peers` show.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "Refused",
+            Self::Idle => "Idle",
+            Self::Connect => "Connect",
+            Self::Active => "Active",
+            Self::OpenSent => "OpenSent",
+            Self::OpenConfirm => "OpenConfirm",
+            Self::Established => "Established",
+        }
+    }
+}
+
+/// One session as the operator sees it. Wall-clock times: the driver turns its instants into them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// The router's address.
+    pub address: IpAddr,
+    /// The router's TCP port.
+    pub port: u16,
+    /// The router's AS number: the one it sent, else the configured one, else (dynamic ASN) `None`.
+    pub remote_asn: Option<u32>,
+    /// Our AS number on this session.
+    pub local_asn: u32,
+    /// Where the session stands.
+    pub phase: SessionPhase,
+    /// When it entered that phase.
+    pub since: SystemTime,
+    /// Prefixes that the router has been told and not yet untold.
+    pub prefixes_sent: u32,
+    /// Prefixes wanted but not yet on the wire.
+    pub prefixes_pending: u32,
+    /// Negotiated hold time in seconds; `None` while not negotiated or switched off.
+    pub hold_time_seconds: Option<u16>,
+    /// Negotiated keepalive interval in seconds; `None` as above.
+    pub keepalive_seconds: Option<u16>,
+    /// The router's BGP Identifier.
+    pub router_id: Option<Ipv4Addr>,
+    /// Our address on the connection.
+    pub local_address: Option<IpAddr>,
+    /// Why the session is refused or went down last.
+    pub last_error: Option<SessionFault>,
+    /// How often the session has been Established since the process started.
+    pub established_count: u32,
+    /// BGP messages sent over all connections of this session.
+    pub messages_sent: u64,
+    /// BGP messages received over all connections of this session.
+    pub messages_received: u64,
+    /// UPDATE messages sent over all connections of this session.
+    pub updates_sent: u64,
+}
+
+/// Why a session is not up, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionFault {
+    /// The sentence.
+    pub text: String,
+    /// When it happened.
+    pub at: SystemTime,
+}

@@ -1,0 +1,125 @@
+//! What the speaker says of itself: the contents of its SpeakerState, and the same for the local socket. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use api::herald::speaker_state::{MAX_WITHHELD_LISTED, SessionState, SpeakerStateStatus, WithheldService};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
+
+/// The version that SpeakerState shows.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The status that follows from plan and sessions. Before the first plan there are no sessions and no verdicts.
+#[must_use]
+pub fn status(plan: &Plan, table: &SessionTable) -> SpeakerStateStatus {
+    let sessions: Vec<SessionState> = table.sessions.iter().map(|(peer, row)| session(peer, row)).collect();
+    let withheld =
+        || plan.verdicts.iter().filter_map(|(service, verdict)| Some((service, verdict.reason()?)));
+    let listed = withheld().take(MAX_WITHHELD_LISTED).map(|(service, reason)| WithheldService {
+        service: service.to_string(),
+        reason: reason.word().to_owned(),
+        message: reason.to_string(),
+    });
+    SpeakerStateStatus {
+        version: VERSION.to_owned(),
+        summary: SpeakerStateStatus::session_summary(&sessions),
+        announced_prefixes: announced_prefixes(plan, table),
+        withheld: listed.collect(),
+        withheld_total: u32::try_from(withheld().count()).unwrap_or(u32::MAX),
+        sessions,
+    }
+}
+
+/// Different prefixes that at least one router is told. Peers that are told the same share their set, which is then
+/// counted once.
+fn announced_prefixes(plan: &Plan, table: &SessionTable) -> u32 {
+    let up = |peer: &str| table.sessions.get(peer).is_some_and(|row| row.phase == SessionPhase::Established);
+    let mut sets: Vec<_> = Vec::new();
+    for (_, peer) in plan.peers.iter().filter(|(name, _)| up(name)) {
+        if !sets.iter().any(|set| Arc::ptr_eq(set, &peer.routes)) {
+            sets.push(Arc::clone(&peer.routes));
+        }
+    }
+    let count = match sets.as_slice() {
+        [one] => one.len(),
+        several => {
+            several.iter().flat_map(|set| set.iter().map(|(prefix, _)| prefix)).collect::<BTreeSet<_>>().len()
+        }
+    };
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn session(peer: &str, row: &SessionRow) -> SessionState {
+    SessionState {
+        peer: peer.to_owned(),
+        address: row.address.to_string(),
+        port: row.port,
+        asn: row.remote_asn.unwrap_or_default(),
+        local_asn: row.local_asn,
+        state: row.phase.word().to_owned(),
+        since: time(row.since),
+        prefixes_sent: row.prefixes_sent,
+        hold_time_seconds: row.hold_time_seconds,
+        keepalive_seconds: row.keepalive_seconds,
+        router_id: row.router_id.map(|id| id.to_string()),
+        local_address: row.local_address.map(|address| address.to_string()),
+        last_error: row.last_error.as_ref().map(|fault| fault.text.clone()),
+        last_error_at: row.last_error.as_ref().and_then(|fault| time(fault.at)),
+        established_count: row.established_count,
+        messages_sent: row.messages_sent,
+        messages_received: row.messages_received,
+    }
+}
+
+/// In whole seconds, as the API shows times; `None` for a clock that stands outside the calendar.
+fn time(at: SystemTime) -> Option<Time> {
+    let at = Timestamp::try_from(at).ok()?;
+    let whole = at.checked_sub(SignedDuration::from_nanos(i64::from(at.subsec_nanosecond()))).ok()?;
+    Some(Time(whole))
+}
+
+/// How much a status differs from what was written last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// In nothing but message counters, which count all the time.
+    None,
+    /// In how many prefixes there are, or how often a session has tried.
+    Numbers,
+    /// In the state of a session, or which Services are withheld.
+    Transition,
+}
+
+/// Compares what is to be written with what was.
+#[must_use]
+pub fn difference(written: &SpeakerStateStatus, now: &SpeakerStateStatus) -> Difference {
+    let mut calm = now.clone();
+    let same_sessions = written.sessions.len() == now.sessions.len();
+    if !same_sessions {
+        return Difference::Transition;
+    }
+    for (new, old) in calm.sessions.iter_mut().zip(&written.sessions) {
+        (new.messages_sent, new.messages_received) = (old.messages_sent, old.messages_received);
+    }
+    if calm == *written {
+        return Difference::None;
+    }
+    for (new, old) in calm.sessions.iter_mut().zip(&written.sessions) {
+        new.prefixes_sent = old.prefixes_sent;
+        new.last_error_at.clone_from(&old.last_error_at);
+        // A session that is being tried goes through these states again and again.
+        if is_trying(&new.state) && is_trying(&old.state) {
+            new.state.clone_from(&old.state);
+            new.since.clone_from(&old.since);
+        }
+    }
+    calm.announced_prefixes = written.announced_prefixes;
+    if calm == *written { Difference::Numbers } else { Difference::Transition }
+}
+
+fn is_trying(state: &str) -> bool {
+    state != SessionPhase::Established.word() && state != SessionPhase::Refused.word()
+}

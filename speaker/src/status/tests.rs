@@ -1,0 +1,204 @@
+//! What the status objects and events say, as data.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use api::config::{Config, Resources};
+use serde_json::json;
+
+use super::object::configuration_status;
+use super::report::difference;
+use super::*;
+use crate::plan::{SessionFault, SessionPhase, SessionRow};
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 345)
+}
+
+fn row(phase: SessionPhase) -> SessionRow {
+    SessionRow {
+        address: IpAddr::from([10, 0, 2, 1]),
+        port: 179,
+        remote_asn: Some(65530),
+        local_asn: 64500,
+        phase,
+        since: at(1_700_000_000),
+        prefixes_sent: 2,
+        prefixes_pending: 0,
+        hold_time_seconds: Some(15),
+        keepalive_seconds: Some(5),
+        router_id: Some([10, 0, 2, 1].into()),
+        local_address: Some(IpAddr::from([10, 0, 2, 11])),
+        last_error: None,
+        established_count: 1,
+        messages_sent: 10,
+        messages_received: 9,
+        updates_sent: 2,
+    }
+}
+
+fn table(rows: &[(&str, SessionRow)]) -> SessionTable {
+    SessionTable { sessions: rows.iter().map(|(peer, row)| ((*peer).to_owned(), row.clone())).collect() }
+}
+
+fn failed(phase: SessionPhase, text: &str) -> SessionRow {
+    let last_error = Some(SessionFault { text: text.to_owned(), at: at(1_700_000_100) });
+    SessionRow { last_error, ..row(phase) }
+}
+
+#[test]
+fn a_session_is_shown_with_everything_that_is_known_of_it() {
+    let table = table(&[("router", failed(SessionPhase::Established, "hold timer expired"))]);
+    let status = report::status(&Plan::unsynced(), &table);
+    assert_eq!(status.summary, "1/1");
+    assert_eq!(
+        json!(status.sessions[0]),
+        json!({
+            "peer": "router", "address": "10.0.2.1", "port": 179, "asn": 65530, "localAsn": 64500,
+            "state": "Established", "since": "2023-11-14T22:13:20Z", "prefixesSent": 2, "holdTimeSeconds": 15,
+            "keepaliveSeconds": 5, "routerId": "10.0.2.1", "localAddress": "10.0.2.11",
+            "lastError": "hold timer expired", "lastErrorAt": "2023-11-14T22:15:00Z", "establishedCount": 1,
+            "messagesSent": 10, "messagesReceived": 9,
+        })
+    );
+}
+
+#[test]
+fn differences_are_graded() {
+    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]));
+    let up = status(row(SessionPhase::Established));
+    let check = |before: &SpeakerStateStatus, after: SessionRow, expected| {
+        assert_eq!(difference(before, &status(after)), expected);
+    };
+    check(&up, row(SessionPhase::Established), Difference::None);
+    check(
+        &up,
+        SessionRow { messages_sent: 99, messages_received: 99, ..row(SessionPhase::Established) },
+        Difference::None,
+    );
+    check(&up, SessionRow { prefixes_sent: 3, ..row(SessionPhase::Established) }, Difference::Numbers);
+    check(&up, row(SessionPhase::Idle), Difference::Transition);
+    let trying = status(failed(SessionPhase::Connect, "connection refused"));
+    let again = SessionRow { since: at(9), ..failed(SessionPhase::Active, "connection refused") };
+    check(&trying, again, Difference::Numbers);
+    check(&trying, failed(SessionPhase::Active, "no route to host"), Difference::Transition);
+    assert_eq!(
+        difference(&up, &report::status(&Plan::unsynced(), &SessionTable::default())),
+        Difference::Transition
+    );
+}
+
+#[test]
+fn session_news_are_transitions_only() {
+    let check = |before: &[(&str, SessionRow)], after: &[(&str, SessionRow)], expected: &[&str]| {
+        let news = session::news(&table(before), &table(after));
+        let told: Vec<String> =
+            news.iter().map(|news| format!("{}: {}", news.reason.as_str(), news.note)).collect();
+        assert_eq!(told, expected);
+    };
+    let up = row(SessionPhase::Established);
+    let down = failed(SessionPhase::Idle, "hold timer expired: nothing heard for 15 s");
+    let again = SessionRow { established_count: 2, ..failed(SessionPhase::Established, "connection reset") };
+    let refused = failed(SessionPhase::Refused, "Secret \"bgp\" with the password does not exist");
+    let is_up = "SessionUp: session with peer r (10.0.2.1, AS 65530) is established";
+    check(&[], &[("r", down.clone())], &[]);
+    check(&[("r", down.clone())], &[("r", row(SessionPhase::OpenSent))], &[]);
+    check(&[("r", down.clone())], &[("r", up.clone())], &[is_up]);
+    check(&[("r", up.clone())], &[("r", up.clone())], &[]);
+    check(
+        &[("r", up.clone())],
+        &[("r", down)],
+        &["SessionDown: session with peer r (10.0.2.1) is down: hold timer expired: nothing heard for 15 s"],
+    );
+    check(
+        &[("r", up.clone())],
+        &[("r", again)],
+        &["SessionDown: session with peer r (10.0.2.1) is down: connection reset", is_up],
+    );
+    check(
+        &[],
+        &[("r", refused.clone())],
+        &[
+            "SessionDown: session with peer r (10.0.2.1) is down: Secret \"bgp\" with the password does not exist",
+        ],
+    );
+    check(&[("r", refused.clone())], &[("r", refused)], &[]);
+    check(
+        &[("r", up)],
+        &[],
+        &["SessionDown: session with peer r (10.0.2.1) ended: the node does not have this peer any more"],
+    );
+}
+
+fn report_with_pools(pools: &[serde_json::Value]) -> ConfigReport {
+    let pools = pools.iter().map(|pool| serde_json::from_value(pool.clone()).unwrap()).collect();
+    let (config, rejections) =
+        Config::build(&Resources { pools, ..Resources::default() }, &Config::default());
+    ConfigReport { loaded: true, config: Arc::new(config), rejections, ..ConfigReport::default() }
+}
+
+fn bad_pool(name: &str) -> serde_json::Value {
+    json!({"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+        "metadata": {"name": name}, "spec": {"addresses": ["x"]}})
+}
+
+fn time(seconds: i64) -> Time {
+    Time(Timestamp::from_second(seconds).unwrap())
+}
+
+#[test]
+fn the_configuration_state_lists_every_rejected_object() {
+    let status = configuration_status(&ConfigReport::default(), &[], &time(1));
+    assert_eq!((status.result.as_str(), status.conditions[0].status.as_str()), ("Unknown", "Unknown"));
+
+    let good = configuration_status(&report_with_pools(&[]), &status.conditions, &time(2));
+    assert_eq!((good.result.as_str(), good.error_summary.as_str()), ("Valid", ""));
+    assert_eq!(good.conditions[0].reason, "Reconciled");
+    assert_eq!(good.conditions[0].last_transition_time, time(2));
+
+    let bad =
+        configuration_status(&report_with_pools(&[bad_pool("a"), bad_pool("b")]), &good.conditions, &time(3));
+    assert_eq!(bad.result, "Invalid");
+    assert_eq!(bad.error_summary.lines().count(), 2);
+    assert!(bad.error_summary.starts_with("IPAddressPool a: invalid CIDR"), "{}", bad.error_summary);
+    assert_eq!(
+        (bad.conditions[0].status.as_str(), bad.conditions[0].reason.as_str()),
+        ("False", "ConfigurationError")
+    );
+    assert_eq!(bad.conditions[0].last_transition_time, time(3));
+
+    let still = configuration_status(&report_with_pools(&[bad_pool("a")]), &bad.conditions, &time(4));
+    assert_eq!(still.conditions[0].last_transition_time, time(3), "the verdict did not change");
+    assert_eq!(still.conditions.len(), 1);
+}
+
+#[test]
+fn a_long_list_of_complaints_is_cut_and_counted() {
+    let pools: Vec<_> = (0..500).map(|n| bad_pool(&format!("pool-{n:03}"))).collect();
+    let status = configuration_status(&report_with_pools(&pools), &[], &time(1));
+    assert!(status.error_summary.len() < 5000);
+    let told = status.error_summary.lines().count() - 1;
+    assert!(status.error_summary.ends_with(&format!("and {} more", 500 - told)), "{}", status.error_summary);
+}
+
+#[test]
+fn the_objects_belong_to_the_node() {
+    let owner =
+        Owner { namespace: "metallb-system".to_owned(), node: "n1".to_owned(), node_uid: "u-1".to_owned() };
+    assert_eq!(
+        owner.configuration_state(),
+        json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
+            "metadata": {
+                "name": "speaker-n1", "namespace": "metallb-system",
+                "labels": {"metallb.io/component-type": "speaker", "metallb.io/node-name": "n1"},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u-1"}],
+            },
+            "spec": {},
+        })
+    );
+    let status = owner.speaker_status(&report::status(&Plan::unsynced(), &SessionTable::default()));
+    assert_eq!(status["apiVersion"], "herald-lb.io/v1beta1");
+    assert_eq!(status["metadata"], json!({"name": "n1", "namespace": "metallb-system"}));
+    assert_eq!(status["status"]["summary"], "0/0");
+}

@@ -1,0 +1,433 @@
+//! From API objects to facts: EndpointSlices to counters, the own Node to what is read of it, Secrets to passwords.
+//!
+//! Pure. The types read only the fields that are used, and read them leniently: an object that another program
+//! wrote strangely must not stop the watch that it comes through. The types of Services and configuration objects
+//! are in `api`.
+
+use api::config::PasswordSecret;
+use api::names::{PASSWORD_SECRET_KEY, label, taint};
+use api::selector::Labels;
+use api::service::ServiceView;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+use crate::decide::snapshot::{EndpointCounts, EndpointFacts, NodeFacts, ServiceFacts};
+use crate::decide::verdict::AddressFamily;
+
+/// What decisions are made from, of a Service as the watch decodes it.
+#[must_use]
+pub fn service_facts(view: ServiceView) -> ServiceFacts {
+    ServiceFacts {
+        load_balancer: view.is_load_balancer(),
+        labels: view.labels,
+        ingress: view.ingress,
+        traffic_policy: view.traffic_policy,
+        allocated_from_pool: view.allocated_from_pool,
+    }
+}
+
+/// An EndpointSlice as far as it is read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlimSlice {
+    #[serde(default, deserialize_with = "slice_meta")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default)]
+    address_type: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    endpoints: Vec<SlimEndpoint>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimEndpoint {
+    #[serde(default, deserialize_with = "null_is_default")]
+    addresses: Present,
+    node_name: Option<String>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    conditions: SlimConditions,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct SlimConditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+}
+
+/// Whether a list has an entry; the entries themselves are skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Present(bool);
+
+/// An EndpointSlice reduced to numbers; all that is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceFold {
+    /// Name of the Service that the slice belongs to; its namespace is the slice's.
+    pub service: Box<str>,
+    /// The family of its endpoints.
+    pub family: AddressFamily,
+    /// Its endpoints, counted.
+    pub counts: EndpointCounts,
+}
+
+/// Why a slice contributes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SliceFault {
+    /// It belongs to no Service.
+    #[error("the EndpointSlice has no label {}", label::SERVICE_NAME)]
+    NoService,
+    /// Its endpoints are names and not addresses.
+    #[error("the address type of the EndpointSlice is neither IPv4 nor IPv6")]
+    NoAddresses,
+}
+
+impl SlimSlice {
+    /// Namespace and name.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str) {
+        let ObjectMeta { namespace, name, .. } = &self.metadata;
+        (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default())
+    }
+
+    /// Counts the endpoints by what they can do and where they are, seen from the node of that name.
+    ///
+    /// A missing `ready` means ready; what is serving though not ready must say so itself, since `serving` is
+    /// missing where slices were written by hand.
+    ///
+    /// # Errors
+    /// When the slice cannot count for any Service.
+    pub fn fold(&self, node: &str) -> Result<SliceFold, SliceFault> {
+        let labels = self.metadata.labels.as_ref();
+        let service = labels.and_then(|labels| labels.get(label::SERVICE_NAME));
+        let name = service.filter(|name| !name.is_empty()).ok_or(SliceFault::NoService)?;
+        let family = match self.address_type.as_str() {
+            "IPv4" => AddressFamily::V4,
+            "IPv6" => AddressFamily::V6,
+            _ => return Err(SliceFault::NoAddresses),
+        };
+        let mut counts = EndpointCounts::default();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.addresses.0) {
+            let ready = endpoint.conditions.ready.unwrap_or(true);
+            let serving = !ready && endpoint.conditions.serving == Some(true);
+            let host = endpoint.node_name.as_deref();
+            let here = host == Some(node);
+            let elsewhere = host.is_some() && !here;
+            let count = |holds: bool| u32::from(holds);
+            counts.any_ready += count(ready);
+            counts.any_serving += count(serving);
+            counts.local_ready += count(ready && here);
+            counts.local_serving += count(serving && here);
+            counts.elsewhere_ready += count(ready && elsewhere);
+        }
+        Ok(SliceFold { service: name.as_str().into(), family, counts })
+    }
+}
+
+impl SliceFold {
+    /// Adds the slice to the sum of its Service.
+    pub fn add_to(&self, sum: &mut EndpointFacts) {
+        self.combine(sum, u32::saturating_add);
+    }
+
+    /// Takes the slice out of a sum that it was added to.
+    pub fn take_from(&self, sum: &mut EndpointFacts) {
+        self.combine(sum, u32::saturating_sub);
+    }
+
+    fn combine(&self, sum: &mut EndpointFacts, with: impl Fn(u32, u32) -> u32) {
+        let counts = match self.family {
+            AddressFamily::V4 => &mut sum.v4,
+            AddressFamily::V6 => &mut sum.v6,
+        };
+        let EndpointCounts { local_ready, local_serving, elsewhere_ready, any_ready, any_serving } =
+            self.counts;
+        counts.local_ready = with(counts.local_ready, local_ready);
+        counts.local_serving = with(counts.local_serving, local_serving);
+        counts.elsewhere_ready = with(counts.elsewhere_ready, elsewhere_ready);
+        counts.any_ready = with(counts.any_ready, any_ready);
+        counts.any_serving = with(counts.any_serving, any_serving);
+    }
+}
+
+/// A Node as far as it is read; only this speaker's own one is watched.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SlimNode {
+    #[serde(default, deserialize_with = "node_meta")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "null_is_default")]
+    spec: SlimNodeSpec,
+    #[serde(default, deserialize_with = "null_is_default")]
+    status: SlimNodeStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct SlimNodeSpec {
+    #[serde(default, deserialize_with = "null_is_default")]
+    taints: Vec<SlimTaint>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct SlimTaint {
+    #[serde(default)]
+    key: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct SlimNodeStatus {
+    #[serde(default, deserialize_with = "null_is_default")]
+    conditions: Vec<SlimNodeCondition>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct SlimNodeCondition {
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    status: String,
+}
+
+/// What this speaker knows of its own Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// What decisions are made from.
+    pub facts: NodeFacts,
+    /// `metadata.uid`, for the owner reference of the node's own objects.
+    pub uid: String,
+    /// Why the node is about to leave the cluster, if it is.
+    pub leaving: Option<Leaving>,
+}
+
+/// A sign that a node will not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Leaving {
+    /// `metadata.deletionTimestamp` is set, or the Node object is gone.
+    #[error("the Node object is being deleted")]
+    Deleted,
+    /// The cluster autoscaler is about to remove the machine.
+    #[error("the node carries the taint {}", taint::TO_BE_DELETED)]
+    Autoscaler,
+    /// An operator declared the machine lost.
+    #[error("the node carries the taint {}", taint::OUT_OF_SERVICE)]
+    OutOfService,
+}
+
+impl SlimNode {
+    /// What is known of the node.
+    #[must_use]
+    pub fn view(&self) -> NodeView {
+        let tainted = |key: &str| self.spec.taints.iter().any(|taint| taint.key == key);
+        let leaving = if self.metadata.deletion_timestamp.is_some() {
+            Some(Leaving::Deleted)
+        } else if tainted(taint::TO_BE_DELETED) {
+            Some(Leaving::Autoscaler)
+        } else if tainted(taint::OUT_OF_SERVICE) {
+            Some(Leaving::OutOfService)
+        } else {
+            None
+        };
+        let unavailable = |condition: &SlimNodeCondition| {
+            condition.kind == "NetworkUnavailable" && condition.status == "True"
+        };
+        NodeView {
+            facts: NodeFacts {
+                labels: self.metadata.labels.clone().unwrap_or_default(),
+                network_unavailable: self.status.conditions.iter().any(unavailable),
+            },
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            leaving,
+        }
+    }
+}
+
+/// A Secret as far as it is read: its type and one key.
+#[derive(Clone, Deserialize)]
+pub struct SlimSecret {
+    #[serde(default, deserialize_with = "secret_meta")]
+    pub(super) metadata: ObjectMeta,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default, deserialize_with = "null_is_default")]
+    data: SlimSecretData,
+}
+
+#[derive(Clone, Default, Deserialize)]
+struct SlimSecretData {
+    password: Option<ByteString>,
+}
+
+impl SlimSecret {
+    /// The password, or what keeps the Secret from being one.
+    #[must_use]
+    pub fn password(&self) -> PasswordSecret {
+        let value = self.data.password.clone().map(|value| (PASSWORD_SECRET_KEY.to_owned(), value));
+        PasswordSecret::from_secret(&Secret {
+            type_: Some(self.kind.clone()),
+            data: Some(value.into_iter().collect()),
+            ..Secret::default()
+        })
+    }
+}
+
+impl std::fmt::Debug for SlimSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SlimSecret").field("name", &self.metadata.name).finish_non_exhaustive()
+    }
+}
+
+/// The parts of `metadata` that are read; what is left out costs no memory. `L` is what is kept of the labels.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SlimMeta<L> {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<L>,
+}
+
+impl<L> SlimMeta<L> {
+    fn with_labels(self, labels: impl FnOnce(L) -> Option<Labels>) -> ObjectMeta {
+        let Self { name, namespace, uid, resource_version, deletion_timestamp, labels: read } = self;
+        let labels = read.and_then(labels);
+        ObjectMeta {
+            name,
+            namespace,
+            uid,
+            resource_version,
+            deletion_timestamp,
+            labels,
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+fn secret_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    SlimMeta::<IgnoredAny>::deserialize(from).map(|meta| meta.with_labels(|_| None))
+}
+
+fn node_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    SlimMeta::<Labels>::deserialize(from).map(|meta| meta.with_labels(Some))
+}
+
+/// With the one label that an EndpointSlice is read for; it carries all labels of its Service.
+fn slice_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    struct OneLabel {
+        #[serde(rename = "kubernetes.io/service-name")]
+        service: Option<String>,
+    }
+    let keep = |labels: OneLabel| Some(Labels::from([(label::SERVICE_NAME.to_owned(), labels.service?)]));
+    SlimMeta::<OneLabel>::deserialize(from).map(|meta| meta.with_labels(keep))
+}
+
+/// The API says `null` for an empty list or object now and then.
+fn null_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> serde::de::Visitor<'de> for List {
+            type Value = Present;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Present, A::Error> {
+                let mut present = false;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    present = true;
+                }
+                Ok(Present(present))
+            }
+        }
+        from.deserialize_seq(List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(endpoints: Value, expected: [u32; 5]) {
+        let slice: SlimSlice = serde_json::from_value(json!({
+            "metadata": {"name": "s", "namespace": "ns", "labels": {"kubernetes.io/service-name": "web", "a": "b"},
+                "managedFields": [{"manager": "x"}]},
+            "addressType": "IPv4", "ports": [{"port": 80}], "endpoints": endpoints,
+        }))
+        .unwrap();
+        let counts = slice.fold("here").unwrap().counts;
+        let EndpointCounts { local_ready, local_serving, elsewhere_ready, any_ready, any_serving } = counts;
+        assert_eq!([local_ready, local_serving, elsewhere_ready, any_ready, any_serving], expected);
+    }
+
+    #[test]
+    fn endpoints_are_counted_by_what_they_can_do_and_where_they_are() {
+        let a = json!(["10.0.0.1", "10.0.0.2"]);
+        check(Value::Null, [0; 5]);
+        check(json!([]), [0; 5]);
+        check(json!([{"addresses": a, "nodeName": "here", "conditions": {"ready": true}}]), [1, 0, 0, 1, 0]);
+        check(json!([{"addresses": a, "nodeName": "here"}]), [1, 0, 0, 1, 0]);
+        check(json!([{"addresses": a, "nodeName": "here", "conditions": null}]), [1, 0, 0, 1, 0]);
+        check(json!([{"addresses": a, "nodeName": "there", "conditions": {"ready": null}}]), [0, 0, 1, 1, 0]);
+        check(json!([{"addresses": a, "conditions": {"ready": true, "serving": false}}]), [0, 0, 0, 1, 0]);
+        check(json!([{"addresses": a, "nodeName": "here", "conditions": {"ready": false}}]), [0; 5]);
+        check(
+            json!([{"addresses": a, "nodeName": "here",
+                "conditions": {"ready": false, "serving": true, "terminating": true}}]),
+            [0, 1, 0, 0, 1],
+        );
+        check(
+            json!([{"addresses": [], "nodeName": "here"}, {"addresses": null, "nodeName": "here"}]),
+            [0; 5],
+        );
+        check(json!([{"nodeName": "here"}]), [0; 5]);
+    }
+
+    #[test]
+    fn a_node_is_reduced_to_labels_network_and_whether_it_leaves() {
+        let view = |value: Value| serde_json::from_value::<SlimNode>(value).unwrap().view();
+        let plain = view(json!({"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}}));
+        assert_eq!(plain.facts.labels, Labels::from([("a".to_owned(), "b".to_owned())]));
+        assert_eq!((plain.uid.as_str(), plain.facts.network_unavailable, plain.leaving), ("u", false, None));
+        let condition = |kind: &str, status: &str| {
+            view(json!({"status": {"conditions": [{"type": kind, "status": status}]}}))
+                .facts
+                .network_unavailable
+        };
+        assert!(condition("NetworkUnavailable", "True"));
+        assert!(!condition("NetworkUnavailable", "False") && !condition("Ready", "True"));
+        let leaving = |value: Value| view(value).leaving;
+        let taint = |key: &str| leaving(json!({"spec": {"taints": [{"key": "x"}, {"key": key}]}}));
+        assert_eq!(taint("ToBeDeletedByClusterAutoscaler"), Some(Leaving::Autoscaler));
+        assert_eq!(taint("node.kubernetes.io/out-of-service"), Some(Leaving::OutOfService));
+        assert_eq!(taint("node.kubernetes.io/unschedulable"), None, "a cordon is no farewell");
+        let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(leaving(deleted), Some(Leaving::Deleted));
+        assert_eq!(leaving(json!({"spec": {"unschedulable": true, "taints": null}})), None);
+    }
+
+    #[test]
+    fn a_secret_shows_its_password_to_the_socket_only() {
+        let secret: SlimSecret = serde_json::from_value(json!({
+            "metadata": {"name": "bgp"}, "type": "kubernetes.io/basic-auth", "data": {"password": "aHVudGVyMg=="},
+        }))
+        .unwrap();
+        let PasswordSecret::Password(password) = secret.password() else { panic!("no password") };
+        assert_eq!(password.octets(), b"hunter2");
+        assert!(!format!("{secret:?}{:?}", secret.password()).contains("hunter"));
+        let empty: SlimSecret = serde_json::from_value(json!({"type": "kubernetes.io/basic-auth"})).unwrap();
+        assert_eq!(empty.password(), PasswordSecret::MissingKey);
+    }
+}

@@ -1,0 +1,273 @@
+//! Facts in many orders, and what follows from them.
+
+use api::config::Kind;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::decide::snapshot::ExcludeLabel;
+use crate::decide::verdict::Reason;
+
+fn settings() -> WatchSettings {
+    WatchSettings {
+        node: "n1".to_owned(),
+        namespace: "metallb-system".to_owned(),
+        class: None,
+        exclude_label: ExcludeLabel::Honoured,
+        seed: 1,
+    }
+}
+
+fn object<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn config_object(kind: &str, version: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": format!("metallb.io/{version}"), "kind": kind,
+        "metadata": {"name": name, "namespace": "metallb-system", "resourceVersion": "7"}, "spec": spec,
+    })
+}
+
+fn pool(addresses: Value) -> Fact {
+    Fact::Pool(Change::Apply(object(config_object(
+        "IPAddressPool",
+        "v1beta1",
+        "home",
+        json!({"addresses": addresses}),
+    ))))
+}
+
+fn peer(spec: Value) -> Fact {
+    let mut whole = json!({"myASN": 64500, "peerASN": 65530, "peerAddress": "10.0.2.1"});
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    Fact::Peer(Change::Apply(object(config_object("BGPPeer", "v1beta2", "router", whole))))
+}
+
+fn advertisement() -> Fact {
+    Fact::Advertisement(Change::Apply(object(config_object("BGPAdvertisement", "v1beta1", "all", json!({})))))
+}
+
+fn node(labels: Value) -> Change<SlimNode> {
+    Change::Apply(object(json!({"metadata": {"name": "n1", "uid": "node-uid", "labels": labels}})))
+}
+
+fn service(class: Option<&str>) -> Change<SlimService> {
+    Change::Apply(object(json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "svc-uid"},
+        "spec": {"type": "LoadBalancer", "loadBalancerClass": class},
+        "status": {"loadBalancer": {"ingress": [{"ip": "10.0.4.1"}]}},
+    })))
+}
+
+fn slice(ready: bool) -> Change<SlimSlice> {
+    Change::Apply(object(json!({
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": "n2", "conditions": {"ready": ready}}],
+    })))
+}
+
+fn secret(password: &str) -> Change<SlimSecret> {
+    let data = serde_json::to_value(k8s_openapi::ByteString(password.as_bytes().to_vec())).unwrap();
+    Change::Apply(object(json!({
+        "metadata": {"name": "bgp", "namespace": "metallb-system"},
+        "type": "kubernetes.io/basic-auth", "data": {"password": data, "username": ""},
+    })))
+}
+
+/// All watches at their beginning, then at their end: `Restarted` or `Synced` for each.
+fn every_watch(begin: bool) -> Vec<Fact> {
+    fn change<K>(begin: bool) -> Change<K> {
+        if begin { Change::Restarted } else { Change::Synced }
+    }
+    vec![
+        Fact::Node(change(begin)),
+        Fact::Pool(change(begin)),
+        Fact::Peer(change(begin)),
+        Fact::Advertisement(change(begin)),
+        Fact::Community(change(begin)),
+        Fact::BfdProfile(change(begin)),
+        Fact::Secret(change(begin)),
+        Fact::Service(change(begin)),
+        Fact::Slice(change(begin)),
+    ]
+}
+
+fn home() -> Vec<Fact> {
+    vec![
+        Fact::Node(node(json!({"zone": "a"}))),
+        pool(json!(["10.0.4.0/24"])),
+        peer(json!({})),
+        advertisement(),
+        Fact::Service(service(None)),
+        Fact::Slice(slice(true)),
+    ]
+}
+
+/// An intake that has seen the home network, and the first plan.
+fn started() -> (Intake, Planned) {
+    let mut intake = Intake::new(&settings(), &Barrier::new());
+    for fact in every_watch(true).into_iter().chain(home()) {
+        intake.take(fact);
+    }
+    for fact in every_watch(false) {
+        assert!(intake.plan().is_none(), "nothing is planned before the last watch is complete");
+        intake.take(fact);
+    }
+    let planned = intake.plan().unwrap();
+    (intake, planned)
+}
+
+fn routes(planned: &Planned) -> Vec<String> {
+    let peers = planned.plan.peers.iter();
+    peers
+        .flat_map(|(name, peer)| peer.routes.iter().map(move |(prefix, _)| format!("{name} {prefix}")))
+        .collect()
+}
+
+#[test]
+fn the_first_plan_comes_with_the_last_watch_and_is_complete() {
+    let (mut intake, planned) = started();
+    assert_eq!(routes(&planned), ["router 10.0.4.1/32"]);
+    assert_eq!(planned.transitions.len(), 1);
+    assert_eq!(intake.uid_of(&ServiceKey::new("shop", "web")), Some("svc-uid"));
+    assert_eq!(intake.node().unwrap().uid, "node-uid");
+    let report = intake.take_report().unwrap();
+    assert!(report.loaded && !report.is_stale());
+    assert!(intake.plan().is_none() && intake.take_report().is_none(), "nothing new, nothing said");
+}
+
+#[test]
+fn a_lost_endpoint_is_a_plan_at_once() {
+    let (mut intake, _) = started();
+    intake.take(Fact::Slice(slice(false)));
+    let planned = intake.plan().unwrap();
+    assert_eq!(routes(&planned), [""; 0]);
+    assert_eq!(planned.transitions[0].withdrawal().unwrap().word(), "noEndpoints");
+}
+
+#[test]
+fn watches_that_start_over_withdraw_nothing() {
+    let (mut intake, _) = started();
+    for fact in every_watch(true) {
+        intake.take(fact);
+        assert!(intake.plan().is_none(), "the beginning of a list is no statement about its contents");
+    }
+    for fact in home().into_iter().chain(every_watch(false)) {
+        intake.take(fact);
+        if let Some(planned) = intake.plan() {
+            assert_eq!(routes(&planned), ["router 10.0.4.1/32"]);
+        }
+    }
+}
+
+#[test]
+fn what_a_list_that_starts_over_does_not_name_is_gone() {
+    let (mut intake, _) = started();
+    intake.take(Fact::Service(Change::Restarted));
+    intake.take(Fact::Service(Change::Synced));
+    let planned = intake.plan().unwrap();
+    assert_eq!(routes(&planned), [""; 0]);
+    assert_eq!(planned.transitions[0].withdrawal(), Some(Reason::ServiceDeleted));
+}
+
+#[test]
+fn services_of_another_class_do_not_exist_here() {
+    let (mut intake, _) = started();
+    intake.take(Fact::Service(service(Some("example.com/other"))));
+    let planned = intake.plan().unwrap();
+    assert_eq!(routes(&planned), [""; 0]);
+    assert!(planned.plan.verdicts.is_empty());
+    intake.take(Fact::Service(service(Some("example.com/other"))));
+    assert!(intake.plan().is_none());
+}
+
+#[test]
+fn a_node_object_that_vanishes_changes_nothing_but_what_the_end_means() {
+    for vanish in [vec![Change::Delete(object(json!({})))], vec![Change::Restarted, Change::Synced]] {
+        let (mut intake, _) = started();
+        for change in vanish {
+            intake.take(Fact::Node(change));
+        }
+        assert!(intake.plan().is_none());
+        assert_eq!(intake.node().unwrap().leaving, Some(Leaving::Deleted));
+        intake.take(Fact::Node(node(json!({"zone": "a"}))));
+        assert_eq!(intake.node().unwrap().leaving, None);
+    }
+}
+
+#[test]
+fn without_a_node_object_no_session_is_opened() {
+    let mut intake = Intake::new(&settings(), &Barrier::new());
+    for fact in every_watch(true).into_iter().chain(home().split_off(1)).chain(every_watch(false)) {
+        intake.take(fact);
+    }
+    let planned = intake.plan().unwrap();
+    assert!(planned.plan.peers.is_empty() && planned.plan.synced);
+    intake.take(Fact::Node(node(json!({}))));
+    assert_eq!(routes(&intake.plan().unwrap()), ["router 10.0.4.1/32"]);
+}
+
+#[test]
+fn a_peer_waits_for_its_secret_and_notices_a_new_password() {
+    let (mut intake, _) = started();
+    intake.take(peer(json!({"passwordSecret": {"name": "bgp"}})));
+    let refused = |planned: Planned| planned.plan.peers["router"].peer.refused.is_some();
+    assert!(refused(intake.plan().unwrap()));
+    assert_eq!(intake.take_report().unwrap().complaints().count(), 1);
+    intake.take(Fact::Secret(secret("one")));
+    assert!(!refused(intake.plan().unwrap()));
+    assert!(!intake.take_report().unwrap().is_stale());
+    intake.take(Fact::Secret(secret("one")));
+    assert!(intake.plan().is_none());
+    intake.take(Fact::Secret(secret("two")));
+    let planned = intake.plan().unwrap();
+    assert_eq!(planned.plan.peers["router"].peer.password.as_ref().unwrap().octets(), b"two");
+    intake.take(Fact::Secret(Change::Delete(object(json!({"metadata": {"name": "bgp"}})))));
+    assert!(refused(intake.plan().unwrap()));
+}
+
+#[test]
+fn a_bad_edit_leaves_the_last_good_version_in_force_and_is_reported() {
+    let (mut intake, _) = started();
+    let _ = intake.take_report();
+    intake.take(pool(json!(["10.0.4.0-nonsense"])));
+    assert!(intake.plan().is_none_or(|planned| routes(&planned) == ["router 10.0.4.1/32"]));
+    let report = intake.take_report().unwrap();
+    assert!(report.rejections[0].in_force);
+    assert_eq!(report.rejections[0].object.kind, Kind::IPAddressPool);
+}
+
+#[test]
+fn an_object_that_cannot_be_read_keeps_its_last_version_and_is_reported() {
+    let (mut intake, _) = started();
+    let unreadable = config_object("IPAddressPool", "v1beta1", "home", json!({"addresses": 7}));
+    intake.take(Fact::Pool(Change::Apply(object(unreadable.clone()))));
+    assert!(intake.plan().is_none());
+    let report = intake.take_report().unwrap();
+    assert_eq!(report.unreadable.len(), 1);
+    // Also when the list starts over and names it again.
+    intake.take(Fact::Pool(Change::Restarted));
+    intake.take(Fact::Pool(Change::Apply(object(unreadable))));
+    intake.take(Fact::Pool(Change::Synced));
+    assert!(intake.plan().is_none());
+    intake.take(pool(json!(["10.0.4.0/24"])));
+    assert!(intake.plan().is_none());
+    assert!(!intake.take_report().unwrap().is_stale());
+}
+
+#[test]
+fn a_second_peer_with_the_same_router_is_reported_on_the_nodes_that_would_run_both() {
+    let (mut intake, _) = started();
+    let second = json!({"myASN": 64500, "peerASN": 65530, "peerAddress": "10.0.2.1",
+        "nodeSelectors": [{"matchLabels": {"zone": "b"}}]});
+    intake.take(Fact::Peer(Change::Apply(object(config_object("BGPPeer", "v1beta2", "second", second)))));
+    let _ = intake.plan();
+    let before = intake.take_report().unwrap();
+    intake.take(Fact::Node(node(json!({"zone": "b"}))));
+    let planned = intake.plan();
+    assert!(planned.is_none_or(|planned| planned.plan.peers.len() == 1));
+    let after = intake.take_report().unwrap();
+    assert!(after.rejections.len() >= before.rejections.len() && after.is_stale());
+}

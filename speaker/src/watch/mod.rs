@@ -1,0 +1,156 @@
+//! Follows the API server and keeps the plan: facts come in from the watches, are reduced at once, and the plan that
+//! follows from them goes out.
+//!
+//! One task owns everything here. `convert` and `endpoints` reduce objects to facts, `configuration` keeps the
+//! configuration objects, `intake` holds all of it together with the deciding core. No object outlives its event,
+//! apart from the few configuration objects. Nothing is planned before every watch has been complete once, and losing
+//! the API server changes nothing: only a newer fact does. Leaves out what happens to the plan.
+
+pub mod configuration;
+pub mod convert;
+pub mod endpoints;
+pub mod intake;
+mod resource;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
+use api::v1beta2::BGPPeer;
+use futures::stream::{BoxStream, SelectAll};
+use futures::{FutureExt, StreamExt};
+use kube::{Api, Client};
+use runtime::watch::{Barrier, Guarded, Query, watch};
+use tokio::sync::watch::Sender;
+
+use crate::decide::snapshot::ExcludeLabel;
+use crate::journal::Journal;
+use crate::plan::Plan;
+use configuration::ConfigReport;
+use convert::NodeView;
+use intake::{Fact, Intake};
+
+/// Facts that are taken in before the plan is looked at, when they come all at once.
+const BATCH: u64 = 64;
+
+/// What the watch side has to know.
+#[derive(Clone, Debug)]
+pub struct WatchSettings {
+    /// Name of the own Node.
+    pub node: String,
+    /// Herald's own namespace, where its configuration is.
+    pub namespace: String,
+    /// The load balancer class that is served; `None` serves Services without a class.
+    pub class: Option<String>,
+    /// Whether the exclusion label on the Node counts.
+    pub exclude_label: ExcludeLabel,
+    /// Spreads retries; different in each process.
+    pub seed: u64,
+}
+
+/// Where the watch side says what it knows. Each holds a complete state.
+#[derive(Debug)]
+pub struct Outlets {
+    /// The plan; unsynced until all watches have been complete.
+    pub plan: Sender<Arc<Plan>>,
+    /// What was made of the configuration objects.
+    pub config: Sender<Arc<ConfigReport>>,
+    /// The own Node; `None` until it has been seen.
+    pub node: Sender<Option<NodeView>>,
+}
+
+/// Registers what has to be complete with the barrier, and returns the task that follows the API server for ever.
+/// (Two steps, so that whoever asks the barrier before the task runs is told to wait.)
+pub fn follow(
+    client: Client,
+    settings: WatchSettings,
+    barrier: &Barrier,
+    outlets: Outlets,
+    mut journal: Journal,
+) -> impl Future<Output = ()> + use<> {
+    let mut intake = Intake::new(&settings, barrier);
+    async move {
+        let mut facts = facts(&client, &settings);
+        while let Some(fact) = facts.next().await {
+            let heard = Instant::now();
+            let mut taken = 1;
+            let mut about_endpoints = matches!(fact, Fact::Slice(_));
+            intake.take(fact);
+            // What has already arrived belongs to the same plan; nothing is waited for.
+            while taken < BATCH {
+                let Some(Some(fact)) = facts.next().now_or_never() else { break };
+                about_endpoints |= matches!(fact, Fact::Slice(_));
+                intake.take(fact);
+                taken += 1;
+            }
+            journal.count_updates(taken);
+            if let Some(planned) = intake.plan() {
+                outlets.plan.send_replace(Arc::new(planned.plan.clone()));
+                if about_endpoints {
+                    journal.time_endpoints(heard.elapsed());
+                }
+                journal.record(&planned, |service| intake.uid_of(service));
+            }
+            if let Some(report) = intake.take_report() {
+                journal.record_config(&report);
+                outlets.config.send_replace(Arc::new(report));
+            }
+            outlets.node.send_if_modified(|node| {
+                let changed = node.as_ref() != intake.node();
+                if changed {
+                    *node = intake.node().cloned();
+                }
+                changed
+            });
+        }
+    }
+}
+
+fn facts(client: &Client, settings: &WatchSettings) -> SelectAll<BoxStream<'static, Fact>> {
+    let namespace = settings.namespace.as_str();
+    let mut seed = settings.seed;
+    let mut next_seed = || {
+        seed = seed.wrapping_add(1);
+        seed
+    };
+    let all = Query::everything;
+    let services = Query::fields("spec.type=LoadBalancer");
+    let own_node = Query::fields(format!("metadata.name={}", settings.node));
+    let passwords = Query::fields(format!("type={}", api::names::PASSWORD_SECRET_TYPE));
+    let slices = Query::labels(api::names::label::SERVICE_NAME);
+    let mut facts = SelectAll::new();
+    // The small ones first: they are complete by the time the large ones are.
+    facts.push(watch(Api::all(client.clone()), own_node, next_seed()).map(Fact::Node).boxed());
+    facts.push(
+        watch(Api::<Guarded<IPAddressPool>>::namespaced(client.clone(), namespace), all(), next_seed())
+            .map(Fact::Pool)
+            .boxed(),
+    );
+    facts.push(
+        watch(Api::<Guarded<BGPPeer>>::namespaced(client.clone(), namespace), all(), next_seed())
+            .map(Fact::Peer)
+            .boxed(),
+    );
+    facts.push(
+        watch(Api::<Guarded<BGPAdvertisement>>::namespaced(client.clone(), namespace), all(), next_seed())
+            .map(Fact::Advertisement)
+            .boxed(),
+    );
+    facts.push(
+        watch(Api::<Guarded<Community>>::namespaced(client.clone(), namespace), all(), next_seed())
+            .map(Fact::Community)
+            .boxed(),
+    );
+    facts.push(
+        watch(Api::<Guarded<BFDProfile>>::namespaced(client.clone(), namespace), all(), next_seed())
+            .map(Fact::BfdProfile)
+            .boxed(),
+    );
+    facts.push(
+        watch(Api::namespaced(client.clone(), namespace), passwords, next_seed()).map(Fact::Secret).boxed(),
+    );
+    facts.push(watch(Api::all(client.clone()), services, next_seed()).map(Fact::Service).boxed());
+    facts.push(watch(Api::all(client.clone()), slices, next_seed()).map(Fact::Slice).boxed());
+    facts
+}
