@@ -1,0 +1,205 @@
+//! Why there is no answer: a sentence that says what was tried, and a hint that says what to do next.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::args::{BothPlaces, DEFAULT_SOCKET};
+use crate::source::client::ClientFault;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Usage(#[from] BothPlaces),
+    #[error("no answer from the speaker's socket {path}: {fault}")]
+    Socket { path: PathBuf, fault: SocketFault },
+    #[error("no answer from the Kubernetes API{also}: {fault}")]
+    Cluster { also: Tried, namespace: String, fault: ClusterFault },
+    #[error("no speaker reports from {}", .nodes.join(", "))]
+    NodesUnknown { nodes: Vec<String>, namespace: String },
+    #[error("the socket {path} belongs to the speaker of node {here}, not of {}", .asked.join(", "))]
+    OtherNode { path: PathBuf, here: String, asked: Vec<String>, namespace: String },
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// What was looked for before the API was asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tried {
+    pub(crate) default_socket: bool,
+}
+
+impl std::fmt::Display for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.default_socket {
+            write!(f, " (asked because there is no socket {DEFAULT_SOCKET} here)")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketFault {
+    #[error("there is no such file")]
+    Absent,
+    #[error("permission denied")]
+    Forbidden,
+    #[error("nothing listens on it; the speaker does not run")]
+    Deaf,
+    #[error("nothing came within {0:?}")]
+    Silent(Duration),
+    #[error("it answered {0}, expected 200 OK")]
+    Refused(http::StatusCode),
+    #[error("it answered more than {0} octets")]
+    TooLong(usize),
+    #[error("it did not speak HTTP: {0}")]
+    NotHttp(hyper::Error),
+    #[error("its answer is not a report of this version's form: {0}")]
+    NotAReport(serde_json::Error),
+    #[error("{0}")]
+    Other(io::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterFault {
+    #[error("{0}")]
+    Client(ClientFault),
+    #[error("{0:?} passed")]
+    Slow(Duration),
+    #[error("you may not read speakerstates.herald-lb.io in namespace {namespace}")]
+    Forbidden { namespace: String },
+    #[error("it does not accept your credentials")]
+    Unauthorized,
+    #[error("it does not know speakerstates.herald-lb.io")]
+    NoSuchKind,
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Failure {
+    /// What to do next, in one line.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage(_) => Some("speakerctl peers --help says which place is asked when".to_owned()),
+            Self::Socket { fault, .. } => fault.hint().map(str::to_owned),
+            Self::Cluster { fault, namespace, .. } => fault.hint(namespace),
+            Self::NodesUnknown { nodes, namespace } => Some(no_report_hint(nodes, namespace)),
+            Self::OtherNode { asked, namespace, .. } => {
+                Some(format!("ask the API instead: speakerctl peers -n {namespace} {}", asked.join(" ")))
+            }
+            Self::Start(_) | Self::Output(_) => None,
+        }
+    }
+
+    /// 2 for wrong usage, 1 for the rest.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Socket { .. }
+            | Self::Cluster { .. }
+            | Self::NodesUnknown { .. }
+            | Self::OtherNode { .. }
+            | Self::Start(_)
+            | Self::Output(_) => 1,
+        }
+    }
+
+    /// Whether the reader of our output went away, as `head` does; that is no failure.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+impl SocketFault {
+    /// The fault behind an error of connecting to the socket.
+    pub(crate) fn from_connect(error: io::Error) -> Self {
+        let kind = error.kind();
+        if kind == io::ErrorKind::NotFound {
+            Self::Absent
+        } else if kind == io::ErrorKind::PermissionDenied {
+            Self::Forbidden
+        } else if kind == io::ErrorKind::ConnectionRefused {
+            Self::Deaf
+        } else {
+            Self::Other(error)
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Absent => Some(
+                "run this in the speaker's container (kubectl exec), or leave --socket out to ask the API",
+            ),
+            Self::Forbidden => Some("run this as root or as the speaker's user"),
+            Self::Deaf | Self::Silent(_) => Some(
+                "look at the speaker's log: kubectl -n metallb-system logs -l component=speaker --prefix",
+            ),
+            Self::Refused(_) | Self::NotHttp(_) | Self::TooLong(_) => {
+                Some("is this the socket of a Herald speaker? its default is /run/herald/speaker.sock")
+            }
+            Self::NotAReport(_) => Some("use the speakerctl of the same version as the speaker"),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl ClusterFault {
+    /// Sorts what the server or the way to it said.
+    pub(crate) fn from_kube(error: &kube::Error, namespace: &str) -> Self {
+        let kube::Error::Api(status) = error else {
+            // The outermost says only that the service failed.
+            return Self::Unreachable(chain(std::error::Error::source(error).unwrap_or(error)));
+        };
+        match status.code {
+            401 => Self::Unauthorized,
+            403 => Self::Forbidden { namespace: namespace.to_owned() },
+            404 => Self::NoSuchKind,
+            code => Self::Refused(format!("{} ({code})", status.message)),
+        }
+    }
+
+    fn hint(&self, namespace: &str) -> Option<String> {
+        match self {
+            Self::Client(fault) => Some(fault.hint().to_owned()),
+            Self::Slow(_) | Self::Unreachable(_) => Some(
+                "on each node the speaker itself still answers through its socket: see --socket".to_owned(),
+            ),
+            Self::Forbidden { .. } => {
+                Some(format!("check with: kubectl auth can-i list speakerstates.herald-lb.io -n {namespace}"))
+            }
+            Self::Unauthorized => {
+                Some("check the user of the kubeconfig context: kubectl auth whoami".to_owned())
+            }
+            Self::NoSuchKind => {
+                Some("Herald's CRDs are not installed: kubectl apply -k manifests/".to_owned())
+            }
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// An error with its causes; the outermost alone mostly says no more than that something failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn no_report_hint(nodes: &[String], namespace: &str) -> String {
+    let node = nodes.first().map_or("NODE", String::as_str);
+    format!(
+        "is a speaker running there? kubectl -n {namespace} get pods -l component=speaker --field-selector spec.nodeName={node}"
+    )
+}
