@@ -1,0 +1,110 @@
+//! The barest BGP peer: takes the session, answers OPEN and KEEPALIVE, and notes when which UPDATE had arrived.
+//! It knows just enough of RFC 4271 §4 to tell a withdrawal from an announcement.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+const HEADER: usize = 19;
+const OPEN: u8 = 1;
+const UPDATE: u8 = 2;
+const NOTIFICATION: u8 = 3;
+const KEEPALIVE: u8 = 4;
+
+/// What an UPDATE did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Took IPv4 prefixes back.
+    Withdrawal,
+    /// Brought IPv4 prefixes.
+    Announcement,
+}
+
+/// One UPDATE, stamped when its last octet had been read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) kind: Kind,
+}
+
+/// Takes one session on a thread of its own (a busy runtime must not make the stamps late) until the peer closes it.
+pub(crate) fn serve(listener: TcpListener, asn: u16, router_id: [u8; 4]) -> Receiver<Arrival> {
+    let (sender, receiver) = sync_channel(100_000);
+    std::thread::spawn(move || {
+        if let Err(why) = session(&listener, asn, router_id, &sender) {
+            eprintln!("the bare peer ended: {why:#}");
+        }
+    });
+    receiver
+}
+
+fn session(listener: &TcpListener, asn: u16, router_id: [u8; 4], arrivals: &SyncSender<Arrival>) -> Result<()> {
+    let (mut stream, _) = listener.accept().context("accepting")?;
+    stream.set_nodelay(true)?;
+    loop {
+        let (kind, body) = message(&mut stream)?;
+        let at = Instant::now();
+        match kind {
+            OPEN => {
+                // Hold Time 0: no timers on either side (RFC 4271 §4.2). Capabilities: IPv4 and IPv6 unicast.
+                let [high, low] = asn.to_be_bytes();
+                let mut open = vec![4, high, low, 0, 0];
+                open.extend(router_id);
+                open.extend([14, 2, 12, 1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1]);
+                send(&mut stream, OPEN, &open)?;
+                send(&mut stream, KEEPALIVE, &[])?;
+            }
+            UPDATE => {
+                if let Some(kind) = update_kind(&body) {
+                    arrivals.try_send(Arrival { at, kind }).context("more UPDATEs than are looked at")?;
+                }
+            }
+            NOTIFICATION => bail!("NOTIFICATION {body:?}"),
+            _ => {}
+        }
+    }
+}
+
+/// `None` for End-of-RIB and for UPDATEs that concern other families only.
+fn update_kind(body: &[u8]) -> Option<Kind> {
+    let length = |at: usize| Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])));
+    let withdrawn = length(0)?;
+    let attributes = length(2 + withdrawn)?;
+    if withdrawn > 0 {
+        return Some(Kind::Withdrawal);
+    }
+    (body.len() > 4 + withdrawn + attributes).then_some(Kind::Announcement)
+}
+
+fn message(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).context("the session was closed")?;
+    let length = usize::from(u16::from_be_bytes([header[16], header[17]]));
+    let mut body = vec![0; length.checked_sub(HEADER).context("a message shorter than its header")?];
+    stream.read_exact(&mut body).context("the session was closed inside a message")?;
+    Ok((header[18], body))
+}
+
+fn send(stream: &mut TcpStream, kind: u8, body: &[u8]) -> Result<()> {
+    let length = u16::try_from(HEADER + body.len()).context("a message that is too long")?;
+    let mut message = vec![0xFF; 16];
+    message.extend(length.to_be_bytes());
+    message.push(kind);
+    message.extend(body);
+    stream.write_all(&message).context("sending")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawal_is_told_from_an_announcement_and_from_end_of_rib() {
+        assert_eq!(update_kind(&[0, 5, 32, 10, 0, 4, 1, 0, 0]), Some(Kind::Withdrawal));
+        assert_eq!(update_kind(&[0, 0, 0, 0, 32, 10, 0, 4, 1]), Some(Kind::Announcement));
+        assert_eq!(update_kind(&[0, 0, 0, 0]), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Herald in a lab: its manifests applied, its daemons as real processes in the nodes' namespaces.
+//! Each runs as the manifests run it: user 65532, no capability, and a token of its own service account,
+//! so that a permission that is missing in `manifests/` fails here.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
+use k8s_openapi::api::core::v1::PodSpec;
+use kube::Api;
+use kube::api::ListParams;
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::cluster::Answer;
+use crate::door::API_ADDRESS;
+use crate::lab::Lab;
+use crate::process::{Process, output, run_to_end};
+
+/// The user of the images.
+const USER: &str = "65532";
+/// A speaker says goodbye to its routers before it ends; the pod's grace period is 30 s.
+const ORDERLY_END: Duration = Duration::from_secs(30);
+
+/// The two kinds of daemons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Daemon {
+    /// Gives addresses.
+    Controller,
+    /// Announces them.
+    Speaker,
+}
+
+impl Daemon {
+    /// The program's name.
+    #[must_use]
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Speaker => "speaker",
+        }
+    }
+}
+
+/// The daemons that run, by node and kind.
+#[derive(Debug, Default)]
+pub struct Herald {
+    running: BTreeMap<(String, Daemon), Process>,
+}
+
+impl Herald {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A daemon that runs.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn process(&self, node: &str, daemon: Daemon) -> Result<&Process> {
+        let process = self.running.get(&(node.to_owned(), daemon));
+        process.with_context(|| format!("no {} runs on {node}", daemon.program()))
+    }
+
+    pub(crate) async fn forget_node(&mut self, node: &str) -> Result<()> {
+        for daemon in [Daemon::Controller, Daemon::Speaker] {
+            if let Some(process) = self.running.remove(&(node.to_owned(), daemon)) {
+                process.kill().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, node: &str, daemon: Daemon) -> Result<Process> {
+        let process = self.running.remove(&(node.to_owned(), daemon));
+        process.with_context(|| format!("no {} runs on {node}", daemon.program()))
+    }
+}
+
+impl Lab {
+    /// Applies `manifests/` as they are and starts a controller on the first node and a speaker on every node.
+    ///
+    /// # Errors
+    /// When the manifests are refused or a daemon cannot be started.
+    pub async fn install_herald(&mut self) -> Result<()> {
+        self.cluster().apply_manifests().await?;
+        self.start_daemons().await
+    }
+
+    /// Starts a controller on the first node and a speaker on every node; the manifests must be applied.
+    ///
+    /// # Errors
+    /// When a daemon cannot be started.
+    pub async fn start_daemons(&mut self) -> Result<()> {
+        let nodes: Vec<String> = self.nodes().map(|node| node.name().to_owned()).collect();
+        let first = nodes.first().context("a lab has nodes")?;
+        self.start_daemon(first, Daemon::Controller).await?;
+        for node in &nodes {
+            self.start_daemon(node, Daemon::Speaker).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a daemon on a node; the manifests must be applied.
+    ///
+    /// # Errors
+    /// When it runs already, or cannot be started.
+    pub async fn start_daemon(&mut self, node: &str, daemon: Daemon) -> Result<()> {
+        if self.herald().process(node, daemon).is_ok() {
+            bail!("{} runs already on {node}", daemon.program());
+        }
+        let command = self.daemon_command(node, daemon).await?;
+        let name = format!("{node}-{}", daemon.program());
+        let process = Process::start(self.run(), &name, self.logs(), command)?;
+        self.herald_mut().running.insert((node.to_owned(), daemon), process);
+        Ok(())
+    }
+
+    /// SIGKILL: the daemon says goodbye to nobody.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill_daemon(&mut self, node: &str, daemon: Daemon) -> Result<()> {
+        self.herald_mut().take(node, daemon)?.kill().await
+    }
+
+    /// SIGTERM, as the kubelet ends a pod; gives the exit status.
+    ///
+    /// # Errors
+    /// When it does not end within its grace period.
+    pub async fn stop_daemon(&mut self, node: &str, daemon: Daemon) -> Result<ExitStatus> {
+        self.herald_mut().take(node, daemon)?.stop(ORDERLY_END).await
+    }
+
+    /// Stops a daemon in its tracks (SIGSTOP) or lets it go on (SIGCONT): it runs, and does nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn freeze_daemon(&self, node: &str, daemon: Daemon, frozen: bool) -> Result<()> {
+        self.herald().process(node, daemon)?.signal(if frozen { Signal::STOP } else { Signal::CONT })
+    }
+
+    /// Fails with the end of the log when one of the daemons that were started has ended.
+    ///
+    /// # Errors
+    /// When one has ended.
+    pub fn check_daemons(&mut self) -> Result<()> {
+        self.herald_mut().running.values_mut().try_for_each(Process::check_running)
+    }
+
+    /// Runs `speakerctl` as the administrator, on the host.
+    ///
+    /// # Errors
+    /// When it cannot be started or hangs.
+    pub async fn speakerctl(&self, arguments: &[&str]) -> Result<Answer> {
+        let mut command = Command::new(self.machine().daemons.program("speakerctl"));
+        command.arg("--kubeconfig").arg(self.cluster().kubeconfig().path()).args(arguments);
+        let done = run_to_end(&mut command).await?;
+        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&done.stderr));
+        Ok(Answer { accepted: done.status.success(), text })
+    }
+
+    async fn daemon_command(&self, node: &str, daemon: Daemon) -> Result<Command> {
+        let account = self.service_account(daemon).await?;
+        let name = format!("{node}-{}", daemon.program());
+        let server = format!("https://{API_ADDRESS}");
+        let account = (crate::HERALD_NAMESPACE, account.as_str());
+        let kubeconfig = self.cluster().service_account_at(&name, &server, account, node).await?;
+        let home = self.node(node)?.folder().join(daemon.program());
+        fs::create_dir_all(&home).context("making the daemon's folder")?;
+        output(Command::new("chown").arg("-R").arg(USER).arg(&home).arg(kubeconfig.path())).await?;
+
+        let program = self.copied_program(daemon)?;
+        let mut command = self.node(node)?.namespace().command("setpriv");
+        command
+            .args([&format!("--reuid={USER}"), &format!("--regid={USER}")])
+            .args(["--clear-groups", "--bounding-set=-all", "--no-new-privs", "--"])
+            .arg(program)
+            .args(["--kubeconfig", &kubeconfig.text()])
+            .args(["--namespace", crate::HERALD_NAMESPACE])
+            .args(["--pod-name", &name])
+            .args(["--log-level", "debug"]);
+        if daemon == Daemon::Speaker {
+            command.args(["--node-name", node]);
+            command.arg("--socket").arg(home.join("speaker.sock"));
+            command.arg("--state-dir").arg(home.join("state"));
+        }
+        Ok(command)
+    }
+
+    /// A copy that user 65532 can reach, wherever the repository is, and that a later build does not change.
+    fn copied_program(&self, daemon: Daemon) -> Result<PathBuf> {
+        let folder = self.folder().join("bin");
+        fs::create_dir_all(&folder).context("making the folder of the programs")?;
+        let copy = folder.join(daemon.program());
+        if !copy.exists() {
+            let original = self.machine().daemons.program(daemon.program());
+            fs::copy(&original, &copy).with_context(|| format!("copying {original}"))?;
+        }
+        Ok(copy)
+    }
+
+    /// The service account that the manifests give to a daemon.
+    async fn service_account(&self, daemon: Daemon) -> Result<String> {
+        let (client, namespace) = (self.cluster().client(), crate::HERALD_NAMESPACE);
+        let everything = ListParams::default();
+        let templates: Vec<Option<PodSpec>> = match daemon {
+            Daemon::Controller => {
+                let list = Api::<Deployment>::namespaced(client, namespace).list(&everything).await?;
+                list.items.into_iter().map(|object| object.spec.and_then(|spec| spec.template.spec)).collect()
+            }
+            Daemon::Speaker => {
+                let list = Api::<DaemonSet>::namespaced(client, namespace).list(&everything).await?;
+                list.items.into_iter().map(|object| object.spec.and_then(|spec| spec.template.spec)).collect()
+            }
+        };
+        let [Some(template)] = templates.as_slice() else {
+            bail!("the manifests must hold exactly one workload for the {}, they hold {}", daemon.program(), templates.len());
+        };
+        template.service_account_name.clone().context("the workload names no service account")
+    }
+}

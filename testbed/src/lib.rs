@@ -1,0 +1,25 @@
+//! Real clusters, routers and packets on one machine, for `cargo demo` and the system tests.
+//!
+//! A [`lab::Lab`] is a home network: a router (FRR), a client behind it, nodes with kube-proxy in network namespaces of
+//! their own, a control plane (etcd, kube-apiserver, kube-controller-manager), and Herald's daemons as real processes.
+//! Everything a [`run::Run`] makes is written in its ledger, so that nothing stays behind, not even after a crash.
+//! Left out: product code. Only names and types come from `api`.
+
+pub mod cluster;
+pub mod demo;
+pub mod door;
+pub mod eventually;
+pub mod evidence;
+pub mod herald;
+pub mod lab;
+pub mod ledger;
+pub mod machine;
+pub mod namespace;
+pub mod network;
+pub mod process;
+pub mod run;
+pub mod service;
+
+/// Where the manifests put Herald. A constant of its own: were `api` to change its default, existing clusters would break,
+/// and a test must say so.
+pub const HERALD_NAMESPACE: &str = "metallb-system";

@@ -1,0 +1,74 @@
+//! A computer behind the router, in a network of its own: what it sees is what a user sees.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{CLIENT_V4, CLIENT_V6};
+use crate::namespace::Namespace;
+use crate::process::{output, run_to_end};
+use crate::run::Run;
+
+/// The client.
+#[derive(Debug)]
+pub struct ClientHost {
+    namespace: Namespace,
+}
+
+impl ClientHost {
+    /// Makes the client's network behind the router.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn create(run: &Arc<Run>, prefix: &str, router: &Namespace) -> Result<Self> {
+        let namespace = Namespace::create(run, format!("{prefix}client")).await?;
+        router
+            .ip(&format!(
+                "link add clients type veth peer name eth0 netns {}\n\
+                 address add 192.168.88.1/24 dev clients\n\
+                 address add fd00:10:0:88::1/64 dev clients nodad\n\
+                 link set clients up\n",
+                namespace.name()
+            ))
+            .await?;
+        namespace
+            .ip(&format!(
+                "address add {CLIENT_V4}/24 dev eth0\n\
+                 address add {CLIENT_V6}/64 dev eth0 nodad\n\
+                 link set eth0 up\n\
+                 route add default via 192.168.88.1\n\
+                 route add default via fd00:10:0:88::1\n"
+            ))
+            .await?;
+        Ok(Self { namespace })
+    }
+
+    /// The client's namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Fetches a page and gives its body.
+    ///
+    /// # Errors
+    /// When there is no answer within 2 seconds, or the answer is an error.
+    pub async fn curl(&self, url: &str) -> Result<String> {
+        let mut command = self.namespace.command("curl");
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "2", url]);
+        output(&mut command).await
+    }
+
+    /// `curl -v`: everything that a person sees on the terminal.
+    ///
+    /// # Errors
+    /// When curl cannot be started.
+    pub async fn curl_verbose(&self, url: &str) -> Result<String> {
+        let mut command = self.namespace.command("curl");
+        command.args(["--verbose", "--no-progress-meter", "--max-time", "5", url]);
+        let done = run_to_end(&mut command).await?;
+        let mut text = String::from_utf8_lossy(&done.stderr).into_owned();
+        text.push_str(&String::from_utf8_lossy(&done.stdout));
+        Ok(text)
+    }
+}

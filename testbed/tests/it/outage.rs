@@ -1,0 +1,100 @@
+//! The API server goes away, comes back, and forgets its history: nothing is withdrawn by that, and nothing is missed.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use testbed::door::Passage;
+use testbed::eventually::throughout;
+use testbed::herald::Daemon;
+use testbed::lab::{Lab, LabPlan};
+use testbed::service::ServicePlan;
+
+use crate::home::{FIRST, SOON, apply_sample, settle};
+use crate::runner::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "an_api_server_that_is_away_for_a_minute_withdraws_nothing",
+        plan: || LabPlan { nodes: vec![1, 2], ..LabPlan::default() },
+        story: |lab| Box::pin(away_for_a_minute(lab)),
+    },
+    Test {
+        name: "an_api_server_that_restarts_without_its_history_is_followed_again",
+        plan: || LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(restarts_without_history(lab)),
+    },
+    Test {
+        name: "a_speaker_whose_api_server_is_away_at_start_waits_and_then_announces",
+        plan: || LabPlan { nodes: vec![1, 2, 3], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(away_at_start(lab)),
+    },
+];
+
+/// Watches come back within their longest pause of 30 s.
+const WATCHES_BACK: Duration = Duration::from_secs(60);
+
+async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
+    lab.stop_api_server().await?;
+    let away = Duration::from_secs(60);
+    throughout(away, "the announcement", async || {
+        lab.check_paths(FIRST, &["n1", "n2"]).await?;
+        lab.client().curl("http://10.0.4.1").await.map(drop)
+    })
+    .await?;
+    lab.check_daemons()?;
+    lab.start_api_server().await?;
+    // The loss of the last endpoint is seen again, and nothing was withdrawn before.
+    lab.check_paths(FIRST, &["n1", "n2"]).await?;
+    lab.delete_pods("nginx", "n1").await?;
+    lab.wait_for_paths(FIRST, &[], WATCHES_BACK).await?;
+    lab.start_pod("nginx", "n2").await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    Ok(())
+}
+
+async fn restarts_without_history(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    lab.stop_api_server().await?;
+    lab.start_api_server().await?;
+    lab.cluster().compact_history().await?;
+    let second = lab.create_service("second", &ServicePlan::default()).await?;
+    lab.start_pod("second", "n2").await?;
+    let (addresses, _) = second.wait_for_addresses(1, WATCHES_BACK).await?;
+    ensure!(addresses == ["10.0.4.2".parse::<std::net::IpAddr>()?], "{addresses:?}");
+    for address in addresses {
+        lab.wait_for_paths(address, &["n1", "n2"], WATCHES_BACK).await?;
+    }
+    // What was deleted around the restart is gone: Restarted must not leave ghosts.
+    for node in ["n1", "n2"] {
+        lab.node(node)?.door().cut();
+    }
+    second.delete().await?;
+    lab.wait_for_paths("10.0.4.2".parse()?, &[], WATCHES_BACK).await?;
+    lab.check_paths(FIRST, &["n1", "n2"]).await?;
+    lab.check_daemons()
+}
+
+async fn away_at_start(lab: &mut Lab) -> Result<()> {
+    lab.cluster().apply_manifests().await?;
+    apply_sample(lab, "home-network.yaml").await?;
+    lab.node("n2")?.door().set(Passage::Refused);
+    lab.node("n3")?.door().set(Passage::Held);
+    lab.start_daemons().await?;
+    lab.start_pod("nginx", "n1").await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    // Neither dies of it, and neither speaks before it knows what to say.
+    throughout(Duration::from_secs(5), "silence of n2 and n3", async || lab.check_paths(FIRST, &["n1"]).await).await?;
+    lab.check_daemons()?;
+    lab.node("n2")?.door().set(Passage::Open);
+    lab.node("n3")?.door().set(Passage::Open);
+    lab.wait_for_paths(FIRST, &["n1", "n2", "n3"], WATCHES_BACK).await?;
+    // Even a speaker that meets an absent server ends in order when it is told to.
+    lab.kill_daemon("n3", Daemon::Speaker).await?;
+    lab.node("n3")?.door().set(Passage::Held);
+    lab.start_daemon("n3", Daemon::Speaker).await?;
+    let status = lab.stop_daemon("n3", Daemon::Speaker).await?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
+}

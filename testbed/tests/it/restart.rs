@@ -1,0 +1,109 @@
+//! Things restart: the router, a speaker in order, a speaker that was killed; and Herald is removed.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use testbed::eventually::{eventually, throughout};
+use testbed::herald::Daemon;
+use testbed::lab::{Lab, LabPlan};
+
+use crate::home::{FIRST, SOON, settle};
+use crate::runner::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "a_router_that_restarts_gets_its_routes_again",
+        plan: two_nodes,
+        story: |lab| Box::pin(router_restarts(lab)),
+    },
+    Test {
+        name: "a_speaker_that_restarts_in_order_loses_no_route",
+        plan: two_nodes,
+        story: |lab| Box::pin(speaker_restarts(lab, End::Ordered)),
+    },
+    Test {
+        name: "a_speaker_that_is_killed_and_started_again_loses_no_route",
+        plan: two_nodes,
+        story: |lab| Box::pin(speaker_restarts(lab, End::Killed)),
+    },
+    Test {
+        name: "removing_herald_withdraws_its_routes",
+        plan: two_nodes,
+        story: |lab| Box::pin(herald_is_removed(lab)),
+    },
+    Test {
+        name: "a_controller_that_is_replaced_moves_no_address",
+        plan: two_nodes,
+        story: |lab| Box::pin(controller_is_replaced(lab)),
+    },
+];
+
+fn two_nodes() -> LabPlan {
+    LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() }
+}
+
+enum End {
+    Ordered,
+    Killed,
+}
+
+async fn router_restarts(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    lab.router_mut().power_off().await?;
+    lab.check_paths(FIRST, &[]).await?;
+    lab.router_mut().power_on().await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    lab.check_daemons()
+}
+
+async fn speaker_restarts(lab: &mut Lab, end: End) -> Result<()> {
+    settle(lab, "n1").await?;
+    let session = lab.node("n2")?.plan().v4;
+    match end {
+        End::Ordered => {
+            let status = lab.stop_daemon("n2", Daemon::Speaker).await?;
+            ensure!(status.success(), "it ended with {status}");
+        }
+        End::Killed => lab.kill_daemon("n2", Daemon::Speaker).await?,
+    }
+    eventually(SOON, "the router to lose the session", async || {
+        let up = lab.router().established().await?;
+        if up.contains(&session.into()) { bail!("{up:?}") } else { Ok(()) }
+    })
+    .await?;
+    lab.check_paths(FIRST, &["n1", "n2"]).await?;
+    lab.start_daemon("n2", Daemon::Speaker).await?;
+    eventually(SOON, "the session to be back", async || {
+        lab.check_paths(FIRST, &["n1", "n2"]).await?;
+        let up = lab.router().established().await?;
+        if up.contains(&session.into()) { Ok(()) } else { bail!("{up:?}") }
+    })
+    .await?;
+    // End-of-RIB ends the router's patience with stale routes; what was announced again must stay.
+    throughout(Duration::from_secs(5), "the route by n2", async || lab.check_paths(FIRST, &["n1", "n2"]).await).await
+}
+
+async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    let answer = lab.cluster().kubectl(&["delete", "daemonset", "speaker", "-n", testbed::HERALD_NAMESPACE]).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    for node in ["n2", "n1"] {
+        let status = lab.stop_daemon(node, Daemon::Speaker).await?;
+        ensure!(status.success(), "the speaker of {node} ended with {status}");
+    }
+    lab.wait_for_paths(FIRST, &[], Duration::from_secs(5)).await?;
+    Ok(())
+}
+
+async fn controller_is_replaced(lab: &mut Lab) -> Result<()> {
+    let service = settle(lab, "n1").await?;
+    lab.start_daemon("n2", Daemon::Controller).await?;
+    lab.kill_daemon("n1", Daemon::Controller).await?;
+    // The second takes over when the lease of 15 s runs out.
+    let second = lab.create_service("second", &testbed::service::ServicePlan::default()).await?;
+    let (addresses, _) = second.wait_for_addresses(1, Duration::from_secs(40)).await?;
+    ensure!(addresses == ["10.0.4.2".parse::<std::net::IpAddr>()?], "{addresses:?}");
+    let kept = service.addresses().await?;
+    ensure!(kept == [FIRST], "{kept:?}");
+    lab.check_paths(FIRST, &["n1", "n2"]).await
+}
