@@ -5,11 +5,13 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod moving;
 mod outage;
 mod rejection;
 mod restart;
 mod rights;
 mod runner;
+mod session;
 
 use runner::Test;
 
@@ -19,6 +21,8 @@ fn main() -> std::process::ExitCode {
         outage::TESTS,
         home::TESTS,
         restart::TESTS,
+        session::TESTS,
+        moving::TESTS,
         impostor::TESTS,
         family::TESTS,
         rejection::TESTS,
