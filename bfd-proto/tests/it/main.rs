@@ -1,0 +1,9 @@
+//! The endpoint from outside: packets octet by octet, the state table, polls, two ends on virtual time.
+
+mod discards;
+mod garbage;
+mod octets;
+mod pair;
+mod polls;
+mod states;
+mod world;
