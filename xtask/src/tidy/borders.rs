@@ -3,8 +3,18 @@
 use super::{Breach, code_lines, is_test};
 use crate::workspace::SourceFile;
 
-const CRATES: [&str; 10] =
-    ["api", "benches", "bfd-proto", "bgp-proto", "controller", "runtime", "speaker", "speakerctl", "testbed", "xtask"];
+const CRATES: [&str; 10] = [
+    "api",
+    "benches",
+    "bfd-proto",
+    "bgp-proto",
+    "controller",
+    "runtime",
+    "speaker",
+    "speakerctl",
+    "testbed",
+    "xtask",
+];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
 const MAY_USE: [(&str, &[&str]); 10] = [
