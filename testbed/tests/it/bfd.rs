@@ -1,0 +1,257 @@
+//! BFD with FRR's bfdd: a dead path is noticed in less than a second by both sides, a changed profile resets nothing, and
+//! everything comes back by itself.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use testbed::eventually::{eventually, throughout};
+use testbed::herald::Daemon;
+use testbed::lab::{Lab, LabPlan};
+use testbed::namespace::Namespace;
+use testbed::network::ROUTER_V4;
+use testbed::network::router::RouterPlan;
+use testbed::process::{Process, output};
+
+use crate::home::{FIRST, SOON, settle};
+use crate::runner::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "a_dead_path_is_noticed_by_bfd_within_a_second_and_comes_back",
+        plan: with_bfd,
+        story: |lab| Box::pin(dead_path(lab)),
+    },
+    Test {
+        name: "a_changed_bfd_profile_resets_nothing_and_a_missing_one_keeps_the_peer_down",
+        plan: with_bfd,
+        story: |lab| Box::pin(changed_profile(lab)),
+    },
+    Test {
+        name: "a_speaker_that_restarts_with_bfd_loses_no_route",
+        plan: with_bfd,
+        story: |lab| Box::pin(restart(lab)),
+    },
+];
+
+/// What is promised for 300 ms and three packets: 900 ms, and what it takes to act on them.
+const PROMISED: Duration = Duration::from_secs(1);
+
+fn with_bfd() -> LabPlan {
+    let router = RouterPlan { extra: vec![" neighbor NODES bfd".to_owned()], ..RouterPlan::default() };
+    LabPlan { nodes: vec![1], data_path: false, router }
+}
+
+fn profile(interval: u32) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\n\
+         kind: BFDProfile\n\
+         metadata: {{name: fast, namespace: metallb-system}}\n\
+         spec: {{receiveInterval: {interval}, transmitInterval: {interval}, detectMultiplier: 3}}\n"
+    )
+}
+
+const PEER: &str = "
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: router, namespace: metallb-system}
+spec: {myASN: 64500, peerASN: 65530, peerAddress: 10.0.2.1, bfdProfile: fast}
+";
+
+/// Herald announces from n1, and BFD is up on both sides. The process is FRR's bfdd.
+async fn settle_with_bfd(lab: &mut Lab) -> Result<Process> {
+    let bfdd = start_bfdd(lab)?;
+    settle(lab, "n1").await?;
+    lab.cluster().apply(&profile(300)).await?;
+    lab.cluster().apply(PEER).await?;
+    wait_for_bfd(lab).await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    Ok(bfdd)
+}
+
+fn start_bfdd(lab: &Lab) -> Result<Process> {
+    let folder = lab.router().sockets();
+    let file = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(folder.join("bfdd.conf"), "hostname router\n").context("writing bfdd.conf")?;
+    let mut command = lab.router().namespace().command("/usr/lib/frr/bfdd");
+    command
+        .args(["--config_file", &file("bfdd.conf")])
+        .args(["--pid_file", &file("bfdd.pid")])
+        .args(["--socket", &file("zserv.api")])
+        .args(["--bfdctl", &file("bfdd.sock")])
+        .args(["--vty_socket", &folder.display().to_string()])
+        .args(["--vty_port", "0", "--log", "stdout"]);
+    Process::start(lab.run(), "bfdd", lab.logs(), command)
+}
+
+async fn wait_for_bfd(lab: &Lab) -> Result<Duration> {
+    let ((), took) = eventually(SOON, "BFD to be up on both sides", async || {
+        let theirs = bfd_at_the_router(lab).await?;
+        ensure!(theirs["status"] == "up", "the router's session: {theirs}");
+        ensure!(metric(lab, "metallb_bfd_session_up").await? == "1", "the speaker's session is down");
+        ensure!(bgp_is_up(lab).await?, "BGP is down");
+        Ok(())
+    })
+    .await?;
+    Ok(took)
+}
+
+fn node_address(lab: &Lab) -> Result<IpAddr> {
+    Ok(lab.node("n1")?.plan().v4.into())
+}
+
+/// FRR's BFD session with n1.
+async fn bfd_at_the_router(lab: &Lab) -> Result<Value> {
+    let peers: Value = serde_json::from_str(&lab.router().vtysh("show bfd peers json").await?)
+        .context("reading FRR's BFD peers")?;
+    let node = node_address(lab)?.to_string();
+    let peers = peers.as_array().context("FRR's BFD peers are a list")?;
+    let own = peers.iter().find(|peer| peer["peer"] == node.as_str());
+    own.cloned().with_context(|| format!("FRR has no BFD session with {node}: {peers:?}"))
+}
+
+/// FRR's BGP session with n1.
+async fn bgp_at_the_router(lab: &Lab) -> Result<Value> {
+    let node = node_address(lab)?.to_string();
+    let text = lab.router().vtysh(&format!("show bgp neighbors {node} json")).await?;
+    let answer: Value = serde_json::from_str(&text).context("reading FRR's neighbour")?;
+    Ok(answer[&node].clone())
+}
+
+/// The first series of a metric of n1's speaker.
+async fn metric(lab: &Lab, name: &str) -> Result<String> {
+    let mut curl = lab.node("n1")?.namespace().command("curl");
+    let text =
+        output(curl.args(["--silent", "--fail", "--max-time", "2", "http://127.0.0.1:7473/metrics"])).await?;
+    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
+    let value = line.and_then(|line| line.rsplit(' ').next());
+    value.map(str::to_owned).with_context(|| format!("no series of {name}"))
+}
+
+async fn bgp_is_up(lab: &Lab) -> Result<bool> {
+    Ok(metric(lab, "metallb_bgp_session_up").await? == "1")
+}
+
+async fn wait_for_bgp_down(lab: &Lab) -> Result<()> {
+    let down = eventually(SOON, "the speaker to end the session", async || {
+        if bgp_is_up(lab).await? { bail!("it is up") } else { Ok(()) }
+    });
+    down.await.map(drop)
+}
+
+/// Drops packets at one of the hooks of a namespace.
+async fn cut(namespace: &Namespace, rules: &[&str]) -> Result<()> {
+    let mut script = String::from(
+        "add table inet cut; \
+         add chain inet cut in { type filter hook input priority 0; }; \
+         add chain inet cut out { type filter hook output priority 0; };",
+    );
+    for rule in rules {
+        script.push_str(&format!("add rule inet cut {rule} drop;"));
+    }
+    output(namespace.command("nft").arg(&script)).await.map(drop)
+}
+
+async fn mend(namespace: &Namespace) -> Result<()> {
+    output(namespace.command("nft").args(["delete", "table", "inet", "cut"])).await.map(drop)
+}
+
+async fn dead_path(lab: &mut Lab) -> Result<()> {
+    let mut bfdd = settle_with_bfd(lab).await?;
+    let node = node_address(lab)?;
+    for round in 1..=3 {
+        // Nothing passes any more, in either direction; no interface goes down.
+        let (there, back) = (format!("in ip saddr {node}"), format!("out ip daddr {node}"));
+        cut(lab.router().namespace(), &[&there, &back]).await?;
+        let start = Instant::now();
+        let (router, speaker) = tokio::join!(
+            async {
+                lab.wait_for_paths(FIRST, &[], SOON).await?;
+                anyhow::Ok(start.elapsed())
+            },
+            async {
+                wait_for_bgp_down(lab).await?;
+                anyhow::Ok(start.elapsed())
+            }
+        );
+        let (router, speaker) = (router?, speaker?);
+        println!(
+            "  round {round}: route gone at the router after {router:?}, session ended by the speaker after {speaker:?}"
+        );
+        ensure!(router < PROMISED && speaker < PROMISED, "promised is {PROMISED:?}");
+        mend(lab.router().namespace()).await?;
+        let start = Instant::now();
+        wait_for_bfd(lab).await?;
+        lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+        println!("  round {round}: route back after {:?}", start.elapsed());
+    }
+
+    // Only the speaker goes deaf: its own words reach the router, and say why.
+    cut(lab.node("n1")?.namespace(), &["in udp dport 3784"]).await?;
+    let start = Instant::now();
+    lab.wait_for_paths(FIRST, &[], SOON).await?;
+    println!("  one way: route gone after {:?}", start.elapsed());
+    ensure!(start.elapsed() < PROMISED, "promised is {PROMISED:?}");
+    let log = lab.herald().process("n1", Daemon::Speaker)?.tail(200);
+    ensure!(log.contains("BFD heard nothing of the router for 900 ms"), "the speaker's log:\n{log}");
+    // BFD that is not up keeps BGP down on neither side: with TCP whole, routes come back before BFD does.
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    ensure!(metric(lab, "metallb_bfd_session_up").await? == "0", "BFD hears nothing");
+    let answer = lab.speakerctl(&["peers", "-o", "wide"]).await?;
+    ensure!(answer.text.contains("BFD") && answer.text.contains("Down"), "{}", answer.text);
+    mend(lab.node("n1")?.namespace()).await?;
+    wait_for_bfd(lab).await?;
+    bfdd.check_running()?;
+    lab.check_daemons()
+}
+
+async fn changed_profile(lab: &mut Lab) -> Result<()> {
+    let mut bfdd = settle_with_bfd(lab).await?;
+    for interval in [200, 500, 300] {
+        lab.cluster().apply(&profile(interval)).await?;
+        eventually(SOON, "the router to follow the profile", async || {
+            let theirs = bfd_at_the_router(lab).await?;
+            ensure!(theirs["remote-transmit-interval"] == interval, "{theirs}");
+            ensure!(theirs["remote-receive-interval"] == interval, "{theirs}");
+            ensure!(theirs["status"] == "up", "{theirs}");
+            Ok(())
+        })
+        .await?;
+    }
+    throughout(Duration::from_secs(3), "both sessions", async || {
+        ensure!(metric(lab, "metallb_bfd_session_down_events").await? == "0", "BFD went down");
+        ensure!(metric(lab, "herald_bgp_session_established_total").await? == "1", "BGP came up again");
+        lab.check_paths(FIRST, &["n1"]).await
+    })
+    .await?;
+    let state = lab.speakerctl(&["peers", "-o", "wide"]).await?;
+    ensure!(state.text.contains("Up 900ms"), "{}", state.text);
+
+    // Without its profile the peer stays down, and comes back with it.
+    let deleted = lab.cluster().kubectl(&["delete", "bfdprofile", "fast", "-n", "metallb-system"]).await?;
+    ensure!(deleted.accepted, "{}", deleted.text);
+    lab.wait_for_paths(FIRST, &[], SOON).await?;
+    lab.cluster().apply(&profile(300)).await?;
+    wait_for_bfd(lab).await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    bfdd.check_running()
+}
+
+async fn restart(lab: &mut Lab) -> Result<()> {
+    let mut bfdd = settle_with_bfd(lab).await?;
+    println!("  before: {}", bgp_at_the_router(lab).await?["gracefulRestartInfo"]);
+    lab.stop_daemon("n1", Daemon::Speaker).await?;
+    let kept =
+        throughout(Duration::from_secs(5), "the route", async || lab.check_paths(FIRST, &["n1"]).await).await;
+    println!("  during a planned restart: {kept:?}");
+    lab.start_daemon("n1", Daemon::Speaker).await?;
+    wait_for_bfd(lab).await?;
+    lab.kill_daemon("n1", Daemon::Speaker).await?;
+    let kept =
+        throughout(Duration::from_secs(5), "the route", async || lab.check_paths(FIRST, &["n1"]).await).await;
+    println!("  after a crash: {kept:?}");
+    lab.start_daemon("n1", Daemon::Speaker).await?;
+    wait_for_bfd(lab).await?;
+    bfdd.check_running()
+}
