@@ -2,15 +2,16 @@
 //! everything comes back by itself.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 use testbed::namespace::Namespace;
-use testbed::network::ROUTER_V4;
 use testbed::network::router::RouterPlan;
 use testbed::process::{Process, output};
 
@@ -29,14 +30,21 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(changed_profile(lab)),
     },
     Test {
-        name: "a_speaker_that_restarts_with_bfd_loses_no_route",
+        name: "a_speaker_that_restarts_or_crashes_beside_bfd_loses_no_route",
         plan: with_bfd,
         story: |lab| Box::pin(restart(lab)),
+    },
+    Test {
+        name: "bfd_comes_up_with_bird_and_notices_its_death",
+        plan: || LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(bird(lab)),
     },
 ];
 
 /// What is promised for 300 ms and three packets: 900 ms, and what it takes to act on them.
 const PROMISED: Duration = Duration::from_secs(1);
+/// Looking at the router takes a process each time, on a machine with much else to do.
+const SEEN: Duration = Duration::from_millis(1500);
 
 fn with_bfd() -> LabPlan {
     let router = RouterPlan { extra: vec![" neighbor NODES bfd".to_owned()], ..RouterPlan::default() };
@@ -111,14 +119,6 @@ async fn bfd_at_the_router(lab: &Lab) -> Result<Value> {
     own.cloned().with_context(|| format!("FRR has no BFD session with {node}: {peers:?}"))
 }
 
-/// FRR's BGP session with n1.
-async fn bgp_at_the_router(lab: &Lab) -> Result<Value> {
-    let node = node_address(lab)?.to_string();
-    let text = lab.router().vtysh(&format!("show bgp neighbors {node} json")).await?;
-    let answer: Value = serde_json::from_str(&text).context("reading FRR's neighbour")?;
-    Ok(answer[&node].clone())
-}
-
 /// The first series of a metric of n1's speaker.
 async fn metric(lab: &Lab, name: &str) -> Result<String> {
     let mut curl = lab.node("n1")?.namespace().command("curl");
@@ -133,11 +133,24 @@ async fn bgp_is_up(lab: &Lab) -> Result<bool> {
     Ok(metric(lab, "metallb_bgp_session_up").await? == "1")
 }
 
-async fn wait_for_bgp_down(lab: &Lab) -> Result<()> {
-    let down = eventually(SOON, "the speaker to end the session", async || {
-        if bgp_is_up(lab).await? { bail!("it is up") } else { Ok(()) }
-    });
-    down.await.map(drop)
+/// When the speaker's newest session ended because of BFD, by its own log.
+async fn wait_for_end(lab: &Lab, since: Timestamp) -> Result<Duration> {
+    let log = lab.herald().process("n1", Daemon::Speaker)?.log().to_owned();
+    let found = eventually(SOON, "the speaker to end the session", async || end_in(&log, since)).await?;
+    Ok(found.0)
+}
+
+/// How long after `since` the log tells of a session that BFD ended.
+fn end_in(log: &Path, since: Timestamp) -> Result<Duration> {
+    let text = std::fs::read_to_string(log).context("reading the speaker's log")?;
+    for line in text.lines().filter(|line| line.contains("\"session down\"") && line.contains("BFDDown")) {
+        let line: Value = serde_json::from_str(line).context("reading a line of the speaker's log")?;
+        let at: Timestamp = line["ts"].as_str().context("a line has a time")?.parse()?;
+        if at >= since {
+            return at.duration_since(since).try_into().context("a short time");
+        }
+    }
+    bail!("it tells of none")
 }
 
 /// Drops packets at one of the hooks of a namespace.
@@ -163,43 +176,41 @@ async fn dead_path(lab: &mut Lab) -> Result<()> {
     for round in 1..=3 {
         // Nothing passes any more, in either direction; no interface goes down.
         let (there, back) = (format!("in ip saddr {node}"), format!("out ip daddr {node}"));
+        let (cut_at, start) = (Timestamp::now(), Instant::now());
         cut(lab.router().namespace(), &[&there, &back]).await?;
-        let start = Instant::now();
-        let (router, speaker) = tokio::join!(
-            async {
-                lab.wait_for_paths(FIRST, &[], SOON).await?;
-                anyhow::Ok(start.elapsed())
-            },
-            async {
-                wait_for_bgp_down(lab).await?;
-                anyhow::Ok(start.elapsed())
-            }
-        );
-        let (router, speaker) = (router?, speaker?);
+        lab.wait_for_paths(FIRST, &[], SOON).await?;
+        let router = start.elapsed();
+        let speaker = wait_for_end(lab, cut_at).await?;
         println!(
-            "  round {round}: route gone at the router after {router:?}, session ended by the speaker after {speaker:?}"
+            "  round {round}: speaker ends the session after {speaker:?}, router drops the route after {router:?}"
         );
-        ensure!(router < PROMISED && speaker < PROMISED, "promised is {PROMISED:?}");
+        ensure!(speaker < PROMISED && router < SEEN, "promised is {PROMISED:?}");
         mend(lab.router().namespace()).await?;
         let start = Instant::now();
         wait_for_bfd(lab).await?;
         lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
-        println!("  round {round}: route back after {:?}", start.elapsed());
+        println!("  round {round}: route back {:?} after the path", start.elapsed());
     }
 
     // Only the speaker goes deaf: its own words reach the router, and say why.
+    let (cut_at, start) = (Timestamp::now(), Instant::now());
     cut(lab.node("n1")?.namespace(), &["in udp dport 3784"]).await?;
-    let start = Instant::now();
     lab.wait_for_paths(FIRST, &[], SOON).await?;
-    println!("  one way: route gone after {:?}", start.elapsed());
-    ensure!(start.elapsed() < PROMISED, "promised is {PROMISED:?}");
-    let log = lab.herald().process("n1", Daemon::Speaker)?.tail(200);
-    ensure!(log.contains("BFD heard nothing of the router for 900 ms"), "the speaker's log:\n{log}");
+    let (speaker, router) = (wait_for_end(lab, cut_at).await?, start.elapsed());
+    println!(
+        "  one way: speaker ends the session after {speaker:?}, router drops the route after {router:?}"
+    );
+    ensure!(speaker < PROMISED && router < SEEN, "promised is {PROMISED:?}");
     // BFD that is not up keeps BGP down on neither side: with TCP whole, routes come back before BFD does.
     lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     ensure!(metric(lab, "metallb_bfd_session_up").await? == "0", "BFD hears nothing");
-    let answer = lab.speakerctl(&["peers", "-o", "wide"]).await?;
-    ensure!(answer.text.contains("BFD") && answer.text.contains("Down"), "{}", answer.text);
+    eventually(SOON, "speakerctl to tell of it", async || {
+        let answer = lab.speakerctl(&["peers", "-o", "yaml"]).await?;
+        ensure!(answer.text.contains("bfd: Down"), "{}", answer.text);
+        ensure!(answer.text.contains("nothing comes on UDP port 3784"), "{}", answer.text);
+        Ok(())
+    })
+    .await?;
     mend(lab.node("n1")?.namespace()).await?;
     wait_for_bfd(lab).await?;
     bfdd.check_running()?;
@@ -210,7 +221,7 @@ async fn changed_profile(lab: &mut Lab) -> Result<()> {
     let mut bfdd = settle_with_bfd(lab).await?;
     for interval in [200, 500, 300] {
         lab.cluster().apply(&profile(interval)).await?;
-        eventually(SOON, "the router to follow the profile", async || {
+        let ((), took) = eventually(SOON, "the router to follow the profile", async || {
             let theirs = bfd_at_the_router(lab).await?;
             ensure!(theirs["remote-transmit-interval"] == interval, "{theirs}");
             ensure!(theirs["remote-receive-interval"] == interval, "{theirs}");
@@ -218,6 +229,7 @@ async fn changed_profile(lab: &mut Lab) -> Result<()> {
             Ok(())
         })
         .await?;
+        println!("  {interval} ms: known to the router after {took:?}");
     }
     throughout(Duration::from_secs(3), "both sessions", async || {
         ensure!(metric(lab, "metallb_bfd_session_down_events").await? == "0", "BFD went down");
@@ -225,8 +237,12 @@ async fn changed_profile(lab: &mut Lab) -> Result<()> {
         lab.check_paths(FIRST, &["n1"]).await
     })
     .await?;
-    let state = lab.speakerctl(&["peers", "-o", "wide"]).await?;
-    ensure!(state.text.contains("Up 900ms"), "{}", state.text);
+    eventually(SOON, "speakerctl to show it", async || {
+        let answer = lab.speakerctl(&["peers", "-o", "wide"]).await?;
+        ensure!(answer.text.contains("Up 900ms"), "{}", answer.text);
+        Ok(())
+    })
+    .await?;
 
     // Without its profile the peer stays down, and comes back with it.
     let deleted = lab.cluster().kubectl(&["delete", "bfdprofile", "fast", "-n", "metallb-system"]).await?;
@@ -235,23 +251,92 @@ async fn changed_profile(lab: &mut Lab) -> Result<()> {
     lab.cluster().apply(&profile(300)).await?;
     wait_for_bfd(lab).await?;
     lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
-    bfdd.check_running()
+    bfdd.check_running()?;
+    lab.check_daemons()
 }
 
+/// BFD ends with the process that speaks BGP, and FRR takes that for no failure while it waits for a graceful restart:
+/// it hears of the end of BGP's connection first.
 async fn restart(lab: &mut Lab) -> Result<()> {
     let mut bfdd = settle_with_bfd(lab).await?;
-    println!("  before: {}", bgp_at_the_router(lab).await?["gracefulRestartInfo"]);
+    let away = Duration::from_secs(5);
     lab.stop_daemon("n1", Daemon::Speaker).await?;
-    let kept =
-        throughout(Duration::from_secs(5), "the route", async || lab.check_paths(FIRST, &["n1"]).await).await;
-    println!("  during a planned restart: {kept:?}");
+    throughout(away, "the route in a planned restart", async || lab.check_paths(FIRST, &["n1"]).await)
+        .await?;
     lab.start_daemon("n1", Daemon::Speaker).await?;
     wait_for_bfd(lab).await?;
     lab.kill_daemon("n1", Daemon::Speaker).await?;
-    let kept =
-        throughout(Duration::from_secs(5), "the route", async || lab.check_paths(FIRST, &["n1"]).await).await;
-    println!("  after a crash: {kept:?}");
+    throughout(away, "the route after a crash", async || lab.check_paths(FIRST, &["n1"]).await).await?;
     lab.start_daemon("n1", Daemon::Speaker).await?;
     wait_for_bfd(lab).await?;
-    bfdd.check_running()
+    lab.check_paths(FIRST, &["n1"]).await?;
+    bfdd.check_running()?;
+    lab.check_daemons()
+}
+
+const BIRD_PEER: &str = "
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: router, namespace: metallb-system}
+spec: {myASN: 64500, peerASN: 65531, peerAddress: 10.0.2.88, peerPort: 1179, bfdProfile: fast}
+";
+
+/// A second router in the router's namespace, on an address and port of its own.
+const BIRD: &str = "
+router id 10.0.2.88;
+protocol device {}
+protocol bfd { interface \"lan\" { interval 300 ms; multiplier 3; }; }
+protocol bgp n1 {
+    local 10.0.2.88 port 1179 as 65531;
+    neighbor 10.0.2.11 as 64500;
+    strict bind yes;
+    passive yes;
+    direct;
+    error wait time 1, 2;
+    bfd on;
+    ipv4 { import all; export none; };
+}
+";
+
+async fn bird(lab: &mut Lab) -> Result<()> {
+    if !Path::new("/usr/sbin/bird").exists() {
+        println!("  skipped: BIRD is not on this machine");
+        return Ok(());
+    }
+    let namespace = lab.router().namespace();
+    namespace.ip("address add 10.0.2.88/23 dev lan\n").await?;
+    let (configuration, socket) = (lab.folder().join("bird.conf"), lab.folder().join("bird.ctl"));
+    std::fs::write(&configuration, BIRD).context("writing bird.conf")?;
+    let mut command = namespace.command("/usr/sbin/bird");
+    command.arg("-f").arg("-c").arg(&configuration).arg("-s").arg(&socket);
+    let bird = Process::start(lab.run(), "bird", lab.logs(), command)?;
+    lab.install_herald().await?;
+    crate::home::apply_sample(lab, "home-network.yaml").await?;
+    lab.cluster().apply(&profile(300)).await?;
+    lab.cluster().apply(BIRD_PEER).await?;
+    wait_for_speaker(lab).await?;
+    throughout(Duration::from_secs(3), "BFD", async || {
+        ensure!(metric(lab, "metallb_bfd_session_down_events").await? == "0", "BFD went down");
+        Ok(())
+    })
+    .await?;
+    // SIGSTOP: the kernel still answers for TCP, and only BFD can tell.
+    let cut_at = Timestamp::now();
+    bird.signal(rustix::process::Signal::STOP)?;
+    let took = wait_for_end(lab, cut_at).await?;
+    println!("  BIRD hangs: the speaker ends the session after {took:?}");
+    ensure!(took < PROMISED, "promised is {PROMISED:?}");
+    bird.signal(rustix::process::Signal::CONT)?;
+    wait_for_speaker(lab).await?;
+    lab.check_daemons()
+}
+
+async fn wait_for_speaker(lab: &Lab) -> Result<()> {
+    eventually(SOON, "BFD and BGP to be up", async || {
+        ensure!(metric(lab, "metallb_bfd_session_up").await? == "1", "BFD is down");
+        ensure!(bgp_is_up(lab).await?, "BGP is down");
+        Ok(())
+    })
+    .await
+    .map(drop)
 }
