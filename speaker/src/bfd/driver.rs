@@ -59,7 +59,8 @@ impl Driver {
         }
     }
 
-    /// Until nobody wants anything any more and the routers know.
+    /// Until the owner is gone. The routers are told once: a process that is about to start again must not wait for
+    /// their detection time, and where that one packet is lost they notice the silence.
     pub(super) fn run(mut self) {
         loop {
             self.hear();
@@ -69,10 +70,10 @@ impl Driver {
             self.listeners.retry(now);
             self.speak(now);
             self.note_events();
-            self.tell(now);
-            if self.ending && self.endpoint.sessions().next().is_none() {
+            if self.ending {
                 return;
             }
+            self.tell(now);
             self.wait();
         }
     }
@@ -171,11 +172,10 @@ impl Driver {
         let deadline = [self.endpoint.poll_timeout(), self.listeners.retry_at()].into_iter().flatten().min();
         let limit =
             deadline.and_then(|at| Timespec::try_from(at.saturating_duration_since(Instant::now())).ok());
-        let bell = (!self.ending).then(|| self.bell.as_fd());
         let mut descriptors: Vec<PollFd<'_>> = self
             .listeners
             .descriptors()
-            .chain(bell)
+            .chain([self.bell.as_fd()])
             .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
             .collect();
         // Whatever it says, the round that follows looks at everything; an interrupted wait is a short one.

@@ -26,7 +26,7 @@ use crate::plan::BfdRow;
 use driver::Driver;
 pub use table::{Failure, PathRow, Table};
 
-/// How long the end waits until the routers have been told that the sessions are switched off.
+/// How long the end waits for the thread; it only has to send a packet for each session.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Room for a few frames of the loop and one datagram; what is not touched costs nothing.
@@ -101,7 +101,7 @@ impl Bfd {
         new
     }
 
-    /// Switches all sessions off, tells the routers so, and ends the thread; waits two seconds at most.
+    /// Switches all sessions off, tells the routers so, and ends the thread.
     pub async fn end(mut self) {
         self.want(&[]);
         if let Thread::Running(bell) = self.thread {

@@ -21,22 +21,31 @@ use crate::runner::Test;
 pub(crate) const TESTS: &[Test] = &[
     Test {
         name: "a_dead_path_is_noticed_by_bfd_within_a_second_and_comes_back",
-        plan: with_bfd,
+        plan: one_node,
         story: |lab| Box::pin(dead_path(lab)),
     },
     Test {
         name: "a_changed_bfd_profile_resets_nothing_and_a_missing_one_keeps_the_peer_down",
-        plan: with_bfd,
+        plan: one_node,
         story: |lab| Box::pin(changed_profile(lab)),
     },
     Test {
         name: "a_speaker_that_restarts_or_crashes_beside_bfd_loses_no_route",
-        plan: with_bfd,
+        plan: one_node,
         story: |lab| Box::pin(restart(lab)),
+    },
+    Test { name: "bfd_runs_over_ipv6", plan: one_node, story: |lab| Box::pin(over_ipv6(lab)) },
+    Test {
+        name: "bfd_runs_over_several_hops",
+        plan: || {
+            let extra = vec![" neighbor NODES ebgp-multihop 4".to_owned()];
+            LabPlan { router: RouterPlan { extra, ..RouterPlan::default() }, ..one_node() }
+        },
+        story: |lab| Box::pin(over_several_hops(lab)),
     },
     Test {
         name: "bfd_comes_up_with_bird_and_notices_its_death",
-        plan: || LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() },
+        plan: one_node,
         story: |lab| Box::pin(bird(lab)),
     },
 ];
@@ -46,9 +55,8 @@ const PROMISED: Duration = Duration::from_secs(1);
 /// Looking at the router takes a process each time, on a machine with much else to do.
 const SEEN: Duration = Duration::from_millis(1500);
 
-fn with_bfd() -> LabPlan {
-    let router = RouterPlan { extra: vec![" neighbor NODES bfd".to_owned()], ..RouterPlan::default() };
-    LabPlan { nodes: vec![1], data_path: false, router }
+fn one_node() -> LabPlan {
+    LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() }
 }
 
 fn profile(interval: u32) -> String {
@@ -69,7 +77,7 @@ spec: {myASN: 64500, peerASN: 65530, peerAddress: 10.0.2.1, bfdProfile: fast}
 
 /// Herald announces from n1, and BFD is up on both sides. The process is FRR's bfdd.
 async fn settle_with_bfd(lab: &mut Lab) -> Result<Process> {
-    let bfdd = start_bfdd(lab)?;
+    let bfdd = start_bfdd(lab).await?;
     settle(lab, "n1").await?;
     lab.cluster().apply(&profile(300)).await?;
     lab.cluster().apply(PEER).await?;
@@ -78,7 +86,9 @@ async fn settle_with_bfd(lab: &mut Lab) -> Result<Process> {
     Ok(bfdd)
 }
 
-fn start_bfdd(lab: &Lab) -> Result<Process> {
+/// Starts FRR's bfdd and switches BFD on for the nodes once FRR's daemons know each other: bgpd forgets sessions that it
+/// could not pass on.
+async fn start_bfdd(lab: &Lab) -> Result<Process> {
     let folder = lab.router().sockets();
     let file = |name: &str| folder.join(name).display().to_string();
     std::fs::write(folder.join("bfdd.conf"), "hostname router\n").context("writing bfdd.conf")?;
@@ -90,7 +100,15 @@ fn start_bfdd(lab: &Lab) -> Result<Process> {
         .args(["--bfdctl", &file("bfdd.sock")])
         .args(["--vty_socket", &folder.display().to_string()])
         .args(["--vty_port", "0", "--log", "stdout"]);
-    Process::start(lab.run(), "bfdd", lab.logs(), command)
+    let bfdd = Process::start(lab.run(), "bfdd", lab.logs(), command)?;
+    eventually(SOON, "FRR's daemons to know each other", async || {
+        let clients = lab.router().vtysh("show zebra client summary").await?;
+        ensure!(clients.contains("bgp") && clients.contains("bfd"), "{clients}");
+        Ok(())
+    })
+    .await?;
+    lab.router().vtysh("configure terminal\nrouter bgp 65530\nneighbor NODES bfd").await?;
+    Ok(bfdd)
 }
 
 async fn wait_for_bfd(lab: &Lab) -> Result<Duration> {
@@ -111,9 +129,13 @@ fn node_address(lab: &Lab) -> Result<IpAddr> {
 
 /// FRR's BFD session with n1.
 async fn bfd_at_the_router(lab: &Lab) -> Result<Value> {
+    bfd_with(lab, node_address(lab)?).await
+}
+
+async fn bfd_with(lab: &Lab, node: IpAddr) -> Result<Value> {
     let peers: Value = serde_json::from_str(&lab.router().vtysh("show bfd peers json").await?)
         .context("reading FRR's BFD peers")?;
-    let node = node_address(lab)?.to_string();
+    let node = node.to_string();
     let peers = peers.as_array().context("FRR's BFD peers are a list")?;
     let own = peers.iter().find(|peer| peer["peer"] == node.as_str());
     own.cloned().with_context(|| format!("FRR has no BFD session with {node}: {peers:?}"))
@@ -244,6 +266,21 @@ async fn changed_profile(lab: &mut Lab) -> Result<()> {
     })
     .await?;
 
+    // Switched off here. FRR 8.4 takes AdminDown for a failure and resets BGP, once.
+    lab.cluster().apply(&PEER.replace(", bfdProfile: fast", "")).await?;
+    eventually(SOON, "the router to see the end of BFD", async || {
+        let theirs = bfd_at_the_router(lab).await?;
+        ensure!(theirs["status"] != "up", "{theirs}");
+        Ok(())
+    })
+    .await?;
+    eventually(SOON, "the route to stay without BFD", async || {
+        throughout(Duration::from_secs(2), "the route", async || lab.check_paths(FIRST, &["n1"]).await).await
+    })
+    .await?;
+    lab.cluster().apply(PEER).await?;
+    wait_for_bfd(lab).await?;
+
     // Without its profile the peer stays down, and comes back with it.
     let deleted = lab.cluster().kubectl(&["delete", "bfdprofile", "fast", "-n", "metallb-system"]).await?;
     ensure!(deleted.accepted, "{}", deleted.text);
@@ -272,6 +309,35 @@ async fn restart(lab: &mut Lab) -> Result<()> {
     lab.check_paths(FIRST, &["n1"]).await?;
     bfdd.check_running()?;
     lab.check_daemons()
+}
+
+async fn over_ipv6(lab: &mut Lab) -> Result<()> {
+    let peer = PEER.replace("10.0.2.1", "\"fd00:10:0:2::1\"");
+    comes_up_with(lab, &peer, lab.node("n1")?.plan().v6.into(), false).await
+}
+
+async fn over_several_hops(lab: &mut Lab) -> Result<()> {
+    let peer = PEER.replace("bfdProfile", "ebgpMultiHop: true, bfdProfile");
+    comes_up_with(lab, &peer, node_address(lab)?, true).await
+}
+
+/// One peer, BFD up on both sides, and noticed when the router hears nothing any more.
+async fn comes_up_with(lab: &mut Lab, peer: &str, node: IpAddr, multihop: bool) -> Result<()> {
+    let _bfdd = start_bfdd(lab).await?;
+    lab.install_herald().await?;
+    lab.cluster().apply(&profile(300)).await?;
+    lab.cluster().apply(peer).await?;
+    wait_for_speaker(lab).await?;
+    let theirs = bfd_with(lab, node).await?;
+    ensure!(theirs["multihop"] == multihop && theirs["status"] == "up", "{theirs}");
+    let port = if multihop { 4784 } else { 3784 };
+    let cut_at = Timestamp::now();
+    cut(lab.node("n1")?.namespace(), &[&format!("in udp dport {port}")]).await?;
+    let took = wait_for_end(lab, cut_at).await?;
+    println!("  nothing comes on port {port} any more: the session ends after {took:?}");
+    ensure!(took < PROMISED, "promised is {PROMISED:?}");
+    mend(lab.node("n1")?.namespace()).await?;
+    wait_for_speaker(lab).await
 }
 
 const BIRD_PEER: &str = "
