@@ -63,10 +63,8 @@ impl Interval {
 
     /// As the standard library has it.
     #[must_use]
-    pub const fn duration(self) -> Duration {
-        // A cast that widens; `From` is not const.
-        #[allow(clippy::as_conversions, reason = "u32 to u64 loses nothing")]
-        Duration::from_micros(self.0 as u64)
+    pub fn duration(self) -> Duration {
+        Duration::from_micros(self.0.into())
     }
 }
 

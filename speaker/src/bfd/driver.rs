@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bfd_proto::{Discard, Endpoint, Event, Path, SessionConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,6 +20,9 @@ use super::link::Links;
 use super::listener::Listeners;
 use super::table::{self, Failure, Table};
 use crate::plan::PacketCounts;
+
+/// How long the reason of a discarded packet stands before another takes its place.
+const SAME_DISCARD: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -32,8 +35,9 @@ pub(super) struct Driver {
     failures: u64,
     failed: BTreeMap<Path, Failure>,
     packets: BTreeMap<Path, PacketCounts>,
-    /// Why the last packet of a router was discarded, until one is taken; routers with a session only.
-    discarded: BTreeMap<IpAddr, Discard>,
+    /// Why a packet of a router was discarded, until one is taken; routers with a session only. A flood of packets with
+    /// changing faults changes this once a second.
+    discarded: BTreeMap<IpAddr, (Instant, Discard)>,
     ending: bool,
 }
 
@@ -80,15 +84,17 @@ impl Driver {
 
     fn hear(&mut self) {
         let Self { endpoint, listeners, links, discarded, .. } = self;
-        listeners.receive(|arrival, octets| match endpoint.handle_packet(Instant::now(), arrival, octets) {
+        let now = Instant::now();
+        listeners.receive(|arrival, octets| match endpoint.handle_packet(now, arrival, octets) {
             Ok(path) => {
                 links.heard(path);
                 discarded.remove(&arrival.remote);
             }
             Err(reason) => {
                 trace!(from = %arrival.remote, %reason, "BFD packet discarded");
-                if endpoint.sessions().any(|status| status.path.remote == arrival.remote) {
-                    discarded.insert(arrival.remote, reason);
+                let stands = discarded.get(&arrival.remote).is_some_and(|(at, _)| now < *at + SAME_DISCARD);
+                if !stands && endpoint.sessions().any(|status| status.path.remote == arrival.remote) {
+                    discarded.insert(arrival.remote, (now, reason));
                 }
             }
         });
@@ -151,7 +157,7 @@ impl Driver {
             let path = status.path;
             let obstacle = self.listeners.obstacle(path).map(ToString::to_string);
             let obstacle = obstacle.or_else(|| Some(self.links.obstacle(path)?.to_string()));
-            let discarded = self.discarded.get(&path.remote);
+            let discarded = self.discarded.get(&path.remote).map(|(_, reason)| reason);
             let obstacle =
                 obstacle.or_else(|| Some(format!("packets of the router are discarded: {}", discarded?)));
             let packets = self.packets.entry(path).or_default().clone();

@@ -49,8 +49,6 @@ enum Thread {
     Waiting(watch::Sender<Arc<Table>>),
     /// It runs until this is dropped; an octet wakes it.
     Running(UnixStream),
-    /// It could not be started.
-    Failed,
 }
 
 impl Bfd {
@@ -115,14 +113,12 @@ impl Bfd {
 
     fn start(&mut self) {
         let Thread::Waiting(table) = &self.thread else { return };
-        let started = start_thread(self.seed, self.wanted.subscribe(), table.clone());
-        self.thread = started.map_or_else(
-            |error| {
-                warn!(%error, "BFD cannot run: its thread cannot be started");
-                Thread::Failed
-            },
-            Thread::Running,
-        );
+        match start_thread(self.seed, self.wanted.subscribe(), table.clone()) {
+            Ok(bell) => self.thread = Thread::Running(bell),
+            Err(error) => {
+                warn!(%error, "BFD cannot run: its thread cannot be started before something else is wanted");
+            }
+        }
     }
 }
 
