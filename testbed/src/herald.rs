@@ -18,6 +18,7 @@ use tokio::process::Command;
 
 use crate::cluster::Answer;
 use crate::door::API_ADDRESS;
+use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::process::{Process, output, run_to_end};
 
@@ -25,6 +26,9 @@ use crate::process::{Process, output, run_to_end};
 const USER: &str = "65532";
 /// A speaker says goodbye to its routers before it ends; the pod's grace period is 30 s.
 const ORDERLY_END: Duration = Duration::from_secs(30);
+
+/// How long a start may take; the startup probe of the manifests gives 60 s.
+const ALIVE: Duration = Duration::from_secs(60);
 
 /// The two kinds of daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +40,15 @@ pub enum Daemon {
 }
 
 impl Daemon {
+    /// Where the program answers for its health, on the loopback of its node.
+    #[must_use]
+    pub const fn admin_port(self) -> u16 {
+        match self {
+            Self::Controller => 7472,
+            Self::Speaker => 7473,
+        }
+    }
+
     /// The program's name.
     #[must_use]
     pub const fn program(self) -> &'static str {
@@ -105,17 +118,33 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts a daemon on a node; the manifests must be applied.
+    /// Starts a daemon on a node and waits until it is alive, as its probe in the manifests asks; the manifests must be
+    /// applied.
     ///
     /// # Errors
-    /// When it runs already, or cannot be started.
+    /// When it runs already, cannot be started, or ends.
     pub async fn start_daemon(&mut self, node: &str, daemon: Daemon) -> Result<()> {
         if self.herald().process(node, daemon).is_ok() {
             bail!("{} runs already on {node}", daemon.program());
         }
         let command = self.daemon_command(node, daemon).await?;
         let name = format!("{node}-{}", daemon.program());
-        let process = Process::start(self.run(), &name, self.logs(), command)?;
+        let mut process = Process::start(self.run(), &name, self.logs(), command)?;
+        let namespace = self.node(node)?.namespace();
+        eventually(ALIVE, &format!("{name} to be alive"), async || {
+            process.check_running()?;
+            let url = format!("http://127.0.0.1:{}/livez", daemon.admin_port());
+            output(namespace.command("curl").args([
+                "--silent",
+                "--show-error",
+                "--fail",
+                "--max-time",
+                "2",
+                &url,
+            ]))
+            .await
+        })
+        .await?;
         self.herald_mut().running.insert((node.to_owned(), daemon), process);
         Ok(())
     }
@@ -220,7 +249,11 @@ impl Lab {
             }
         };
         let [Some(template)] = templates.as_slice() else {
-            bail!("the manifests must hold exactly one workload for the {}, they hold {}", daemon.program(), templates.len());
+            bail!(
+                "the manifests must hold exactly one workload for the {}, they hold {}",
+                daemon.program(),
+                templates.len()
+            );
         };
         template.service_account_name.clone().context("the workload names no service account")
     }

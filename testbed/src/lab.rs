@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterPlan};
 use crate::door::Passage;
 use crate::eventually::eventually;
 use crate::herald::Herald;
@@ -30,13 +30,20 @@ pub struct LabPlan {
     pub nodes: Vec<u8>,
     /// The router's set-up.
     pub router: RouterPlan,
+    /// The control plane's kind.
+    pub cluster: ClusterPlan,
     /// Whether packets must reach pods; without kube-proxy a lab starts faster.
     pub data_path: bool,
 }
 
 impl Default for LabPlan {
     fn default() -> Self {
-        Self { nodes: vec![1, 2, 3], router: RouterPlan::default(), data_path: true }
+        Self {
+            nodes: vec![1, 2, 3],
+            router: RouterPlan::default(),
+            cluster: ClusterPlan::default(),
+            data_path: true,
+        }
     }
 }
 
@@ -68,16 +75,18 @@ impl Lab {
         fs::create_dir_all(&logs).with_context(|| format!("making {}", logs.display()))?;
         let places: Vec<NodePlan> = plan.nodes.iter().copied().map(NodePlan::number).collect();
 
-        let (cluster, network) = tokio::join!(Cluster::start(run, machine, &folder, &logs), async {
-            let router = Router::start(run, &prefix, &folder, &logs, &plan.router, &places).await?;
-            let client = ClientHost::create(run, &prefix, router.namespace()).await?;
-            anyhow::Ok((router, client))
-        });
+        let (cluster, network) =
+            tokio::join!(Cluster::start(run, machine, &folder, &logs, plan.cluster), async {
+                let router = Router::start(run, &prefix, &folder, &logs, &plan.router, &places).await?;
+                let client = ClientHost::create(run, &prefix, router.namespace()).await?;
+                anyhow::Ok((router, client))
+            });
         let (cluster, (router, client)) = (cluster?, network?);
         let mut nodes = BTreeMap::new();
         for place in &places {
             let lan = router.namespace();
-            let mut node = Node::create(run, &prefix, &folder, place, &places, lan, cluster.address()).await?;
+            let mut node =
+                Node::create(run, &prefix, &folder, place, &places, lan, cluster.address()).await?;
             node.register(cluster.client()).await?;
             if plan.data_path {
                 node.start_kube_proxy(run, machine, &cluster, &logs)?;
@@ -253,8 +262,9 @@ impl Lab {
     /// When the API server refuses.
     pub async fn delete_pods(&mut self, service: &str, node: &str) -> Result<()> {
         let start = format!("{service}-");
-        let (gone, kept) =
-            std::mem::take(&mut self.pods).into_iter().partition(|pod| pod.node() == node && pod.name().starts_with(&start));
+        let (gone, kept) = std::mem::take(&mut self.pods)
+            .into_iter()
+            .partition(|pod| pod.node() == node && pod.name().starts_with(&start));
         self.pods = kept;
         let gone: Vec<Pod> = gone;
         for pod in gone {

@@ -3,7 +3,7 @@
 //! A [`lab::Lab`] is a home network: a router (FRR), a client behind it, nodes with kube-proxy in network namespaces of
 //! their own, a control plane (etcd, kube-apiserver, kube-controller-manager), and Herald's daemons as real processes.
 //! Everything a [`run::Run`] makes is written in its ledger, so that nothing stays behind, not even after a crash.
-//! Left out: product code. Only names and types come from `api`.
+//! Left out: product code. The library knows Herald only from outside, as its users do.
 
 pub mod cluster;
 pub mod demo;

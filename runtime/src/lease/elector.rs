@@ -44,7 +44,7 @@ pub fn start(client: Client, settings: LeaseSettings) -> (watch::Receiver<Leader
         candidate: Candidate::new(&settings),
         jitter: Jitter::new(crate::chance::fresh_seed()),
         acquired: None,
-        trouble: None,
+        troubled: false,
         says,
         settings,
     };
@@ -70,8 +70,8 @@ struct Office {
     jitter: Jitter,
     /// When the present holder took the lease, as the lease says; kept over renewals.
     acquired: Option<MicroTime>,
-    /// The trouble that was logged last, so that each is logged once.
-    trouble: Option<String>,
+    /// The lease cannot be read or written, and that is logged already.
+    troubled: bool,
     says: watch::Sender<Leadership>,
     settings: LeaseSettings,
 }
@@ -107,7 +107,7 @@ impl Office {
         let written = match action {
             Action::Wait { time } => {
                 self.tell();
-                self.trouble = None;
+                self.recovered();
                 return self.jitter.between(time, time + self.settings.retry / 5);
             }
             Action::Create => self.create().await,
@@ -117,7 +117,7 @@ impl Office {
         };
         match written {
             Ok(record) => {
-                self.trouble = None;
+                self.recovered();
                 self.candidate.held(started, record);
                 self.tell();
                 self.candidate.retry()
@@ -146,11 +146,17 @@ impl Office {
             // Somebody else wrote in between: not trouble; look who.
             return retry / 4;
         }
-        if self.trouble.as_deref() != Some(error.word()) {
-            self.trouble = Some(error.word().to_owned());
+        if !self.troubled {
+            self.troubled = true;
             tracing::warn!(lease = self.settings.name, %error, "the lease cannot be read or written: trying again");
         }
         self.jitter.between(retry, retry + retry / 5)
+    }
+
+    fn recovered(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            tracing::info!(lease = self.settings.name, "the lease can be read and written again");
+        }
     }
 
     /// Tells everybody where we stand; a change is logged once.

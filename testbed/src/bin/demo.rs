@@ -21,10 +21,18 @@ struct Arguments {
     /// Leave everything running after the story, until Ctrl-C
     #[arg(long)]
     keep: bool,
+    /// Only install and build what is missing, and play nothing
+    #[arg(long, conflicts_with = "keep")]
+    prepare: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    // `cargo demo -- --keep` and `cargo demo --keep` mean the same: the alias ends with a `--` of its own.
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "--") {
+        words.remove(1);
+    }
+    let arguments = Arguments::parse_from(words);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -60,9 +68,14 @@ fn stopped(arguments: &Arguments, code: u8) -> ExitCode {
 
 async fn play(arguments: &Arguments) -> Result<()> {
     let machine = machine::prepare(&|line| println!("{line}")).await?;
+    if arguments.prepare {
+        println!("this machine has everything for the demo and the system tests");
+        return Ok(());
+    }
     let run = Arc::new(Run::begin()?);
     let screen = Screen::terminal();
-    screen.chapter("Start etcd, kube-apiserver, kube-controller-manager, FRR and three nodes with kube-proxy");
+    screen
+        .chapter("Start etcd, kube-apiserver, kube-controller-manager, FRR and three nodes with kube-proxy");
     let mut lab = Lab::start(&run, &machine, &LabPlan::default()).await?;
     if let Err(why) = demo::tell(&mut lab, &screen).await {
         screen.output(&lab.tails());
@@ -73,6 +86,8 @@ async fn play(arguments: &Arguments) -> Result<()> {
         demo::look_around(&lab, &screen);
         std::future::pending::<()>().await;
     }
-    screen.chapter(&format!("That was all, in {seconds:.0} s. `cargo demo -- --keep` leaves it running to look around."));
+    screen.chapter(&format!(
+        "That was all, in {seconds:.0} s. `cargo demo -- --keep` leaves it running to look around."
+    ));
     Ok(())
 }

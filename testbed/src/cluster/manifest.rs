@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use super::{Answer, Cluster};
 use crate::eventually::eventually;
+use crate::machine::Tool;
 
 impl Cluster {
     /// `kubectl apply -f -` with the given YAML; gives kubectl's answer, also when it is no.
@@ -16,7 +17,7 @@ impl Cluster {
     /// # Errors
     /// When kubectl cannot be started.
     pub async fn try_apply(&self, yaml: &str) -> Result<Answer> {
-        let mut child = Command::new(self.machine.kubernetes.path("kubectl"))
+        let mut child = Command::new(self.site.machine.tools.path(Tool::Kubectl))
             .arg("--kubeconfig")
             .arg(self.kubeconfig().path())
             .args(["apply", "-f", "-"])

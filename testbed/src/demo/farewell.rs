@@ -2,6 +2,7 @@
 
 use super::Screen;
 use crate::lab::Lab;
+use crate::machine::Tool;
 
 /// Prints the commands for another terminal.
 pub fn look_around(lab: &Lab, screen: &Screen) {
@@ -9,7 +10,7 @@ pub fn look_around(lab: &Lab, screen: &Screen) {
     let inside = |namespace: &str| format!("ip netns exec {namespace}");
     screen.chapter("It stays, until Ctrl-C. In another terminal:");
     screen.text(&format!("    export KUBECONFIG={}", lab.cluster().kubeconfig().text()));
-    screen.text(&format!("    alias kubectl={}", lab.machine().kubernetes.program("kubectl")));
+    screen.text(&format!("    alias kubectl={}", lab.machine().tools.program(Tool::Kubectl)));
     screen.text("    kubectl get svc -A");
     screen.text("    kubectl get speakerstates -A");
     screen.text("    kubectl get nodes -o wide");
@@ -19,7 +20,11 @@ pub fn look_around(lab: &Lab, screen: &Screen) {
     screen.text(&format!("    {} curl http://10.0.4.1", inside(lab.client().namespace().name())));
     screen.text(&format!("    {} ip route", inside(lab.router().namespace().name())));
     for node in lab.nodes() {
-        screen.text(&format!("    {} nft list ruleset        # kube-proxy on {}", inside(node.namespace().name()), node.name()));
+        screen.text(&format!(
+            "    {} nft list ruleset        # kube-proxy on {}",
+            inside(node.namespace().name()),
+            node.name()
+        ));
     }
     screen.text(&format!("    ls {}        # the logs", lab.logs().display()));
 }

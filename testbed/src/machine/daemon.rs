@@ -35,11 +35,31 @@ impl Daemons {
         let mut command = Command::new(cargo);
         command
             .current_dir(repository())
-            .args(["build", "--quiet", "--package", "controller", "--package", "speaker", "--package", "speakerctl"])
+            .args([
+                "build",
+                "--quiet",
+                "--package",
+                "controller",
+                "--package",
+                "speaker",
+                "--package",
+                "speakerctl",
+            ])
             .args(["--bins", "--message-format=json-render-diagnostics"])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
+        // `cargo run` and `cargo test` describe the testbed to us in these; inherited, they would make build scripts
+        // of dependencies believe that their own package has changed, and each start would build them anew.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+                .iter()
+                .any(|start| text.starts_with(start))
+            {
+                command.env_remove(&name);
+            }
+        }
         let done = command.output().await.context("starting cargo build")?;
         if !done.status.success() {
             bail!("cargo build of the daemons failed, see above");

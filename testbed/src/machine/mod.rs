@@ -2,16 +2,16 @@
 //! `probe` only looks; `prepare` installs and builds, and says why each wait is there.
 
 mod daemon;
-mod kubernetes;
 mod package;
+mod tool;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 pub use daemon::Daemons;
-pub use kubernetes::Binaries;
 pub use package::{Lack, PROGRAMS, Program};
+pub use tool::{Tool, Tools};
 
 /// Takes the lines that tell a person what goes on and why it takes time.
 pub type Say<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -19,8 +19,8 @@ pub type Say<'a> = &'a (dyn Fn(&str) + Send + Sync);
 /// Everything a lab starts.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// kube-apiserver and its siblings.
-    pub kubernetes: Binaries,
+    /// The control plane's programs.
+    pub tools: Tools,
     /// controller, speaker, speakerctl.
     pub daemons: Daemons,
 }
@@ -32,7 +32,8 @@ pub fn probe() -> Vec<Lack> {
     if let Err(why) = package::check_rights() {
         lacks.insert(0, why);
     }
-    if !Binaries::are_built() {
+    if !Tools::are_built() {
+        lacks.push(Lack::Tools);
         lacks.extend(package::missing_builders());
     }
     lacks
@@ -55,9 +56,9 @@ pub async fn prepare(say: Say<'_>) -> Result<Machine> {
 /// # Errors
 /// When a build fails.
 pub async fn build(say: Say<'_>) -> Result<Machine> {
-    let kubernetes = Binaries::ensure(say).await?;
+    let tools = Tools::ensure(say).await?;
     let daemons = Daemons::build(say).await?;
-    Ok(Machine { kubernetes, daemons })
+    Ok(Machine { tools, daemons })
 }
 
 /// The root of the repository.

@@ -52,10 +52,10 @@ impl ClientHost {
     /// Fetches a page and gives its body.
     ///
     /// # Errors
-    /// When there is no answer within 2 seconds, or the answer is an error.
+    /// When there is no answer within 5 seconds, or the answer is an error.
     pub async fn curl(&self, url: &str) -> Result<String> {
         let mut command = self.namespace.command("curl");
-        command.args(["--silent", "--show-error", "--fail", "--max-time", "2", url]);
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "5", url]);
         output(&mut command).await
     }
 

@@ -6,11 +6,13 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod moving;
 mod outage;
 mod rejection;
 mod restart;
 mod rights;
 mod runner;
+mod session;
 
 use runner::Test;
 
@@ -21,6 +23,8 @@ fn main() -> std::process::ExitCode {
         bfd::TESTS,
         home::TESTS,
         restart::TESTS,
+        session::TESTS,
+        moving::TESTS,
         impostor::TESTS,
         family::TESTS,
         rejection::TESTS,

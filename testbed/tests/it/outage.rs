@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use testbed::cluster::ClusterPlan;
 use testbed::door::Passage;
 use testbed::eventually::throughout;
 use testbed::herald::Daemon;
@@ -24,6 +25,16 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(restarts_without_history(lab)),
     },
     Test {
+        name: "an_api_server_without_streaming_lists_is_followed_as_well",
+        plan: || LabPlan {
+            nodes: vec![1, 2],
+            cluster: ClusterPlan { streaming_lists: false },
+            data_path: false,
+            ..LabPlan::default()
+        },
+        story: |lab| Box::pin(restarts_without_history(lab)),
+    },
+    Test {
         name: "a_speaker_whose_api_server_is_away_at_start_waits_and_then_announces",
         plan: || LabPlan { nodes: vec![1, 2, 3], data_path: false, ..LabPlan::default() },
         story: |lab| Box::pin(away_at_start(lab)),
@@ -35,7 +46,8 @@ const WATCHES_BACK: Duration = Duration::from_secs(60);
 
 async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
+    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await)
+        .await?;
     lab.stop_api_server().await?;
     let away = Duration::from_secs(60);
     throughout(away, "the announcement", async || {
@@ -85,7 +97,10 @@ async fn away_at_start(lab: &mut Lab) -> Result<()> {
     lab.start_pod("nginx", "n1").await?;
     lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     // Neither dies of it, and neither speaks before it knows what to say.
-    throughout(Duration::from_secs(5), "silence of n2 and n3", async || lab.check_paths(FIRST, &["n1"]).await).await?;
+    throughout(Duration::from_secs(5), "silence of n2 and n3", async || {
+        lab.check_paths(FIRST, &["n1"]).await
+    })
+    .await?;
     lab.check_daemons()?;
     lab.node("n2")?.door().set(Passage::Open);
     lab.node("n3")?.door().set(Passage::Open);

@@ -27,7 +27,12 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(speaker_restarts(lab, End::Killed)),
     },
     Test {
-        name: "removing_herald_withdraws_its_routes",
+        name: "a_speaker_whose_node_leaves_the_cluster_withdraws_its_routes",
+        plan: two_nodes,
+        story: |lab| Box::pin(node_leaves(lab)),
+    },
+    Test {
+        name: "removing_herald_leaves_no_route_behind",
         plan: two_nodes,
         story: |lab| Box::pin(herald_is_removed(lab)),
     },
@@ -37,6 +42,9 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(controller_is_replaced(lab)),
     },
 ];
+
+/// What the speaker asks the router to wait for its restart (RFC 4724).
+const RESTART_TIME: Duration = Duration::from_secs(30);
 
 fn two_nodes() -> LabPlan {
     LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() }
@@ -80,18 +88,39 @@ async fn speaker_restarts(lab: &mut Lab, end: End) -> Result<()> {
     })
     .await?;
     // End-of-RIB ends the router's patience with stale routes; what was announced again must stay.
-    throughout(Duration::from_secs(5), "the route by n2", async || lab.check_paths(FIRST, &["n1", "n2"]).await).await
+    throughout(Duration::from_secs(5), "the route by n2", async || {
+        lab.check_paths(FIRST, &["n1", "n2"]).await
+    })
+    .await
 }
 
 async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    let answer = lab.cluster().kubectl(&["delete", "daemonset", "speaker", "-n", testbed::HERALD_NAMESPACE]).await?;
+    let answer =
+        lab.cluster().kubectl(&["delete", "daemonset", "speaker", "-n", testbed::HERALD_NAMESPACE]).await?;
     ensure!(answer.accepted, "{}", answer.text);
     for node in ["n2", "n1"] {
         let status = lab.stop_daemon(node, Daemon::Speaker).await?;
         ensure!(status.success(), "the speaker of {node} ended with {status}");
     }
-    lab.wait_for_paths(FIRST, &[], Duration::from_secs(5)).await?;
+    // At the latest when the router's patience for a restart ends.
+    lab.wait_for_paths(FIRST, &[], RESTART_TIME + Duration::from_secs(10)).await?;
+    Ok(())
+}
+
+async fn node_leaves(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    let taint = ["taint", "node", "n2", "ToBeDeletedByClusterAutoscaler=now:NoSchedule"];
+    let answer = lab.cluster().kubectl(&taint).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    // A cordon or a taint alone withdraws nothing: only the end of the speaker does, and it knows why it ends.
+    throughout(Duration::from_secs(2), "the route by n2", async || {
+        lab.check_paths(FIRST, &["n1", "n2"]).await
+    })
+    .await?;
+    let status = lab.stop_daemon("n2", Daemon::Speaker).await?;
+    ensure!(status.success(), "the speaker ended with {status}");
+    lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;
     Ok(())
 }
 
