@@ -67,9 +67,10 @@ impl Driver {
     /// their detection time, and where that one packet is lost they notice the silence.
     pub(super) fn run(mut self) {
         loop {
-            self.hear();
-            self.take_orders();
+            // From before the sockets are read: whatever came until then is known when the deadlines are judged.
             let now = Instant::now();
+            self.hear(now);
+            self.take_orders(now);
             self.endpoint.handle_timeout(now);
             self.listeners.retry(now);
             self.speak(now);
@@ -82,9 +83,8 @@ impl Driver {
         }
     }
 
-    fn hear(&mut self) {
+    fn hear(&mut self, now: Instant) {
         let Self { endpoint, listeners, links, discarded, .. } = self;
-        let now = Instant::now();
         listeners.receive(|arrival, octets| match endpoint.handle_packet(now, arrival, octets) {
             Ok(path) => {
                 links.heard(path);
@@ -100,7 +100,7 @@ impl Driver {
         });
     }
 
-    fn take_orders(&mut self) {
+    fn take_orders(&mut self, now: Instant) {
         let mut octets = [0; 64];
         loop {
             match self.bell.read(&mut octets) {
@@ -117,7 +117,6 @@ impl Driver {
             Ok(true) => {}
             Err(_owner_gone) => self.ending = true,
         }
-        let now = Instant::now();
         let wanted = Arc::clone(&self.wanted.borrow_and_update());
         let wanted: &[SessionConfig] = if self.ending { &[] } else { &wanted };
         self.endpoint.set_sessions(now, wanted);

@@ -15,8 +15,9 @@ use tracing::{info, warn};
 
 use crate::peering::sockopt::{Labelled, label_datagrams, receive_labelled};
 
-/// Datagrams that one socket may hand over before the others, and the deadlines, have their turn.
-const BATCH: usize = 64;
+/// Datagrams that one socket may hand over before the others, and the deadlines, have their turn: more than its buffer
+/// holds, so that a round that comes late knows all that has come.
+const BATCH: usize = 512;
 
 /// A control packet is 24 octets; a longer datagram is cut, and judged by what is left.
 const DATAGRAM: usize = 128;
