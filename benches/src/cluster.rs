@@ -29,6 +29,7 @@ pub fn peer(name: &str, address: SocketAddr) -> Peer {
         graceful_restart: true,
         dual_stack: true,
         ebgp_multihop: false,
+        bfd: None,
         refused: None,
     }
 }

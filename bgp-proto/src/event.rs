@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::peer::{ConnectionId, PeerKey};
 use crate::status::DownReason;
@@ -55,6 +56,36 @@ pub enum Event {
         /// Which one.
         connection: ConnectionId,
     },
+    /// BFD found the path to this peer dead: an Established session ends at once (RFC 5882 §4.2, RFC 9384).
+    PathDown {
+        /// Whose path.
+        peer: PeerKey,
+        /// What BFD saw.
+        fault: PathFault,
+    },
+}
+
+/// How BFD found out that a path is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathFault {
+    /// Nothing came from the router for the detection time.
+    Silence {
+        /// The detection time.
+        after: Duration,
+    },
+    /// The router says that its BFD session is down.
+    Signalled,
+}
+
+impl fmt::Display for PathFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence { after } => {
+                write!(f, "BFD heard nothing of the router for {} ms", after.as_millis())
+            }
+            Self::Signalled => f.write_str("the router's BFD says that it does not hear this node"),
+        }
+    }
 }
 
 /// Why a dial failed.

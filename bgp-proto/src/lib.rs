@@ -104,7 +104,7 @@
 //! RFC 4271 (BGP-4), 2918 and 7313 (route refresh), 4486 and 9003 (Cease), 4724 and 8538 (graceful
 //! restart, restarting side, Hard Reset), 4760 and 2545 (multiprotocol), 5492 and 9072 (capabilities),
 //! 6286 (identifiers), 6608 (FSM error subcodes), 6793 (four-octet AS numbers), 7606 and 7607 (faulty
-//! UPDATEs), 9687 (send hold timer). The ledgers in `docs/rfc/` say which requirement is met where.
+//! UPDATEs), 9384 (Cease for BFD), 9687 (send hold timer). The ledgers in `docs/rfc/` say which requirement is met where.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
@@ -140,7 +140,7 @@ pub mod wire;
 
 pub use attrs::{AttrsTooLong, Origin, PathAttrs};
 pub use error::DecodeError;
-pub use event::{CloseCause, ConnectFault, Event, HangUp, SpeakerEvent, Stop};
+pub use event::{CloseCause, ConnectFault, Event, HangUp, PathFault, SpeakerEvent, Stop};
 pub use family::{Families, Family};
 pub use number::{Asn, HoldTime, HoldTimeTooShort, RouterId, ZeroRouterId};
 pub use peer::{ConnectionId, PeerConfig, PeerKey, RemoteAs};

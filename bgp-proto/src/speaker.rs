@@ -99,6 +99,12 @@ impl Speaker {
                 self.step(now, connection, Input::Closed(reason));
                 self.drop_unused_ribs();
             }
+            Event::PathDown { peer, fault } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.path_down(now, fault, &mut self.shared);
+                    self.drop_unused_ribs();
+                }
+            }
             Event::WriteProgress { connection } => self.step(now, connection, Input::WriteProgress),
             Event::WriteBlocked { connection } => self.step(now, connection, Input::WriteBlocked),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::error::DecodeError;
-use crate::event::{CloseCause, ConnectFault};
+use crate::event::{CloseCause, ConnectFault, PathFault};
 use crate::family::Families;
 use crate::number::{Asn, HoldTime, RouterId};
 use crate::peer::{PeerKey, RemoteAs};
@@ -167,6 +167,8 @@ pub enum DownReason {
         /// How long.
         after: Duration,
     },
+    /// BFD found the path to the router dead.
+    PathDown(PathFault),
     /// The other of two connections to the same router stays.
     CollisionLost,
     /// The router came back on a new connection while we thought the old one alive (RFC 4724 §4.2).
@@ -194,6 +196,7 @@ impl DownReason {
             Self::UnexpectedMessage { .. } => "UnexpectedMessage",
             Self::HoldTimerExpired { .. } => "HoldTimerExpired",
             Self::SendHoldTimerExpired { .. } => "SendHoldTimerExpired",
+            Self::PathDown(_) => "BFDDown",
             Self::CollisionLost => "CollisionLost",
             Self::Superseded => "Superseded",
             Self::ConfigurationChanged => "ConfigurationChanged",
@@ -235,6 +238,7 @@ impl fmt::Display for DownReason {
             Self::SendHoldTimerExpired { after } => {
                 write!(f, "send hold timer expired: the router took nothing for {} s", after.as_secs())
             }
+            Self::PathDown(fault) => fault.fmt(f),
             Self::CollisionLost => f.write_str("another connection to the same router stays instead"),
             Self::Superseded => f.write_str("the router came back on a new connection"),
             Self::ConfigurationChanged => f.write_str("the configuration of this peer changed"),

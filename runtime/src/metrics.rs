@@ -48,6 +48,16 @@ pub mod name {
     pub const BGP_PENDING_PREFIXES: &str = "metallb_bgp_pending_prefixes_total";
     /// Counter (`_total` is added), label `peer`: UPDATE messages sent.
     pub const BGP_UPDATES: &str = "metallb_bgp_updates";
+    /// Gauge, label `peer` (the address alone): 1 while BFD is up.
+    pub const BFD_SESSION_UP: &str = "metallb_bfd_session_up";
+    /// Label `peer`: BFD control packets taken. Counts up, and has no `_total`.
+    pub const BFD_PACKETS_IN: &str = "metallb_bfd_control_packet_input";
+    /// Label `peer`: BFD control packets sent. Counts up, and has no `_total`.
+    pub const BFD_PACKETS_OUT: &str = "metallb_bfd_control_packet_output";
+    /// Label `peer`: times that BFD came up. Counts up, and has no `_total`.
+    pub const BFD_UP_EVENTS: &str = "metallb_bfd_session_up_events";
+    /// Label `peer`: times that BFD went down. Counts up, and has no `_total`.
+    pub const BFD_DOWN_EVENTS: &str = "metallb_bfd_session_down_events";
     /// Counter prefix of the FRR mode's further message counters, labels `peer`, `vrf`: append for example `opens_sent`.
     pub const BGP_PREFIX: &str = "metallb_bgp_";
     /// Gauge, label `kind`: objects rejected now.

@@ -9,6 +9,7 @@
 
 pub mod app;
 pub mod args;
+pub mod bfd;
 pub mod decide;
 pub mod journal;
 pub mod mark;

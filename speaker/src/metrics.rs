@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use bfd_proto::State;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -18,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use runtime::metrics::name;
 use tokio::sync::watch::Receiver;
 
-use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
+use crate::plan::{BfdRow, Plan, SessionPhase, SessionRow, SessionTable};
 use crate::watch::configuration::ConfigReport;
 
 /// What counts up. Clones count together.
@@ -130,7 +131,31 @@ fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     counted("herald_bgp_messages_sent", "Number of BGP messages sent", |row| row.messages_sent)?;
     counted("herald_bgp_messages_received", "Number of BGP messages received", |row| row.messages_received)?;
     let help = "Times that the BGP session came up";
-    counted("herald_bgp_session_established", help, |row| u64::from(row.established_count))
+    counted("herald_bgp_session_established", help, |row| u64::from(row.established_count))?;
+    show_bfd(encoder, table)
+}
+
+/// MetalLB labels BFD by address alone. Its counters have no `_total`, so they are written as what they are called.
+fn show_bfd(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
+    let rows: BTreeMap<IpAddr, &BfdRow> =
+        table.sessions.values().filter_map(|row| Some((row.address, row.bfd.as_ref()?))).collect();
+    let mut of_paths = |name: &str, help: &str, kind: MetricType, value: fn(&BfdRow) -> u64| {
+        let label = |address: &IpAddr| PeerLabel { peer: address.to_string() };
+        let series = rows.iter().map(|(address, row)| {
+            (label(address), ConstGauge::new(i64::try_from(value(row)).unwrap_or(i64::MAX)))
+        });
+        family(encoder, name, help, kind, series)
+    };
+    let up = |row: &BfdRow| u64::from(row.state == State::Up);
+    of_paths(name::BFD_SESSION_UP, "BFD session state (1 is up, 0 is down)", MetricType::Gauge, up)?;
+    let help = "Number of received BFD control packets";
+    of_paths(name::BFD_PACKETS_IN, help, MetricType::Unknown, |row| row.packets.received())?;
+    let help = "Number of sent BFD control packets";
+    of_paths(name::BFD_PACKETS_OUT, help, MetricType::Unknown, |row| row.packets.sent())?;
+    let help = "Number of times that the BFD session came up";
+    of_paths(name::BFD_UP_EVENTS, help, MetricType::Unknown, |row| row.ups)?;
+    let help = "Number of times that the BFD session went down";
+    of_paths(name::BFD_DOWN_EVENTS, help, MetricType::Unknown, |row| row.downs)
 }
 
 fn show_verdicts(
@@ -206,7 +231,7 @@ fn state_number(phase: SessionPhase) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv6Addr};
+    use std::net::Ipv6Addr;
     use std::time::SystemTime;
 
     use api::service::ServiceKey;
@@ -215,9 +240,19 @@ mod tests {
     use super::*;
     use crate::decide::verdict::{Reason, Verdict};
     use crate::decide::verdicts::Verdicts;
+    use crate::plan::PacketCounts;
 
     #[test]
     fn states_are_shown_under_metallbs_names() {
+        let bfd = BfdRow {
+            state: State::Up,
+            detection_time: None,
+            message: None,
+            ups: 2,
+            downs: 1,
+            packets: PacketCounts::default(),
+        };
+        bfd.packets.set(8, 9);
         let row = |address: IpAddr, phase| SessionRow {
             address,
             port: 179,
@@ -236,6 +271,7 @@ mod tests {
             messages_sent: 5,
             messages_received: 6,
             updates_sent: 2,
+            bfd: (phase == SessionPhase::Established).then(|| bfd.clone()),
         };
         let mut verdicts = Verdicts::default();
         verdicts.set(ServiceKey::new("shop", "web"), Verdict::Withhold(Reason::NodeNetworkUnavailable));
@@ -265,6 +301,11 @@ mod tests {
             "metallb_bgp_pending_prefixes_total{peer=\"10.0.2.1:179\"} 1",
             "metallb_bgp_updates_total{peer=\"10.0.2.1:179\"} 2",
             "herald_bgp_messages_sent_total{peer=\"10.0.2.1:179\"} 5",
+            "metallb_bfd_session_up{peer=\"10.0.2.1\"} 1",
+            "metallb_bfd_control_packet_input{peer=\"10.0.2.1\"} 8",
+            "metallb_bfd_control_packet_output{peer=\"10.0.2.1\"} 9",
+            "metallb_bfd_session_up_events{peer=\"10.0.2.1\"} 2",
+            "metallb_bfd_session_down_events{peer=\"10.0.2.1\"} 1",
             "herald_bgp_session_state{peer=\"[::1]:179\"} -1",
             "herald_speaker_services_withheld{reason=\"nodeNetworkUnavailable\"} 1",
             "metallb_k8s_client_config_loaded_bool 1",

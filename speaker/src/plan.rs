@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use api::config::Peer;
+use bfd_proto::State;
 use bgp_proto::RouteSet;
 
 pub use crate::decide::verdict::{Announcement, Reason, Verdict};
@@ -135,7 +137,62 @@ pub struct SessionRow {
     pub messages_received: u64,
     /// UPDATE messages sent over all connections of this session.
     pub updates_sent: u64,
+    /// How BFD stands on the way to this router; `None` where no BFD is wanted.
+    pub bfd: Option<BfdRow>,
 }
+
+/// One BFD session as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BfdRow {
+    /// Its state; AdminDown when the router's operator switched it off.
+    pub state: State,
+    /// How long silence is borne, as agreed with the router; `None` until it is heard.
+    pub detection_time: Option<Duration>,
+    /// Why it is not up, in words.
+    pub message: Option<String>,
+    /// How often it came up since it is wanted.
+    pub ups: u64,
+    /// How often it went down from Up since it is wanted.
+    pub downs: u64,
+    /// Control packets both ways.
+    pub packets: PacketCounts,
+}
+
+/// Packets of one BFD session, counted where they pass; clones read the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct PacketCounts(Arc<[AtomicU64; 2]>);
+
+impl PacketCounts {
+    /// Overwrites both numbers.
+    pub fn set(&self, received: u64, sent: u64) {
+        let [ours_received, ours_sent] = &*self.0;
+        ours_received.store(received, Ordering::Relaxed);
+        ours_sent.store(sent, Ordering::Relaxed);
+    }
+
+    /// Packets that were taken from the router.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        let [received, _] = &*self.0;
+        received.load(Ordering::Relaxed)
+    }
+
+    /// Packets that were sent to the router.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        let [_, sent] = &*self.0;
+        sent.load(Ordering::Relaxed)
+    }
+}
+
+/// The same counters, whatever they show: a packet is no news.
+impl PartialEq for PacketCounts {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for PacketCounts {}
 
 /// Why a session is not up, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]

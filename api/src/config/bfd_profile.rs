@@ -1,7 +1,10 @@
-//! BFD profiles: checked and kept, so that a peer can name one. No BFD session is run from them.
+//! BFD profiles: checked and kept, so that a peer can name one.
 
 use super::{Kind, Notice, RejectionReason, Work, name_of};
 use crate::v1beta1::BFDProfileSpec;
+
+/// Below this many milliseconds a busy node or a power-saving link is easily taken for a dead one.
+const HASTY: u32 = 100;
 
 /// Timers of a BFD session, with what holds where nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,9 +17,7 @@ pub struct BfdProfile {
     pub transmit_interval: u32,
     /// Number of lost packets after which the session is down.
     pub detect_multiplier: u8,
-    /// Shortest interval between echo packets, in milliseconds; `None` where echo is not used.
-    pub echo_interval: Option<u32>,
-    /// Whether we wait for the other side to begin.
+    /// Whether we wait for the router to begin.
     pub passive: bool,
     /// Smallest TTL that is accepted on multihop sessions.
     pub minimum_ttl: u8,
@@ -25,7 +26,7 @@ pub struct BfdProfile {
 impl BfdProfile {
     fn try_new(name: &str, spec: &BFDProfileSpec) -> Result<Self, RejectionReason> {
         let interval = |field, value: Option<u32>, unset| within(field, value.unwrap_or(unset), 10, 60_000);
-        let echo = interval("echoInterval", spec.echo_interval, 50)?;
+        interval("echoInterval", spec.echo_interval, 50)?;
         let multiplier = within("detectMultiplier", spec.detect_multiplier.unwrap_or(3), 2, 255)?;
         let ttl = within("minimumTtl", spec.minimum_ttl.unwrap_or(254), 1, 254)?;
         Ok(Self {
@@ -33,7 +34,6 @@ impl BfdProfile {
             receive_interval: interval("receiveInterval", spec.receive_interval, 300)?,
             transmit_interval: interval("transmitInterval", spec.transmit_interval, 300)?,
             detect_multiplier: u8::try_from(multiplier).unwrap_or(u8::MAX),
-            echo_interval: spec.echo_mode.unwrap_or_default().then_some(echo),
             passive: spec.passive_mode.unwrap_or_default(),
             minimum_ttl: u8::try_from(ttl).unwrap_or(u8::MAX),
         })
@@ -46,8 +46,13 @@ impl Work<'_> {
             let name = name_of(&object.metadata);
             match BfdProfile::try_new(name, &object.spec) {
                 Ok(profile) => {
+                    if object.spec.echo_mode == Some(true) {
+                        self.notice(Kind::BFDProfile, name, Notice::BfdEchoNotOffered);
+                    }
+                    if profile.receive_interval.min(profile.transmit_interval) < HASTY {
+                        self.notice(Kind::BFDProfile, name, Notice::BfdHasty);
+                    }
                     self.config.bfd_profiles.insert(name.to_owned(), profile);
-                    self.notice(Kind::BFDProfile, name, Notice::BfdNotRun);
                 }
                 Err(reason) => {
                     let last_good = self.last_good.bfd_profiles.get(name).cloned();

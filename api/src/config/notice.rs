@@ -8,23 +8,20 @@ pub enum Notice {
     /// An L2Advertisement is stored and nothing more.
     #[error("Herald announces by BGP only; this object is stored and not acted on")]
     L2Inactive,
-    /// A BFD profile is stored and nothing more.
-    #[error("this version runs no BFD; peers that name this profile rely on their hold time")]
-    BfdNotRun,
-    /// A peer names a BFD profile that exists.
+    /// `echoMode: true`.
+    #[error("echoMode has no effect: sessions run without echo packets, at the intervals of control packets")]
+    BfdEchoNotOffered,
+    /// Intervals below 100 ms.
     #[error(
-        "this version runs no BFD; profile {profile:?} is not in force and the session relies on its hold time"
+        "an interval below 100 ms takes a busy node or link for a dead one; 300 ms with multiplier 3 notices a failure within a second"
     )]
-    PeerWithoutBfd {
-        /// The profile.
-        profile: String,
-    },
+    BfdHasty,
     /// `disableMP: true`.
     #[error("disableMP has no effect; remove it")]
     DisableMpIgnored,
     /// `ebgpMultiHop: true`.
     #[error(
-        "ebgpMultiHop has no effect: packets leave with the usual TTL, so routers more than one hop away are reached"
+        "ebgpMultiHop has no effect on BGP: packets leave with the usual TTL, so routers more than one hop away are reached; a BFD session runs over several hops (UDP port 4784)"
     )]
     MultihopWithoutEffect,
     /// Hold time 0.
@@ -41,7 +38,8 @@ impl Notice {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::L2Inactive => "L2NotImplemented",
-            Self::BfdNotRun | Self::PeerWithoutBfd { .. } => "BFDNotImplemented",
+            Self::BfdEchoNotOffered => "BFDEchoNotOffered",
+            Self::BfdHasty => "BFDIntervalShort",
             Self::DisableMpIgnored => "DisableMPIgnored",
             Self::MultihopWithoutEffect => "EBGPMultiHopIgnored",
             Self::HoldTimeOff => "HoldTimeOff",
@@ -53,8 +51,9 @@ impl Notice {
     #[must_use]
     pub const fn means_inactive(&self) -> bool {
         match self {
-            Self::L2Inactive | Self::BfdNotRun => true,
-            Self::PeerWithoutBfd { .. }
+            Self::L2Inactive => true,
+            Self::BfdEchoNotOffered
+            | Self::BfdHasty
             | Self::DisableMpIgnored
             | Self::MultihopWithoutEffect
             | Self::HoldTimeOff

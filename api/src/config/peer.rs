@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use thiserror::Error;
 
 use super::{
-    Kind, Notice, ObjectRef, Password, PasswordSecret, Rejection, RejectionReason, Work, by_age, name_of,
+    BfdProfile, Kind, Notice, ObjectRef, Password, PasswordSecret, Rejection, RejectionReason, Work, by_age,
+    name_of,
 };
 use crate::duration;
 use crate::selector::{Labels, Selectors};
@@ -46,8 +47,10 @@ pub struct Peer {
     pub graceful_restart: bool,
     /// Whether IPv4 and IPv6 routes go over this one session.
     pub dual_stack: bool,
-    /// `ebgpMultiHop`, which has no effect.
+    /// `ebgpMultiHop`: BFD, where it runs, expects routers in between.
     pub ebgp_multihop: bool,
+    /// The profile of the BFD session beside this one; `None` where no BFD is wanted.
+    pub bfd: Option<BfdProfile>,
     /// Why the session must stay down, if so.
     pub refused: Option<PeerRefusal>,
 }
@@ -250,11 +253,6 @@ impl Work<'_> {
         if let Some(refusal) = &peer.refused {
             self.reject(Kind::BGPPeer, name, RejectionReason::PeerRefused(refusal.clone()), false);
         }
-        if let Some(profile) = filled(spec.bfd_profile.as_deref())
-            && self.config.bfd_profiles.contains_key(profile)
-        {
-            notices.push(Notice::PeerWithoutBfd { profile: profile.to_owned() });
-        }
         if spec.disable_mp == Some(true) {
             notices.push(Notice::DisableMpIgnored);
         }
@@ -301,6 +299,7 @@ impl Work<'_> {
             graceful_restart: spec.enable_graceful_restart.unwrap_or(true),
             dual_stack: spec.dual_stack_address_family.unwrap_or_default(),
             ebgp_multihop,
+            bfd: self.bfd_profile(spec).cloned(),
             // The Secret comes last, because the controller cannot read it and still sees the others.
             refused: unnumbered.or(vrf).or_else(|| self.bfd_refusal(spec)).or(secret_refusal),
         })
@@ -308,8 +307,12 @@ impl Work<'_> {
 
     fn bfd_refusal(&self, spec: &BGPPeerSpec) -> Option<PeerRefusal> {
         let profile = filled(spec.bfd_profile.as_deref())?;
-        let known = self.config.bfd_profiles.contains_key(profile);
+        let known = self.bfd_profile(spec).is_some();
         (!known).then(|| PeerRefusal::UnknownBfdProfile { profile: profile.to_owned() })
+    }
+
+    fn bfd_profile(&self, spec: &BGPPeerSpec) -> Option<&BfdProfile> {
+        self.config.bfd_profiles.get(filled(spec.bfd_profile.as_deref())?)
     }
 
     fn password(

@@ -270,7 +270,13 @@ fn the_older_definition_of_a_community_name_wins() {
 fn what_is_accepted_and_does_nothing_is_noticed() {
     let resources = Resources {
         l2_advertisements: vec![L2Advertisement::new("l2", L2AdvertisementSpec::default())],
-        bfd_profiles: vec![BFDProfile::new("fast", BFDProfileSpec::default())],
+        bfd_profiles: vec![
+            BFDProfile::new(
+                "fast",
+                BFDProfileSpec { transmit_interval: Some(50), ..BFDProfileSpec::default() },
+            ),
+            BFDProfile::new("echo", BFDProfileSpec { echo_mode: Some(true), ..BFDProfileSpec::default() }),
+        ],
         peers: vec![peer("router", 1, |spec| {
             spec.bfd_profile = Some("fast".to_owned());
             spec.disable_mp = Some(true);
@@ -287,12 +293,12 @@ fn what_is_accepted_and_does_nothing_is_noticed() {
     assert_eq!(
         notices,
         [
-            "BGPPeer router: BFDNotImplemented",
             "BGPPeer router: DisableMPIgnored",
             "BGPPeer router: EBGPMultiHopIgnored",
             "BGPPeer router: HoldTimeOff",
             "BGPPeer router: PasswordInObject",
-            "BFDProfile fast: BFDNotImplemented",
+            "BFDProfile echo: BFDEchoNotOffered",
+            "BFDProfile fast: BFDIntervalShort",
             "L2Advertisement l2: L2NotImplemented",
         ]
     );

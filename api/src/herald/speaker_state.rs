@@ -126,6 +126,16 @@ pub struct SessionState {
     /// BGP messages received since the speaker started.
     #[serde(default)]
     pub messages_received: u64,
+    /// State of the BFD session beside this one: Up, Init, Down, or AdminDown when it is switched off on the router.
+    /// Unset where the BGPPeer names no BFD profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<String>,
+    /// How long BFD bears silence, as agreed with the router, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd_detection_milliseconds: Option<u32>,
+    /// Why BFD is not up, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd_message: Option<String>,
 }
 
 /// A Service that the node does not announce.

@@ -40,7 +40,7 @@ pub struct BFDProfileSpec {
     /// Shortest interval between echo packets, in milliseconds. Unset means 50.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo_interval: Option<u32>,
-    /// Whether echo packets are used. Unset means false.
+    /// Whether echo packets are used. Herald runs without them and says so in a condition. Unset means false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo_mode: Option<bool>,
     /// Whether we wait for the router to send the first packet. Unset means false.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::{Dial, Session, Shared};
 use crate::backoff::Answer;
 use crate::connection::Connection;
-use crate::event::{HangUp, SpeakerEvent, Stop};
+use crate::event::{HangUp, PathFault, SpeakerEvent, Stop};
 use crate::family::Families;
 use crate::fsm::Farewell;
 use crate::peer::ConnectionId;
@@ -94,6 +94,22 @@ impl Session {
         for id in self.connection_ids() {
             self.end(now, id, Farewell::say(reason.clone(), code, Vec::new()), shared);
         }
+    }
+
+    /// BFD found the path dead. A connection on which nothing was said yet has its own timers: BFD never keeps a
+    /// session from coming up.
+    pub(crate) fn path_down(&mut self, now: Instant, fault: PathFault, shared: &mut Shared) {
+        let up: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|connection| connection.state() == State::Established)
+            .map(|connection| connection.id)
+            .collect();
+        for id in up {
+            let farewell = Farewell::say(DownReason::PathDown(fault), ErrorCode::BFD_DOWN, Vec::new());
+            self.end(now, id, farewell, shared);
+        }
+        self.note_state(now);
     }
 
     fn shut_down(

@@ -165,6 +165,10 @@ const EVENTS: &[Step] = &[
     ("27 UpdateMsg", |b| b.input(FIRST, "001b 02 0004 180a0000 0000")),
     ("28 UpdateMsgErr", |b| b.input(FIRST, "0017 02 ffff 0000")),
     ("  ROUTE-REFRESH (RFC 2918)", |b| b.input(FIRST, "0017 05 0001 00 01")),
+    ("  BFD says that the path is dead (RFC 9384)", |b| {
+        let fault = PathFault::Silence { after: Duration::from_millis(900) };
+        b.event(Event::PathDown { peer: KEY, fault });
+    }),
 ];
 
 #[test]
@@ -228,6 +232,7 @@ fn events_of_unknown_connections_and_peers_are_ignored() {
     bench.event(Event::WriteBlocked { connection: stranger });
     bench.event(Event::WriteProgress { connection: stranger });
     bench.event(Event::ConnectFailed { peer: PeerKey(1), reason: ConnectFault::Refused });
+    bench.event(Event::PathDown { peer: PeerKey(1), fault: PathFault::Signalled });
     bench.speaker.set_routes(bench.now, PeerKey(1), Arc::default());
     assert_eq!(bench.speaker.handle_input(bench.now, stranger, &[0; 100]), 100);
     assert_eq!((bench.drain(), bench.state()), (Vec::new(), State::Established));

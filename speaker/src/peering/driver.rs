@@ -18,6 +18,7 @@ use super::connection::Received;
 use super::dial::{DialFault, Dials};
 use super::gather::Gathering;
 use super::interface::{self, Home};
+use super::paths::Paths;
 use super::report::{self, WallClock};
 use super::roster::Roster;
 use super::shutdown;
@@ -45,6 +46,7 @@ pub(super) struct Driver {
     connections: BTreeMap<ConnectionId, Live>,
     next_connection: u64,
     dials: Dials,
+    paths: Paths,
     gathering: Gathering,
     waiting_plan: Option<Arc<Plan>>,
     relocate_at: Option<Instant>,
@@ -67,6 +69,7 @@ impl Driver {
             connections: BTreeMap::new(),
             next_connection: 0,
             dials: Dials::default(),
+            paths: Paths::new(settings.seed.rotate_left(32)),
             gathering: Gathering::default(),
             waiting_plan: None,
             relocate_at: None,
@@ -93,6 +96,8 @@ impl Driver {
             self.drain();
             self.report_if_due();
             if self.is_stopped() {
+                // The last to go: a router that saw BFD end before BGP would call it a failure.
+                self.paths.end().await;
                 return;
             }
             match self.wait(plans.as_mut(), stop.as_mut()).await {
@@ -113,6 +118,7 @@ impl Driver {
                     // Sockets may be ready all the time; the daemon's other tasks want their turn as well.
                     tokio::task::yield_now().await;
                 }
+                Wake::Path => self.handle_path_news(),
                 Wake::Deadline => {}
             }
             self.handle_deadlines();
@@ -129,6 +135,7 @@ impl Driver {
             plan = next_plan(plans) => Wake::Plan(plan),
             how = stop_asked(stop) => Wake::Stop(how),
             (peer, outcome) = self.dials.next() => Wake::Dialled(peer, outcome),
+            () = self.paths.changed() => Wake::Path,
             ready = any_ready(&self.connections) => Wake::Ready(ready),
             () = until(deadline) => Wake::Deadline,
         }
@@ -193,6 +200,7 @@ impl Driver {
         for (_, member) in self.roster.members() {
             self.speaker.set_routes(now, member.key, Arc::clone(&member.routes));
         }
+        self.paths.serve(&self.roster);
         let dual_stack = self.roster.members().any(|(_, member)| member.peer.dual_stack);
         self.relocate_at = dual_stack.then(|| self.relocate_at.unwrap_or(now + RELOCATE_EVERY));
         self.report_at = Some(now);
@@ -212,6 +220,14 @@ impl Driver {
         if changed {
             self.speaker.set_peers(now, &self.roster.configs());
         }
+    }
+
+    fn handle_path_news(&mut self) {
+        let now = now();
+        for (peer, fault) in self.paths.failures() {
+            self.speaker.handle_event(now, Event::PathDown { peer, fault });
+        }
+        self.report_at = Some(now);
     }
 
     fn handle_stop(&mut self, how: StopHow) {
@@ -257,6 +273,7 @@ impl Driver {
         self.connections.insert(connection, Live::new(stream));
         self.speaker
             .handle_event(now, Event::Connected { peer, connection, local: local.ip(), remote: remote.ip() });
+        self.paths.serve(&self.roster);
         self.report_soon(now);
     }
 
@@ -370,6 +387,7 @@ impl Driver {
         self.dials.start(peer, member.target.clone());
         if moved {
             self.speaker.set_peers(now, &self.roster.configs());
+            self.paths.serve(&self.roster);
         }
     }
 
@@ -384,7 +402,7 @@ impl Driver {
         }
         self.report_at = None;
         self.clock.refresh(now, SystemTime::now());
-        let table = report::table(&self.roster, self.speaker.sessions(), &self.clock, now);
+        let table = report::table(&self.roster, self.speaker.sessions(), &self.paths, &self.clock, now);
         self.sessions.send_if_modified(|published| {
             let differs = **published != table;
             if differs {

@@ -4,6 +4,7 @@
 //! in watch channels. Inside:
 //! `roster` (which peers run), `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
 //! `dial` (opening TCP), `connection` (octets in and out), `gather` (when news goes out), `interface` (next hops),
+//! `paths` (BFD beside the sessions),
 //! `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options).
 //! Leaves out every decision about Services (`decide`) and about BGP messages (`bgp_proto`).
 
@@ -12,11 +13,12 @@ mod dial;
 mod driver;
 mod gather;
 mod interface;
+mod paths;
 mod report;
 mod roster;
 mod router_id;
 mod shutdown;
-mod sockopt;
+pub(crate) mod sockopt;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use api::config::{Peer, RemoteAsn};
 use bgp_proto::{DownReason, Family, PeerKey, SessionStatus, State};
 
+use super::paths::Paths;
 use super::roster::{Member, Roster};
 use crate::plan::{SessionFault, SessionPhase, SessionRow, SessionTable};
 
@@ -49,6 +50,7 @@ impl WallClock {
 pub(super) fn table(
     roster: &Roster,
     statuses: impl Iterator<Item = SessionStatus>,
+    paths: &Paths,
     clock: &WallClock,
     now: Instant,
 ) -> SessionTable {
@@ -58,7 +60,7 @@ pub(super) fn table(
             Some(status) => running_row(member, status, clock),
             None => SessionRow { since: clock.at(now), ..blank_row(&member.peer) },
         };
-        (name.to_owned(), row)
+        (name.to_owned(), SessionRow { bfd: paths.row(member.key), ..row })
     });
     let refused =
         roster.refused().map(|(name, peer, since)| (name.to_owned(), refused_row(peer, clock.at(since))));
@@ -142,6 +144,7 @@ fn blank_row(peer: &Peer) -> SessionRow {
         messages_sent: 0,
         messages_received: 0,
         updates_sent: 0,
+        bfd: None,
     }
 }
 

@@ -1,8 +1,9 @@
-//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), DSCP CS6, no delay, and bounded buffers.
+//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), DSCP CS6, no delay, and bounded buffers; and
+//! datagrams with the TTL that they arrived with, for BFD.
 //!
-//! The only file of the repository with `unsafe`: the standard library and socket2 do not know `TCP_MD5SIG`, so
-//! the one `setsockopt` for it is made here. Leaves out binding and connecting, which is `dial`.
-#![allow(unsafe_code, reason = "TCP_MD5SIG has no safe wrapper")]
+//! The only file of the repository with `unsafe`: the standard library and socket2 know neither `TCP_MD5SIG` nor how to
+//! read what the kernel tells beside a datagram. Leaves out binding and connecting, which is `dial`.
+#![allow(unsafe_code, reason = "TCP_MD5SIG and the labels of datagrams have no safe wrapper")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -116,6 +117,128 @@ fn socket_address(peer: IpAddr) -> [u8; 128] {
     octets
 }
 
+/// Asks the kernel to tell with each datagram where it was sent to and with which TTL it came.
+pub(crate) fn label_datagrams(socket: &Socket, ipv4: bool) -> io::Result<()> {
+    if ipv4 {
+        switch_on(socket, libc::IPPROTO_IP, libc::IP_RECVTTL)?;
+        switch_on(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+    } else {
+        socket.set_recv_hoplimit_v6(true)?;
+        switch_on(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    }
+}
+
+fn switch_on(socket: &impl AsFd, level: i32, name: i32) -> io::Result<()> {
+    let on: i32 = 1;
+    let length = libc::socklen_t::try_from(size_of::<i32>()).expect("4 fits");
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel only reads `length` octets from the
+    // pointer, which is the exact size of the live integer behind it.
+    let answer =
+        unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const on).cast(), length) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What is known about a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Labelled {
+    /// How many of its octets fit the buffer.
+    pub(crate) length: usize,
+    /// Who sent it.
+    pub(crate) from: IpAddr,
+    /// Which of our addresses it was sent to.
+    pub(crate) to: IpAddr,
+    /// Its TTL or hop limit on arrival.
+    pub(crate) ttl: u8,
+}
+
+/// Reads one datagram of a socket that was given to [`label_datagrams`], without waiting. `None` for a datagram whose
+/// labels are missing.
+pub(crate) fn receive_labelled(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Labelled>> {
+    let mut name = [0_u8; 128];
+    let mut control = Control([0; CONTROL]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all-zero octets are a valid `msghdr`: null pointers with lengths of zero.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = libc::socklen_t::try_from(name.len()).expect("128 fits");
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.0.as_mut_ptr().cast();
+    header.msg_controllen = CONTROL as _;
+    // SAFETY: the descriptor is open while `socket` is borrowed; each pointer in `header` leads to a live, initialised
+    // buffer that nothing else touches during the call, with its exact length beside it, beyond which the kernel
+    // does not write.
+    let length = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(length).map_err(|_negative| io::Error::last_os_error())?;
+    // What the kernel has not written is zero, and a message of length zero ends the reading.
+    let labels = Labels::read(&control.0);
+    let Labels { to: Some(to), ttl: Some(ttl) } = labels else { return Ok(None) };
+    Ok(sender(&name).map(|from| Labelled { length, from, to, ttl }))
+}
+
+/// Room for both labels with their heads, of either family.
+const CONTROL: usize = 128;
+
+/// The kernel writes heads of control messages at multiples of a word.
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// The length and the two numbers before a control message, as the kernel lays them out.
+const CONTROL_HEAD: usize = size_of::<usize>() + 8;
+
+/// What the control messages of a datagram say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Labels {
+    to: Option<IpAddr>,
+    ttl: Option<u8>,
+}
+
+impl Labels {
+    /// Reads the messages one behind the other; one that does not fit ends the reading.
+    fn read(mut rest: &[u8]) -> Self {
+        let mut labels = Self::default();
+        while let Some((level, kind, value, after)) = split_control(rest) {
+            match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                    let number = value.first_chunk().map(|octets| i32::from_ne_bytes(*octets));
+                    labels.ttl = number.and_then(|number| u8::try_from(number).ok());
+                }
+                // Behind the interface and the address that an answer would leave by.
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let octets = value.get(8..).and_then(|tail| tail.first_chunk::<4>());
+                    labels.to = octets.map(|octets| IpAddr::from(*octets));
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    labels.to = value.first_chunk::<16>().map(|octets| IpAddr::from(*octets));
+                }
+                _ => {}
+            }
+            rest = after;
+        }
+        labels
+    }
+}
+
+fn split_control(octets: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
+    let length = usize::from_ne_bytes(*octets.first_chunk()?);
+    let numbers = octets.get(size_of::<usize>()..CONTROL_HEAD)?;
+    let level = i32::from_ne_bytes(*numbers.first_chunk()?);
+    let kind = i32::from_ne_bytes(*numbers.last_chunk()?);
+    let value = octets.get(CONTROL_HEAD..length)?;
+    let after = length.checked_next_multiple_of(size_of::<usize>())?;
+    Some((level, kind, value, octets.get(after..).unwrap_or_default()))
+}
+
+/// The address in a `sockaddr_in` or `sockaddr_in6`.
+fn sender(name: &[u8; 128]) -> Option<IpAddr> {
+    let family = i32::from(libc::sa_family_t::from_ne_bytes(*name.first_chunk()?));
+    match family {
+        libc::AF_INET => name.get(4..)?.first_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        libc::AF_INET6 => name.get(8..)?.first_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+        _ => None,
+    }
+}
+
 /// A stream socket of the family of `remote`, not blocking.
 pub(super) fn stream_socket(remote: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
@@ -208,6 +331,52 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let fault = set_md5_key(&socket, Ipv4Addr::LOCALHOST.into(), b"herald").unwrap_err();
         assert!(matches!(fault, KeyFault::Kernel(_)), "{fault}");
+    }
+
+    #[test]
+    fn datagrams_come_with_their_addresses_and_their_ttl() {
+        for host in localhosts() {
+            let socket =
+                Socket::new(socket2::Domain::for_address((host, 0).into()), socket2::Type::DGRAM, None)
+                    .unwrap();
+            label_datagrams(&socket, host.is_ipv4()).unwrap();
+            socket.bind(&SocketAddr::new(host, 0).into()).unwrap();
+            let mut buffer = [0; 8];
+            let empty = receive_labelled(&socket, &mut buffer).unwrap_err();
+            assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+            let sender = std::net::UdpSocket::bind((host, 0)).unwrap();
+            if host.is_ipv4() {
+                sender.set_ttl(77).unwrap();
+            } else {
+                socket2::SockRef::from(&sender).set_unicast_hops_v6(77).unwrap();
+            }
+            let there = socket.local_addr().unwrap().as_socket().unwrap();
+            for (sent, length) in [(&b"bfd"[..], 3), (b"more than fits", 8), (b"", 0)] {
+                sender.send_to(sent, there).unwrap();
+                let expected = Labelled { length, from: host, to: host, ttl: 77 };
+                assert_eq!(receive_labelled(&socket, &mut buffer).unwrap(), Some(expected));
+                assert_eq!(buffer[..length], sent[..length]);
+            }
+        }
+    }
+
+    #[test]
+    fn control_messages_that_lie_about_their_length_end_the_reading() {
+        let message = |length: usize, level: i32, kind: i32, value: &[u8]| {
+            let numbers = [level.to_ne_bytes(), kind.to_ne_bytes()].concat();
+            [&length.to_ne_bytes()[..], &numbers, value].concat()
+        };
+        let ttl = |length| message(length, libc::IPPROTO_IP, libc::IP_TTL, &[255, 0, 0, 0, 0, 0, 0, 0]);
+        let good = ttl(CONTROL_HEAD + 4);
+        assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255) });
+        for cut in 0..CONTROL_HEAD + 4 {
+            assert_eq!(Labels::read(&good[..cut]), Labels::default(), "cut at {cut}");
+        }
+        for length in [0, 1, CONTROL_HEAD - 1, 4096, usize::MAX, usize::MAX - 7] {
+            assert_eq!(Labels::read(&ttl(length)), Labels::default(), "{length}");
+        }
+        let foreign = message(CONTROL_HEAD + 8, 1, 2, &[0; 8]);
+        assert_eq!(Labels::read(&[foreign, good].concat()).ttl, Some(255));
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) enum Wake {
     Dialled(PeerKey, Result<TcpStream, DialFault>),
     /// These connections can be read or written.
     Ready(Vec<ConnectionId>),
+    /// The state of a watched path has changed.
+    Path,
     /// A deadline has come.
     Deadline,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use api::herald::speaker_state::{MAX_WITHHELD_LISTED, SessionState, SpeakerStateStatus, WithheldService};
+use bfd_proto::State;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -72,6 +73,12 @@ fn session(peer: &str, row: &SessionRow) -> SessionState {
         established_count: row.established_count,
         messages_sent: row.messages_sent,
         messages_received: row.messages_received,
+        bfd: row.bfd.as_ref().map(|bfd| bfd.state.word().to_owned()),
+        bfd_detection_milliseconds: row
+            .bfd
+            .as_ref()
+            .and_then(|bfd| u32::try_from(bfd.detection_time?.as_millis()).ok()),
+        bfd_message: row.bfd.as_ref().and_then(|bfd| bfd.message.clone()),
     }
 }
 
@@ -115,9 +122,19 @@ pub fn difference(written: &SpeakerStateStatus, now: &SpeakerStateStatus) -> Dif
             new.state.clone_from(&old.state);
             new.since.clone_from(&old.since);
         }
+        // So does a BFD session on a path that carries packets one way only.
+        if is_trying_bfd(new.bfd.as_ref()) && is_trying_bfd(old.bfd.as_ref()) {
+            new.bfd.clone_from(&old.bfd);
+            new.bfd_detection_milliseconds = old.bfd_detection_milliseconds;
+            new.bfd_message.clone_from(&old.bfd_message);
+        }
     }
     calm.announced_prefixes = written.announced_prefixes;
     if calm == *written { Difference::Numbers } else { Difference::Transition }
+}
+
+fn is_trying_bfd(state: Option<&String>) -> bool {
+    state.is_some_and(|state| state != State::Up.word() && state != State::AdminDown.word())
 }
 
 fn is_trying(state: &str) -> bool {

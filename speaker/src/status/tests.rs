@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::SystemTime;
 
 use api::config::{Config, Resources};
+use bfd_proto::State;
 use serde_json::json;
 
 use super::object::configuration_status;
 use super::report::difference;
 use super::*;
-use crate::plan::{SessionFault, SessionPhase, SessionRow};
+use crate::plan::{BfdRow, PacketCounts, SessionFault, SessionPhase, SessionRow};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 345)
@@ -34,6 +35,7 @@ fn row(phase: SessionPhase) -> SessionRow {
         messages_sent: 10,
         messages_received: 9,
         updates_sent: 2,
+        bfd: None,
     }
 }
 
@@ -84,6 +86,37 @@ fn differences_are_graded() {
     check(&trying, failed(SessionPhase::Active, "no route to host"), Difference::Transition);
     assert_eq!(
         difference(&up, &report::status(&Plan::unsynced(), &SessionTable::default())),
+        Difference::Transition
+    );
+}
+
+#[test]
+fn bfd_is_shown_beside_its_session_and_trying_is_no_transition() {
+    let bfd = |state: State, message: Option<&str>| SessionRow {
+        bfd: Some(BfdRow {
+            state,
+            detection_time: (state == State::Up).then_some(Duration::from_millis(900)),
+            message: message.map(str::to_owned),
+            ups: 1,
+            downs: 0,
+            packets: PacketCounts::default(),
+        }),
+        ..row(SessionPhase::Established)
+    };
+    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]));
+    let (up, down) = (status(bfd(State::Up, None)), status(bfd(State::Down, Some("nothing has come"))));
+    assert_eq!(
+        (up.sessions[0].bfd.as_deref(), up.sessions[0].bfd_detection_milliseconds),
+        (Some("Up"), Some(900))
+    );
+    assert_eq!(down.sessions[0].bfd_message.as_deref(), Some("nothing has come"));
+    assert_eq!(difference(&up, &down), Difference::Transition);
+    assert_eq!(
+        difference(&down, &status(bfd(State::Init, Some("it does not hear us")))),
+        Difference::Numbers
+    );
+    assert_eq!(
+        difference(&down, &status(bfd(State::AdminDown, Some("switched off")))),
         Difference::Transition
     );
 }

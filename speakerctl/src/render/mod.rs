@@ -110,6 +110,7 @@ fn columns(wide: bool) -> Vec<Column> {
             column("LOCAL-AS", |row, _| Some(row.session.local_asn.to_string())),
             column("LOCAL-ADDRESS", |row, _| row.session.local_address.clone()),
             column("ROUTER-ID", |row, _| row.session.router_id.clone()),
+            column("BFD", |row, _| bfd(row)),
             column("UPS", |row, _| Some(row.session.established_count.to_string())),
             column("SENT", |row, _| Some(row.session.messages_sent.to_string())),
             column("RECEIVED", |row, _| Some(row.session.messages_received.to_string())),
@@ -137,6 +138,13 @@ fn interval(seconds: u16) -> String {
         0 => "off".to_owned(),
         _ => format!("{seconds}s"),
     }
+}
+
+/// The state of BFD, and how long it bears silence.
+fn bfd(row: &Row) -> Option<String> {
+    let state = row.session.bfd.as_ref()?;
+    let detection = row.session.bfd_detection_milliseconds.map(|millis| format!(" {millis}ms"));
+    Some(format!("{state}{}", detection.unwrap_or_default()))
 }
 
 /// How long the session has been Established; a session that is not up has no uptime.

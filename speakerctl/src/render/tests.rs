@@ -29,6 +29,9 @@ fn established() -> SessionState {
         established_count: 1,
         messages_sent: 70,
         messages_received: 68,
+        bfd: Some("Up".to_owned()),
+        bfd_detection_milliseconds: Some(900),
+        bfd_message: None,
     }
 }
 
@@ -88,9 +91,9 @@ fn wide_adds_columns_and_keeps_the_error_last() {
         &rows(&[report("pi", Some(at(60)), vec![established()])]),
         "\
 NODE   PEER     ADDRESS    AS      STATE         UPTIME   PREFIXES   HOLD   KEEPALIVE   LOCAL-AS   LOCAL-ADDRESS   \
-ROUTER-ID   UPS   SENT   RECEIVED   VERSION   WRITTEN   LAST-ERROR
+ROUTER-ID   BFD        UPS   SENT   RECEIVED   VERSION   WRITTEN   LAST-ERROR
 pi     router   10.0.2.1   65530   Established   5m32s    12         15s    5s          64500      10.0.2.11       \
-10.0.2.1    1     70     68         0.1.0     60s       -
+10.0.2.1    Up 900ms   1     70     68         0.1.0     60s       -
 ",
     );
 }

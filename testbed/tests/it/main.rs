@@ -1,5 +1,6 @@
 //! The system tests: each tells a story on a lab of its own, with real parts. See `testbed::lab`.
 
+mod bfd;
 mod data_path;
 mod family;
 mod fixture;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
     // The longest first: it then runs beside all others.
     let groups = [
         outage::TESTS,
+        bfd::TESTS,
         home::TESTS,
         restart::TESTS,
         session::TESTS,

@@ -3,16 +3,27 @@
 use super::{Breach, code_lines, is_test};
 use crate::workspace::SourceFile;
 
-const CRATES: [&str; 9] =
-    ["api", "benches", "bgp-proto", "controller", "runtime", "speaker", "speakerctl", "testbed", "xtask"];
+const CRATES: [&str; 10] = [
+    "api",
+    "benches",
+    "bfd-proto",
+    "bgp-proto",
+    "controller",
+    "runtime",
+    "speaker",
+    "speakerctl",
+    "testbed",
+    "xtask",
+];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("api", &[]),
+    ("bfd-proto", &[]),
     ("bgp-proto", &[]),
     ("runtime", &["api"]),
     ("controller", &["api", "runtime"]),
-    ("speaker", &["api", "bgp-proto", "runtime"]),
+    ("speaker", &["api", "bfd-proto", "bgp-proto", "runtime"]),
     ("speakerctl", &["api", "runtime"]),
     ("testbed", &["api", "runtime"]),
     ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker"]),
@@ -20,7 +31,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 ];
 
 /// Folder, modules of the same crate that it must not name, and why.
-const MODULES: [(&str, &[&str], &str); 5] = [
+const MODULES: [(&str, &[&str], &str); 6] = [
     (
         "speaker/src/decide",
         &["crate::watch", "crate::peering", "crate::status", "crate::args"],
@@ -30,6 +41,11 @@ const MODULES: [(&str, &[&str], &str); 5] = [
         "speaker/src/peering",
         &["crate::watch", "crate::decide", "crate::status", "crate::args"],
         "peering meets the rest in `main` through the Plan",
+    ),
+    (
+        "speaker/src/bfd",
+        &["crate::watch", "crate::decide", "crate::status", "crate::args"],
+        "BFD watches paths and knows nothing of what runs over them",
     ),
     ("speaker/src/watch", &["crate::peering", "crate::status"], "the watch side knows no sockets"),
     ("controller/src/alloc", &["crate::plan", "crate::reconcile"], "the allocator is a library"),

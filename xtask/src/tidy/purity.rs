@@ -4,8 +4,9 @@ use super::{Breach, is_test, product_lines};
 use crate::workspace::SourceFile;
 
 /// Folders and files that hold pure code.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "api/src/",
+    "bfd-proto/src/",
     "bgp-proto/src/",
     "controller/src/alloc",
     "controller/src/plan",

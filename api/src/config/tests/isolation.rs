@@ -124,6 +124,9 @@ fn a_profile_that_disappears_takes_its_peer_down() {
     let (config, rejections) =
         edit(&with(vec![BFDProfile::new("fast", BFDProfileSpec::default())]), &with(Vec::new()));
     let refusal = PeerRefusal::UnknownBfdProfile { profile: "fast".to_owned() };
-    assert_eq!(config.peers["router"].refused, Some(refusal));
+    assert_eq!(
+        (config.peers["router"].refused.as_ref(), &config.peers["router"].bfd),
+        (Some(&refusal), &None)
+    );
     assert_eq!(rejections.iter().map(|rejection| rejection.in_force).collect::<Vec<_>>(), [false]);
 }

@@ -1,5 +1,6 @@
 //! The driver on real sockets over loopback, against [`router`]. Waits are for events, bounded by `PATIENCE`.
 
+mod paths;
 mod router;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -84,6 +85,7 @@ pub(super) fn peer(address: SocketAddr) -> Peer {
         refused: None,
         dual_stack: true,
         ebgp_multihop: false,
+        bfd: None,
     }
 }
 

@@ -1,0 +1,102 @@
+//! BFD beside the sessions: which paths are watched for which peers, and what their failure means.
+//!
+//! A peer with a BFD profile gets a BFD session between the addresses of its BGP session. It begins with the peer and
+//! outlives BGP's connections: a path that fails takes an Established session down at once, one that is not up yet
+//! keeps nothing from coming up. Leaves out BFD itself, which is `crate::bfd`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU8;
+
+use api::config::BfdProfile;
+use bfd_proto::{DownReason, Hops, Interval, Path, SessionConfig};
+use bgp_proto::{PathFault, PeerKey};
+
+use super::roster::{Member, Roster};
+use crate::bfd::Bfd;
+use crate::plan::BfdRow;
+
+/// The watched paths.
+#[derive(Debug)]
+pub(super) struct Paths {
+    bfd: Bfd,
+    /// The path of each peer that has one. Peers with one router address share it.
+    of_peers: BTreeMap<PeerKey, Path>,
+}
+
+impl Paths {
+    /// No path yet.
+    pub(super) fn new(seed: u64) -> Self {
+        Self { bfd: Bfd::new(seed), of_peers: BTreeMap::new() }
+    }
+
+    /// Watches what the roster's peers want. Of two peers with one path the first by name gives the profile.
+    pub(super) fn serve(&mut self, roster: &Roster) {
+        let before = std::mem::take(&mut self.of_peers);
+        let mut wanted: BTreeMap<Path, SessionConfig> = BTreeMap::new();
+        for (_, member) in roster.members() {
+            let Some(profile) = &member.peer.bfd else { continue };
+            let Some(local) = local_address(member, before.get(&member.key)) else { continue };
+            let path = Path { local, remote: member.peer.address, hops: hops(member) };
+            self.of_peers.insert(member.key, path);
+            wanted.entry(path).or_insert_with(|| session(path, profile));
+        }
+        let wanted: Vec<SessionConfig> = wanted.into_values().collect();
+        self.bfd.want(&wanted);
+    }
+
+    /// Waits for news. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        self.bfd.changed().await;
+    }
+
+    /// The peers whose path failed since this was asked last.
+    pub(super) fn failures(&mut self) -> Vec<(PeerKey, PathFault)> {
+        let failed: BTreeMap<Path, DownReason> = self.bfd.failures().into_iter().collect();
+        let peers = self.of_peers.iter();
+        peers.filter_map(|(peer, path)| Some((*peer, fault(failed.get(path)?)?))).collect()
+    }
+
+    /// How BFD stands on the way to a peer; `None` where none is wanted or it has not begun.
+    pub(super) fn row(&self, peer: PeerKey) -> Option<BfdRow> {
+        self.bfd.row(*self.of_peers.get(&peer)?)
+    }
+
+    /// Switches all sessions off and tells the routers so: that is no failure of the path (RFC 5882 §4.2).
+    pub(super) async fn end(self) {
+        self.bfd.end().await;
+    }
+}
+
+/// Where BGP speaks from. Between two connections it stays what it was, so that the watch goes on without a gap.
+fn local_address(member: &Member, before: Option<&Path>) -> Option<IpAddr> {
+    let home: Option<IpAddr> = match member.peer.address {
+        IpAddr::V4(_) => member.home.v4.map(IpAddr::from),
+        IpAddr::V6(_) => member.home.v6.map(IpAddr::from),
+    };
+    member.local.or_else(|| before.map(|path| path.local)).or(home)
+}
+
+fn hops(member: &Member) -> Hops {
+    if member.peer.ebgp_multihop { Hops::Multi } else { Hops::Single }
+}
+
+fn session(path: Path, profile: &BfdProfile) -> SessionConfig {
+    SessionConfig {
+        path,
+        desired_min_tx: Interval::from_millis(profile.transmit_interval),
+        required_min_rx: Interval::from_millis(profile.receive_interval),
+        detect_multiplier: NonZeroU8::new(profile.detect_multiplier).unwrap_or(NonZeroU8::MIN),
+        passive: profile.passive,
+        minimum_ttl: profile.minimum_ttl,
+    }
+}
+
+/// What a session hears about its path. What somebody switched off has not failed.
+fn fault(reason: &DownReason) -> Option<PathFault> {
+    match *reason {
+        DownReason::TimeExpired { after } => Some(PathFault::Silence { after }),
+        DownReason::SignalledDown { .. } => Some(PathFault::Signalled),
+        DownReason::PeerAdminDown | DownReason::SwitchedOff => None,
+    }
+}
