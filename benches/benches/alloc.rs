@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
-use benches::{Measured, Size, Table, cluster};
+use benches::cluster;
+use yardstick::{Measured, Size, Table};
 use controller::alloc::{Allocator, Applicant, Existing, Request, Sharing, Want};
 
 fn main() {

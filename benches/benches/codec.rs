@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use benches::memory::{self, CONNECTION, PEER};
-use benches::stream::{self, Sums};
-use benches::{Measured, Size, Table, floor};
+use yardstick::memory::{self, CONNECTION, PEER};
+use yardstick::stream::{self, Sums};
+use yardstick::{Measured, Size, Table, floor};
 use bgp_proto::wire::as_path::{AsPath, AsWidth};
 use bgp_proto::wire::header::{Framer, MessageType};
 use bgp_proto::wire::nlri::Nlri;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
-use benches::{Measured, Size, Table, cluster};
+use benches::cluster;
+use yardstick::{Measured, Size, Table};
 use bgp_proto::RouteSet;
 use speaker::decide::announcer::Synced;
 use speaker::decide::snapshot::{EndpointCounts, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use benches::sink::{Arrival, Sink};
-use benches::{Measured, Size, Table, cluster, memory};
+use yardstick::sink::{Arrival, Sink};
+use benches::cluster;
+use yardstick::{Measured, Size, Table, memory};
 use bgp_proto::RouteSet;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};

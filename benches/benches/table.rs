@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use benches::memory::{self, PEER};
-use benches::{Measured, Size, Table, floor};
+use yardstick::memory::{self, PEER};
+use yardstick::{Measured, Size, Table, floor};
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
 
 const CHANGES: usize = 1_000;

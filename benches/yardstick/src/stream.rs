@@ -76,7 +76,7 @@ pub fn put_message(stream: &mut Vec<u8>, kind: u8, body: &[u8]) {
 
 fn vectors() -> PathBuf {
     std::env::var_os("HERALD_BGP_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bgp-vectors"), PathBuf::from)
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/bgp-vectors"), PathBuf::from)
 }
 
 fn unpack(path: &Path) -> Option<Vec<u8>> {

@@ -69,13 +69,19 @@ pub fn established(now: Instant) -> Speaker {
 /// Everything that the speaker has to say on [`CONNECTION`]: octets and the calls that it took.
 pub fn drain(speaker: &mut Speaker, now: Instant) -> (BytesMut, usize) {
     let mut all = BytesMut::new();
+    let calls = drain_into(speaker, now, &mut all);
+    (all, calls)
+}
+
+/// The same into a buffer of the caller's; returns the calls that it took.
+pub fn drain_into(speaker: &mut Speaker, now: Instant, all: &mut BytesMut) -> usize {
     let mut calls = 0;
     loop {
         let before = all.len();
-        let more = speaker.poll_transmit(now, CONNECTION, &mut all);
+        let more = speaker.poll_transmit(now, CONNECTION, all);
         calls += 1;
         if !more && all.len() == before {
-            return (all, calls);
+            return calls;
         }
     }
 }

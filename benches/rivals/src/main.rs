@@ -1,0 +1,32 @@
+//! Herald beside others that do the same work, in one run, as Markdown on standard output.
+//!
+//! `rivals codec` compares with the published crates, `rivals daemons ANNOUNCER` with the daemons of Debian, where
+//! ANNOUNCER is Herald's driver as its own program. `cargo xtask performance` builds both, runs them and keeps the
+//! tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
+
+mod allocation;
+mod codec;
+mod library;
+mod markdown;
+mod rounds;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["codec"] => codec::run(),
+        _ => {
+            eprintln!("usage: rivals codec | rivals daemons ANNOUNCER");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("rivals: {fault:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
