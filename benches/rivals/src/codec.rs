@@ -20,6 +20,8 @@ use crate::rounds::{Best, Work};
 const GENERATED: usize = 60_000;
 /// Host routes that are written.
 const ROUTES: usize = 100_000;
+/// The message type of UPDATE.
+const UPDATE: u8 = 2;
 /// What a driver reads at once.
 const READ: usize = 64 * 1024;
 
@@ -208,12 +210,16 @@ fn announce(speaker: &mut Speaker, routes: &Arc<RouteSet>, out: &mut BytesMut) {
     memory::drain_into(speaker, now, out);
 }
 
+/// The UPDATEs of a stream; the real ones hold some KEEPALIVEs, too.
 fn cut(octets: &[u8]) -> Vec<Bytes> {
     let mut rest = Bytes::copy_from_slice(octets);
     let mut messages = Vec::new();
     while rest.len() >= 19 {
         let length = usize::from(u16::from_be_bytes([rest[16], rest[17]]));
-        messages.push(rest.split_to(length));
+        let message = rest.split_to(length);
+        if message.get(18) == Some(&UPDATE) {
+            messages.push(message);
+        }
     }
     messages
 }

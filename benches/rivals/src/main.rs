@@ -4,12 +4,18 @@
 //! ANNOUNCER is Herald's driver as its own program. `cargo xtask performance` builds both, runs them and keeps the
 //! tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
 
+mod absorb;
 mod allocation;
+mod announce;
 mod codec;
+mod daemon;
+mod latency;
 mod library;
 mod markdown;
 mod rounds;
+mod sink;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,6 +23,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["codec"] => codec::run(),
+        ["daemons", announcer] => daemons(Path::new(announcer)),
         _ => {
             eprintln!("usage: rivals codec | rivals daemons ANNOUNCER");
             return ExitCode::from(2);
@@ -29,4 +36,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn daemons(announcer: &Path) -> anyhow::Result<()> {
+    daemon::installer::install()?;
+    announce::run(announcer)?;
+    latency::run(announcer)?;
+    absorb::run(announcer)
 }
