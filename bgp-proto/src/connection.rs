@@ -96,7 +96,10 @@ impl Connection {
                 width: negotiated.width,
             },
             max_len: negotiated.max_len,
-            next_hop_v4: own_v4.or(config.next_hop_v4).filter(|_| speaks(Family::Ipv4Unicast)),
+            next_hop_v4: own_v4
+                .or(config.next_hop_v4)
+                .map(IpAddr::V4)
+                .filter(|_| speaks(Family::Ipv4Unicast)),
             next_hop_v6: own_v6.or(config.next_hop_v6).filter(|_| speaks(Family::Ipv6Unicast)),
         };
         self.told.insert(Told { class, cursor: Cursor::new(negotiated.enhanced_refresh) })

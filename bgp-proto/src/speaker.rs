@@ -35,6 +35,7 @@ impl Speaker {
         let shared = Shared {
             events: VecDeque::new(),
             owners: BTreeMap::new(),
+            classes: BTreeMap::new(),
             last_words: BTreeMap::new(),
             jitter: Jitter::new(seed),
             actions: Vec::new(),
@@ -194,7 +195,6 @@ impl Speaker {
 
     /// Encoded attributes are kept for classes that have a peer.
     fn drop_unused_ribs(&mut self) {
-        let used: Vec<PeerClass> = self.sessions.values().flat_map(Session::classes).collect();
-        self.ribs.retain(|class, _| used.contains(class));
+        self.ribs.retain(|class, _| self.shared.classes.contains_key(class));
     }
 }

@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bytes::Buf;
 
@@ -72,9 +72,13 @@ fn everything_is_announced_once_whatever_fits_a_message() {
                 (0..count).map(v6).collect::<Vec<_>>(),
             );
             for max in [MAX, u16::MAX] {
-                let messages = packed(max, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &v4));
+                let messages = packed(max, |p| {
+                    p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&v4[..]])
+                });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v4);
-                let messages = packed(max, |p| p.announce_ipv6(Ipv6Addr::LOCALHOST, &blob, &v6));
+                let messages = packed(max, |p| {
+                    p.announce(Family::Ipv6Unicast, Ipv6Addr::LOCALHOST.into(), &blob, &[&v6[..]])
+                });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v6);
             }
         }
@@ -84,10 +88,10 @@ fn everything_is_announced_once_whatever_fits_a_message() {
 #[test]
 fn ten_thousand_withdrawals_take_messages_of_legal_length() {
     let (v4, v6): (Vec<_>, Vec<_>) = (0..10_000).map(|n| (v4(n), v6(n))).unzip();
-    let messages = packed(MAX, |p| p.withdraw(Family::Ipv4Unicast, &v4));
+    let messages = packed(MAX, |p| p.withdraw(Family::Ipv4Unicast, Form::Classic, &v4));
     assert_eq!(messages.len(), 10_000_usize.div_ceil((4096 - 23) / 5));
     assert_eq!(messages.iter().flat_map(|body| withdrawn(body)).collect::<Vec<_>>(), v4);
-    let messages = packed(MAX, |p| p.withdraw(Family::Ipv6Unicast, &v6));
+    let messages = packed(MAX, |p| p.withdraw(Family::Ipv6Unicast, Form::Multiprotocol, &v6));
     assert_eq!(messages.iter().flat_map(|body| withdrawn(body)).collect::<Vec<_>>(), v6);
 }
 
@@ -98,9 +102,17 @@ fn a_full_message_is_filled_to_the_last_route_that_fits() {
     let most = (4096 - 23 - blob.len() - 7) / 5;
     assert!(room(most) < 5);
     let exactly: Vec<_> = (0..u32::try_from(most).unwrap()).map(v4).collect();
-    assert_eq!(packed(MAX, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &exactly)).len(), 1);
+    assert_eq!(
+        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&exactly[..]]))
+            .len(),
+        1
+    );
     let one_more: Vec<_> = (0..=u32::try_from(most).unwrap()).map(v4).collect();
-    assert_eq!(packed(MAX, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &one_more)).len(), 2);
+    assert_eq!(
+        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&one_more[..]]))
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -64,6 +64,9 @@ impl Session {
         let Some(at) = self.connections.iter().position(|connection| connection.id == id) else { return };
         let mut connection = self.connections.remove(at);
         shared.owners.remove(&id);
+        if let Some(told) = &connection.told {
+            shared.leave_class(told.class);
+        }
         let was_up = connection.state() == State::Established;
         if was_up || self.connections.is_empty() {
             self.went_down(now, farewell.reason, shared);

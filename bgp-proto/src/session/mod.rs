@@ -36,11 +36,24 @@ const DIAL_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Shared {
     pub(crate) events: VecDeque<SpeakerEvent>,
     pub(crate) owners: BTreeMap<ConnectionId, PeerKey>,
+    /// How many connections are told routes in each class.
+    pub(crate) classes: BTreeMap<PeerClass, usize>,
     /// The last octets of connections that are over and wait for the driver.
     pub(crate) last_words: BTreeMap<ConnectionId, BytesMut>,
     pub(crate) jitter: Jitter,
     /// The buffer for what a step of a machine asks for.
     pub(crate) actions: Vec<Action>,
+}
+
+impl Shared {
+    /// One connection of a class is over.
+    fn leave_class(&mut self, class: PeerClass) {
+        let left = self.classes.get(&class).map_or(0, |peers| peers.saturating_sub(1));
+        match left {
+            0 => drop(self.classes.remove(&class)),
+            _ => drop(self.classes.insert(class, left)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -266,7 +279,8 @@ impl Session {
             self.counters.sent.count(MessageType::Keepalive);
         }
         let Some(Told { class, cursor }) = &mut connection.told else { return };
-        let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, out);
+        let peers = shared.classes.get(class).copied().unwrap_or(0);
+        let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, peers, out);
         if sent.updates > 0 {
             let mut around = Surroundings { now, config: &self.config, jitter: &mut shared.jitter };
             connection.machine = connection.machine.update_sent(&mut around);
@@ -279,10 +293,6 @@ impl Session {
             self.leave(now, shared);
             self.note_state(now);
         }
-    }
-
-    pub(crate) fn classes(&self) -> impl Iterator<Item = PeerClass> {
-        self.connections.iter().filter_map(|connection| connection.told.as_ref().map(|told| told.class))
     }
 
     pub(crate) fn status(&self, ribs: &BTreeMap<PeerClass, RibOut>) -> SessionStatus {
@@ -339,6 +349,8 @@ impl Session {
             Action::Up => {
                 let Some(negotiated) = connection.machine.negotiated().copied() else { return };
                 let told = connection.begin_telling(&self.config, &negotiated);
+                let peers = shared.classes.entry(told.class).or_default();
+                *peers = peers.saturating_add(1);
                 told.cursor.retarget(Arc::clone(&self.wanted));
                 if self.synced {
                     told.cursor.owe_end_of_rib(negotiated.families);
