@@ -3,11 +3,21 @@
 use super::{Breach, code_lines, is_test};
 use crate::workspace::SourceFile;
 
-const CRATES: [&str; 9] =
-    ["api", "benches", "bgp-proto", "controller", "runtime", "speaker", "speakerctl", "testbed", "xtask"];
+const CRATES: [&str; 10] = [
+    "api",
+    "benches",
+    "bgp-proto",
+    "controller",
+    "runtime",
+    "speaker",
+    "speakerctl",
+    "testbed",
+    "xtask",
+    "yardstick",
+];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("api", &[]),
     ("bgp-proto", &[]),
     ("runtime", &["api"]),
@@ -15,7 +25,9 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("speaker", &["api", "bgp-proto", "runtime"]),
     ("speakerctl", &["api", "runtime"]),
     ("testbed", &["api", "runtime"]),
-    ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker"]),
+    ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker", "yardstick"]),
+    ("benches/yardstick", &["bgp-proto"]),
+    ("benches/rivals", &["bgp-proto", "yardstick"]),
     ("xtask", &["api"]),
 ];
 

@@ -21,7 +21,7 @@ pub(super) fn start(sink: SocketAddr, routes: usize) -> Result<Process> {
     text.push_str(" }\n}\n");
     let folder = process::folder("exabgp")?;
     std::fs::write(folder.join("exabgp.conf"), text)?;
-    let arguments = ["exabgp.daemon.user=root", "exabgp.api.cli=false", "exabgp.log.enable=false", "exabgp", "exabgp.conf"];
+    let arguments = ["exabgp.daemon.user=root", "exabgp.api.cli=false", "exabgp", "exabgp.conf"];
     Process::start(folder, "/usr/bin/env", &arguments)
 }
 
