@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
 use benches::cluster;
-use yardstick::{Measured, Size, Table};
 use controller::alloc::{Allocator, Applicant, Existing, Request, Sharing, Want};
+use yardstick::{Measured, Size, Table};
 
 fn main() {
     let size = Size::from_args();

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
 use benches::cluster;
-use yardstick::{Measured, Size, Table};
 use bgp_proto::RouteSet;
 use speaker::decide::announcer::Synced;
 use speaker::decide::snapshot::{EndpointCounts, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts};
 use speaker::decide::{Announcer, full};
+use yardstick::{Measured, Size, Table};
 
 const PEERS: u8 = 2;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bgp_proto::{PathAttrs, Prefix, RouteSet};
 use yardstick::memory::{self, PEER};
 use yardstick::{Measured, Size, Table, floor};
-use bgp_proto::{PathAttrs, Prefix, RouteSet};
 
 const CHANGES: usize = 1_000;
 

@@ -2,8 +2,8 @@
 //! `docs/performance.md`.
 //!
 //! The comparison is `benches/rivals`, a package outside the workspace, so that its dependencies cost the gate
-//! nothing. This step builds it and Herald's driver, runs both halves and puts text around the tables. It judges
-//! nothing: what the figures have to be is written in the tables of the goals below, by hand.
+//! nothing. This step builds it and Herald's driver, runs both halves and puts text around the tables. What the figures
+//! are to be is said there, beside the measuring.
 
 use std::fs;
 use std::io::Read as _;
@@ -28,15 +28,10 @@ pub(crate) fn run() -> Result<()> {
     cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &folder])?;
     let program = rivals.join("release/rivals");
     let announcer = target.join("release/announcer").to_string_lossy().into_owned();
-    let text = [
-        HEAD.to_owned(),
-        machine()?,
-        CODEC.to_owned(),
-        printed(&program, &["codec"])?,
-        DAEMONS.to_owned(),
-        printed(&program, &["daemons", &announcer])?,
-    ]
-    .concat();
+    let (codec, codec_goals) = printed(&program, &["codec"])?;
+    let (daemons, daemon_goals) = printed(&program, &["daemons", &announcer])?;
+    let text =
+        [HEAD, &machine()?, GOALS, &codec_goals, &daemon_goals, CODEC, &codec, DAEMONS, &daemons].concat();
     let text = format!("{}\n", text.trim_end());
     print!("{text}");
     fs::write(workspace::root().join(DOCUMENT), text).with_context(|| format!("writing {DOCUMENT}"))
@@ -57,7 +52,14 @@ is built as it ships (`opt-level = \"s\"`). Real streams come from the folder th
 
 ";
 
-const CODEC: &str = "\
+const GOALS: &str = "\
+## Goals
+
+| work | target | measured | |
+|---|---|---|---|
+";
+
+const CODEC: &str = "
 ## Reading and writing UPDATEs
 
 `parse` is the entry point for a received message; for Herald: frame, lengths, and the RFC 7606 verdict on every
@@ -84,7 +86,9 @@ fn machine() -> Result<String> {
     let model = model.trim_start_matches([' ', '\t', ':']);
     let processors = text.lines().filter(|line| line.starts_with("processor")).count();
     let model = if model.is_empty() { "an unnamed processor" } else { model };
-    Ok(format!("This machine: {processors} virtual processors of {model}, shared with other work, Linux.\n\n"))
+    Ok(format!(
+        "This machine: {processors} virtual processors of {model}, shared with other work, Linux.\n\n"
+    ))
 }
 
 fn target() -> PathBuf {
@@ -104,8 +108,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// What a program says on standard output; its progress goes to the terminal.
-fn printed(program: &PathBuf, arguments: &[&str]) -> Result<String> {
+/// What a program says on standard output, tables and rows of goals; its progress goes to the terminal.
+fn printed(program: &PathBuf, arguments: &[&str]) -> Result<(String, String)> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
@@ -115,7 +119,9 @@ fn printed(program: &PathBuf, arguments: &[&str]) -> Result<String> {
     child.stdout.take().context("its standard output is ours")?.read_to_string(&mut text)?;
     let status = child.wait()?;
     if status.success() {
-        Ok(text)
+        let (tables, goals) =
+            text.split_once("<!-- goals -->\n").context("it says nothing about the goals")?;
+        Ok((tables.to_owned(), goals.to_owned()))
     } else {
         bail!("{} {} ended with {status}", program.display(), arguments.join(" "))
     }

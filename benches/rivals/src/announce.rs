@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::daemon::{self, Process, Speaker, Usage};
+use crate::goal::Goal;
 use crate::markdown::{Table, figure, milliseconds, ratio};
 use crate::sink::{Arrival, Session, Sink};
 
@@ -28,15 +29,17 @@ struct Round {
     usage: Usage,
 }
 
-/// Prints the tables.
-pub(crate) fn run(announcer: &Path) -> Result<()> {
+/// Prints the tables; returns what became of the goals.
+pub(crate) fn run(announcer: &Path) -> Result<Vec<Goal>> {
+    let mut goals = Vec::new();
     for routes in ROUTES {
-        compare(announcer, routes)?;
+        goals = compare(announcer, routes)?;
     }
-    more_peers(announcer)
+    goals.push(more_peers(announcer)?);
+    Ok(goals)
 }
 
-fn compare(announcer: &Path, routes: usize) -> Result<()> {
+fn compare(announcer: &Path, routes: usize) -> Result<Vec<Goal>> {
     println!("### Announcing {routes} /32 to one sink\n");
     let mut best: [Option<Round>; Speaker::ALL.len()] = Default::default();
     for round in 1..=ROUNDS {
@@ -64,7 +67,9 @@ fn compare(announcer: &Path, routes: usize) -> Result<()> {
         "peak, MiB*",
     ]);
     let herald = best[0].context("Herald was measured")?;
-    for (speaker, round) in Speaker::ALL.into_iter().zip(best).filter_map(|(speaker, round)| Some((speaker, round?))) {
+    for (speaker, round) in
+        Speaker::ALL.into_iter().zip(best).filter_map(|(speaker, round)| Some((speaker, round?)))
+    {
         let Round { arrival, cpu, usage } = round;
         let times = |value: Duration, of: Duration| figure(ratio(value.as_secs_f64(), of.as_secs_f64()));
         table.row(&[
@@ -83,7 +88,21 @@ fn compare(announcer: &Path, routes: usize) -> Result<()> {
         ]);
     }
     table.print();
-    Ok(())
+    let rivals = best.iter().skip(1).flatten().map(|round| round.arrival.most);
+    let next = rivals.min().context("the others were measured")?;
+    Ok(vec![Goal::new(
+        "announce 100,000 /32 to a bare sink, Established to the last",
+        "< 20 ms, ahead of BIRD, FRR, GoBGP and ExaBGP, RSS < 25 MB",
+        format!(
+            "{}*, the next one takes {} × as long for 99 %, RSS {} MiB*",
+            milliseconds(herald.arrival.all),
+            figure(ratio(next.as_secs_f64(), herald.arrival.most.as_secs_f64())),
+            mebibytes(herald.usage.peak),
+        ),
+        herald.arrival.all < Duration::from_millis(20)
+            && herald.arrival.most < next
+            && herald.usage.peak * 1024 < 25_000_000,
+    )])
 }
 
 fn one_round(announcer: &Path, speaker: Speaker, routes: usize) -> Result<Round> {
@@ -105,7 +124,7 @@ fn measure(sink: &Sink, process: &Process, routes: usize) -> Result<Round> {
     Ok(Round { arrival, cpu: usage.cpu - before, usage })
 }
 
-fn more_peers(announcer: &Path) -> Result<()> {
+fn more_peers(announcer: &Path) -> Result<Goal> {
     let routes = ROUTES[ROUTES.len() - 1];
     println!("### Herald announcing {routes} /32 to more than one sink\n");
     let mut table = Table::new(&[
@@ -118,6 +137,7 @@ fn more_peers(announcer: &Path) -> Result<()> {
         "RSS, MiB*",
     ]);
     let mut first: Option<Round> = None;
+    let mut share = 0.0;
     for peers in PEERS {
         eprintln!("announce: {routes} routes to {peers} sinks");
         let mut best: Option<Round> = None;
@@ -129,11 +149,12 @@ fn more_peers(announcer: &Path) -> Result<()> {
         }
         let best = best.context("at least one round")?;
         let one = *first.get_or_insert(best);
+        share = best.cpu.as_secs_f64() / peers as f64 / one.cpu.as_secs_f64();
         let further = best.cpu.saturating_sub(one.cpu).as_secs_f64() / (peers - 1).max(1) as f64;
         table.row(&[
             peers.to_string(),
             figure(ratio(best.arrival.all.as_secs_f64(), one.arrival.all.as_secs_f64())),
-            figure(ratio(best.cpu.as_secs_f64() / peers as f64, one.cpu.as_secs_f64())),
+            figure(share),
             milliseconds(best.arrival.all),
             milliseconds(best.cpu),
             if peers == 1 { String::new() } else { milliseconds(Duration::from_secs_f64(further)) },
@@ -141,7 +162,12 @@ fn more_peers(announcer: &Path) -> Result<()> {
         ]);
     }
     table.print();
-    Ok(())
+    Ok(Goal::new(
+        "the same to 1, 10 and 50 equal peers",
+        "a further peer costs much less than the first",
+        format!("with 50 peers each costs {} × the CPU time of one alone", figure(share)),
+        share < 0.5,
+    ))
 }
 
 /// All sessions are opened at the same moment; the slowest one counts.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use bgp_proto::{RouteSet, Speaker};
+use bgp_proto::{PathAttrs, Prefix, RouteSet, Speaker};
 use bytes::{Bytes, BytesMut};
+use yardstick::floor;
 use yardstick::memory::{self, CONNECTION, PEER};
 use yardstick::stream::{self, Sums};
-use yardstick::floor;
 
 use crate::allocation::{self, Heap};
+use crate::goal::Goal;
 use crate::library::{FLOOR, HERALD, LIBRARIES};
 use crate::markdown::{Table, figure, ratio};
 use crate::rounds::{Best, Work};
@@ -25,22 +26,73 @@ const UPDATE: u8 = 2;
 /// What a driver reads at once.
 const READ: usize = 64 * 1024;
 
-/// Prints all tables.
-pub(crate) fn run() -> Result<()> {
+/// Prints all tables; returns what became of the goals.
+pub(crate) fn run() -> Result<Vec<Goal>> {
     let mut streams = stream::real();
     if streams.is_empty() {
         println!("No real BGP streams were at hand (`HERALD_BGP_VECTORS`): the stream is a generated one.\n");
         streams.push(("generated".to_owned(), stream::generated(GENERATED)));
     }
+    let mut worst = Reading::default();
     for (name, octets) in streams {
         eprintln!("codec: reading {name}");
-        read(&name, &octets)?;
+        worst = worst.worse(read(&name, &octets)?);
     }
+    let mut goals = worst.goals();
     eprintln!("codec: writing {ROUTES} /32");
-    write()
+    goals.push(write()?);
+    goals.push(one_change());
+    Ok(goals)
 }
 
-fn read(name: &str, octets: &[u8]) -> Result<()> {
+/// What the goals ask of reading; over several streams the worst.
+#[derive(Clone, Copy, Default)]
+struct Reading {
+    parse: f64,
+    walk: f64,
+    /// Herald's walk as a part of the best library's.
+    of_best: f64,
+    allocations: usize,
+}
+
+impl Reading {
+    fn worse(self, other: Self) -> Self {
+        Self {
+            parse: self.parse.max(other.parse),
+            walk: self.walk.max(other.walk),
+            of_best: self.of_best.max(other.of_best),
+            allocations: self.allocations.max(other.allocations),
+        }
+    }
+
+    fn goals(self) -> Vec<Goal> {
+        let ahead = ratio(1.0, self.of_best);
+        vec![
+            Goal::new(
+                "parse and validate one UPDATE of a real stream (`Inspect`)",
+                "≤ 1.5 × floor, 0 allocations",
+                format!(
+                    "{} × floor on the worst stream, {} allocations",
+                    figure(self.parse),
+                    self.allocations
+                ),
+                self.parse <= 1.5 && self.allocations == 0,
+            ),
+            Goal::new(
+                "walk every prefix, AS and community",
+                "≤ 1.5 × floor, ≥ 2.5 × the best library",
+                format!(
+                    "{} × floor, {} × the best library, each on its worst stream",
+                    figure(self.walk),
+                    figure(ahead)
+                ),
+                self.walk <= 1.5 && ahead >= 2.5,
+            ),
+        ]
+    }
+}
+
+fn read(name: &str, octets: &[u8]) -> Result<Reading> {
     let messages = cut(octets);
     let sums = (LIBRARIES[0].walk)(&messages);
     let updates = sums.messages as f64;
@@ -51,10 +103,13 @@ fn read(name: &str, octets: &[u8]) -> Result<()> {
         ratio(sums.prefixes as f64, updates)
     );
     agree(&messages, sums)?;
-    let parses = LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.parse)(&messages))));
+    let parses =
+        LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.parse)(&messages))));
     let parse = Best::of(parses.collect());
-    let walks = LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.walk)(&messages))));
-    let absorb = Work::prepared(SESSION, || memory::established(Instant::now()), |speaker| absorb(speaker, octets));
+    let walks =
+        LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.walk)(&messages))));
+    let absorb =
+        Work::prepared(SESSION, || memory::established(Instant::now()), |speaker| absorb(speaker, octets));
     let walk = Best::of(walks.chain([absorb]).collect());
 
     let mut table = Table::new(&[
@@ -99,9 +154,25 @@ fn read(name: &str, octets: &[u8]) -> Result<()> {
         "".to_owned(),
     ]);
     table.print();
-    println!("{SESSION}: {} allocations in all, {} for the whole stream.\n", heap.calls, milliseconds_of(time));
-    Ok(())
+    println!(
+        "{SESSION}: {} allocations in all, {} for the whole stream*.\n",
+        heap.calls,
+        milliseconds_of(time)
+    );
+    let (_, own) = allocation::count(|| black_box((LIBRARIES[OWN].walk)(&messages)));
+    let best = PUBLISHED.map(|at| walk.seconds(LIBRARIES[at].name)).into_iter().fold(f64::INFINITY, f64::min);
+    Ok(Reading {
+        parse: ratio(parse.seconds(HERALD), parse.seconds(FLOOR)),
+        walk: ratio(walk.seconds(HERALD), walk.seconds(FLOOR)),
+        of_best: ratio(walk.seconds(HERALD), best),
+        allocations: heap.calls + own.calls,
+    })
 }
+
+/// Where Herald is in the list of libraries.
+const OWN: usize = 1;
+/// Where the published crates are.
+const PUBLISHED: [usize; 5] = [2, 3, 4, 5, 6];
 
 /// The row of a whole session that is fed the stream as a socket would.
 const SESSION: &str = "Herald, a session (Discard)";
@@ -132,14 +203,20 @@ fn agree(messages: &[Bytes], expected: Sums) -> Result<()> {
         } else {
             println!("{} reads {found:?}, the floor {expected:?}.\n", library.name);
         }
-        ensure!(library.name != HERALD || found == expected, "Herald reads {found:?}, the floor {expected:?}");
+        ensure!(
+            library.name != HERALD || found == expected,
+            "Herald reads {found:?}, the floor {expected:?}"
+        );
     }
     ensure!(agreeing.len() >= 4, "fewer than two published decoders agree with Herald");
-    println!("Same sums (messages, prefixes, their lengths, AS numbers, communities): {}.\n", agreeing.join(", "));
+    println!(
+        "Same sums (messages, prefixes, their lengths, AS numbers, communities): {}.\n",
+        agreeing.join(", ")
+    );
     Ok(())
 }
 
-fn write() -> Result<()> {
+fn write() -> Result<Goal> {
     println!(
         "### Writing {ROUTES} /32 with one attribute set\n\nHerald's first row begins with a list of addresses, as \
          the crates do, and builds the table of routes, too. The crates are handed pieces that fill a message; \
@@ -147,8 +224,10 @@ fn write() -> Result<()> {
     );
     let addresses: Vec<[u8; 4]> = memory::addresses(ROUTES).collect();
     let routes = memory::routes(ROUTES);
-    let mut works: Vec<Work<'_>> =
-        LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.write)(&addresses)))).collect();
+    let mut works: Vec<Work<'_>> = LIBRARIES
+        .iter()
+        .map(|library| Work::new(library.name, || black_box((library.write)(&addresses))))
+        .collect();
     let prepare = || (memory::established(Instant::now()), BytesMut::with_capacity(ROUTES * 6));
     works.push(Work::prepared(TABLE_BUILT, prepare, |(mut speaker, mut out)| {
         announce(&mut speaker, &routes, &mut out);
@@ -186,7 +265,50 @@ fn write() -> Result<()> {
     let (out, heap) = announce_warm(&routes);
     row(TABLE_BUILT, heap, &out)?;
     table.print();
-    Ok(())
+    let messages = floor::walk(&out).unwrap_or_default().messages;
+    let rate = ROUTES as f64 / best.seconds(TABLE_BUILT) / 1e6;
+    let library =
+        PUBLISHED.map(|at| best.seconds(LIBRARIES[at].name)).into_iter().fold(f64::INFINITY, f64::min);
+    let ahead = ratio(library, best.seconds(TABLE_BUILT));
+    let per_thousand = heap.calls as f64 * 1e3 / ROUTES as f64;
+    Ok(Goal::new(
+        "encode 100,000 /32 with one attribute set, from `set_routes` to octets",
+        "≥ 100 M prefixes/s, ≥ 2 × the best library, 125 messages (± 1), ≤ 1 allocation per 1000 prefixes warm",
+        format!(
+            "{} M/s*, {} × the best library, {messages} messages, {} allocations per 1000",
+            figure(rate),
+            figure(ahead),
+            figure(per_thousand)
+        ),
+        rate >= 100.0 && ahead >= 2.0 && messages.abs_diff(125) <= 1 && per_thousand <= 1.0,
+    ))
+}
+
+/// One route more or less in a full table, to the octets.
+fn one_change() -> Goal {
+    const CHANGES: usize = 1_000;
+    let full = memory::routes(ROUTES);
+    let one_more = Arc::new(full.with(Prefix::host([172, 16, 0, 1].into()), Arc::new(PathAttrs::default())));
+    let prepare = || {
+        let mut speaker = memory::established(Instant::now());
+        let mut out = BytesMut::with_capacity(ROUTES * 6);
+        announce(&mut speaker, &full, &mut out);
+        (speaker, out)
+    };
+    let best = Best::of(vec![Work::prepared("change", prepare, |(mut speaker, mut out)| {
+        for version in [&one_more, &full].into_iter().cycle().take(CHANGES) {
+            out.clear();
+            announce(&mut speaker, version, &mut out);
+        }
+        (speaker, out)
+    })]);
+    let each = best.seconds("change") * 1e9 / CHANGES as f64;
+    Goal::new(
+        "one change in a table of 100,000, from `set_routes` to octets",
+        "≤ 2 µs",
+        format!("{} ns*", figure(each)),
+        each <= 2_000.0,
+    )
 }
 
 /// The row of a session that is handed a finished table, as the driver is.

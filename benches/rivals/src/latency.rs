@@ -19,7 +19,9 @@ const ROUTES: usize = 100_000;
 pub(crate) fn run(announcer: &Path) -> Result<()> {
     eprintln!("latency: {CHANGES} changes in {ROUTES} routes");
     println!("### One change in {ROUTES} routes, {CHANGES} times, Herald\n");
-    println!("From a line on the driver's standard input to the UPDATE at the sink. An announcement that follows news of less than a second ago waits up to 8 ms for more of its kind, by design; a withdrawal never waits.\n");
+    println!(
+        "From a line on the driver's standard input to the UPDATE at the sink. An announcement that follows news of less than a second ago waits up to 8 ms for more of its kind, by design; a withdrawal never waits.\n"
+    );
     let sink = Sink::listen()?;
     let mut process = daemon::herald(announcer, &[sink.address()?], ROUTES)?;
     let mut words = process.input().context("the driver reads its standard input")?;

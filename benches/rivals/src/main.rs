@@ -9,6 +9,7 @@ mod allocation;
 mod announce;
 mod codec;
 mod daemon;
+mod goal;
 mod latency;
 mod library;
 mod markdown;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["codec"] => codec::run(),
+        ["codec"] => codec::run().map(|goals| goal::print(&goals)),
         ["daemons", announcer] => daemons(Path::new(announcer)),
         _ => {
             eprintln!("usage: rivals codec | rivals daemons ANNOUNCER");
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
 
 fn daemons(announcer: &Path) -> anyhow::Result<()> {
     daemon::installer::install()?;
-    announce::run(announcer)?;
+    let mut goals = announce::run(announcer)?;
     latency::run(announcer)?;
-    absorb::run(announcer)
+    goals.extend(absorb::run(announcer)?);
+    goal::print(&goals);
+    Ok(())
 }

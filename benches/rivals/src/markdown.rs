@@ -10,7 +10,8 @@ pub(crate) struct Table {
 impl Table {
     /// The first column is text, the others are figures.
     pub(crate) fn new(head: &[&str]) -> Self {
-        let rule: Vec<&str> = head.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "--:" }).collect();
+        let rule: Vec<&str> =
+            head.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "--:" }).collect();
         Self { lines: vec![format!("| {} |", head.join(" | ")), format!("|{}|", rule.join("|"))] }
     }
 

@@ -69,7 +69,11 @@ impl Sink {
                     stream.set_nodelay(true)?;
                     stream.set_read_timeout(Some(PATIENCE))?;
                     stream.set_write_timeout(Some(PATIENCE))?;
-                    return Ok(Session { stream, inbox: Vec::with_capacity(1 << 20), chunk: vec![0; 1 << 18] });
+                    return Ok(Session {
+                        stream,
+                        inbox: Vec::with_capacity(1 << 20),
+                        chunk: vec![0; 1 << 18],
+                    });
                 }
                 Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => {
                     ensure!(start.elapsed() < PATIENCE, "nobody dialled for {PATIENCE:?}");
@@ -96,7 +100,8 @@ impl Session {
 
     /// Counts until `prefixes` routes have come.
     pub(crate) fn collect(&mut self, established: Instant, prefixes: u64) -> Result<Arrival> {
-        let mut arrival = Arrival { most: Duration::ZERO, all: Duration::ZERO, updates: 0, octets: 0, prefixes: 0 };
+        let mut arrival =
+            Arrival { most: Duration::ZERO, all: Duration::ZERO, updates: 0, octets: 0, prefixes: 0 };
         while arrival.prefixes < prefixes {
             self.receive(|message| {
                 let found = routes(message);

@@ -27,7 +27,21 @@ pub(super) fn start(sink: SocketAddr, routes: usize) -> Result<Process> {
     let (file, pid, port) = (path("bgpd.conf"), path("bgpd.pid"), free_port()?.to_string());
     let vty = folder.to_string_lossy().into_owned();
     let arguments = [
-        "-f", &file, "-i", &pid, "-p", &port, "-l", SPEAKER_ADDRESS, "-Z", "-S", "-n", "-P", "0", "--vty_socket", &vty,
+        "-f",
+        &file,
+        "-i",
+        &pid,
+        "-p",
+        &port,
+        "-l",
+        SPEAKER_ADDRESS,
+        "-Z",
+        "-S",
+        "-n",
+        "-P",
+        "0",
+        "--vty_socket",
+        &vty,
     ]
     .map(str::to_owned);
     Process::start(folder, "/usr/lib/frr/bgpd", &arguments)

@@ -19,8 +19,11 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// Installs what is missing with apt-get, saying so.
 pub(crate) fn install() -> Result<()> {
-    let mut packages: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !Path::new(program).is_file()).map(|(_, package)| *package).collect();
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !Path::new(program).is_file())
+        .map(|(_, package)| *package)
+        .collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());

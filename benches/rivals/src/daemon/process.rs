@@ -29,7 +29,11 @@ pub(crate) struct Usage {
 
 impl Process {
     /// Starts `program`; what it prints goes into its folder.
-    pub(super) fn start<S: AsRef<OsStr>>(folder: PathBuf, program: impl AsRef<Path>, arguments: &[S]) -> Result<Self> {
+    pub(super) fn start<S: AsRef<OsStr>>(
+        folder: PathBuf,
+        program: impl AsRef<Path>,
+        arguments: &[S],
+    ) -> Result<Self> {
         let log = File::create(folder.join("log"))?;
         let child = Command::new(program.as_ref())
             .args(arguments)

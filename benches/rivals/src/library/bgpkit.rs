@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use bgpkit_parser::models::{
-    AsPath, AsPathSegment, AsnLength, Attribute, AttributeValue, Attributes, BgpMessage, BgpUpdateMessage, Community,
-    NetworkPrefix, Origin,
-};
 use bgpkit_parser::bgp::parse_bgp_message;
+use bgpkit_parser::models::{
+    AsPath, AsPathSegment, AsnLength, Attribute, AttributeValue, Attributes, BgpMessage, BgpUpdateMessage,
+    Community, NetworkPrefix, Origin,
+};
 use bytes::Bytes;
 use ipnet::{IpNet, Ipv4Net};
 use yardstick::stream::Sums;
@@ -34,7 +34,10 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
         for value in &update.attributes {
             match value {
                 AttributeValue::AsPath(path) => {
-                    add_path(&mut sums, path.iter_segments().flat_map(AsPathSegment::iter).map(|asn| u32::from(*asn)));
+                    add_path(
+                        &mut sums,
+                        path.iter_segments().flat_map(AsPathSegment::iter).map(|asn| u32::from(*asn)),
+                    );
                 }
                 AttributeValue::Communities(all) => {
                     sums.communities += all.iter().map(|community| u64::from(number(community))).sum::<u64>();

@@ -55,7 +55,8 @@ fn walk_update(update: &Update<'_>, sums: &mut Sums) {
             }
             8 => {
                 let communities = attribute.value.chunks_exact(4).filter_map(|octets| octets.first_chunk());
-                sums.communities += communities.map(|octets| u64::from(u32::from_be_bytes(*octets))).sum::<u64>();
+                sums.communities +=
+                    communities.map(|octets| u64::from(u32::from_be_bytes(*octets))).sum::<u64>();
             }
             14 => {
                 if let Some(reach) = MpReach::parse(attribute.value) {

@@ -40,10 +40,25 @@ pub(crate) struct Library {
 pub(crate) const LIBRARIES: [Library; 7] = [
     Library { name: FLOOR, parse: floor::parse, walk: floor::walk, write: floor::write },
     Library { name: HERALD, parse: herald::parse, walk: herald::walk, write: herald::write },
-    Library { name: "routecore 0.7.2", parse: routecore::parse, walk: routecore::walk, write: routecore::write },
+    Library {
+        name: "routecore 0.7.2",
+        parse: routecore::parse,
+        walk: routecore::walk,
+        write: routecore::write,
+    },
     Library { name: "zettabgp 0.6.0", parse: zettabgp::parse, walk: zettabgp::walk, write: zettabgp::write },
-    Library { name: "rustbgpd-wire 0.27.0", parse: rustbgpd::parse, walk: rustbgpd::walk, write: rustbgpd::write },
-    Library { name: "netgauze-bgp-pkt 0.13.0", parse: netgauze::parse, walk: netgauze::walk, write: netgauze::write },
+    Library {
+        name: "rustbgpd-wire 0.27.0",
+        parse: rustbgpd::parse,
+        walk: rustbgpd::walk,
+        write: rustbgpd::write,
+    },
+    Library {
+        name: "netgauze-bgp-pkt 0.13.0",
+        parse: netgauze::parse,
+        walk: netgauze::walk,
+        write: netgauze::write,
+    },
     Library { name: "bgpkit-parser 0.23.0", parse: bgpkit::parse, walk: bgpkit::walk, write: bgpkit::write },
 ];
 

@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 use netgauze_bgp_pkt::BgpMessage;
 use netgauze_bgp_pkt::nlri::{Ipv4Unicast, Ipv4UnicastAddress};
 use netgauze_bgp_pkt::path_attribute::{
-    As4PathSegment, AsPath, AsPathSegmentType, MpReach, MpUnreach, NextHop, Origin, PathAttribute, PathAttributeValue,
+    As4PathSegment, AsPath, AsPathSegmentType, MpReach, MpUnreach, NextHop, Origin, PathAttribute,
+    PathAttributeValue,
 };
 use netgauze_bgp_pkt::update::BgpUpdateMessage;
 use netgauze_bgp_pkt::wire::deserializer::BgpParsingContext;
@@ -49,7 +50,8 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
                     add_path(&mut sums, segments.iter().flat_map(|segment| segment.as_numbers()).copied());
                 }
                 PathAttributeValue::Communities(all) => {
-                    sums.communities += all.communities().iter().map(|one| u64::from(one.value())).sum::<u64>();
+                    sums.communities +=
+                        all.communities().iter().map(|one| u64::from(one.value())).sum::<u64>();
                 }
                 PathAttributeValue::MpReach(MpReach::Ipv4Unicast { nlri, .. })
                 | PathAttributeValue::MpUnreach(MpUnreach::Ipv4Unicast { nlri }) => {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
+use inetnum::addr::Prefix;
 use inetnum::asn::Asn;
 use routecore::bgp::aspath::HopPath;
 use routecore::bgp::message::SessionConfig;
@@ -11,7 +12,6 @@ use routecore::bgp::message::update_builder::UpdateBuilder;
 use routecore::bgp::nlri::afisafi::{Ipv4UnicastNlri, IsPrefix, Nlri};
 use routecore::bgp::path_attributes::PaMap;
 use routecore::bgp::types::{NextHop, Origin, OriginType};
-use inetnum::addr::Prefix;
 use yardstick::stream::Sums;
 
 use super::{ASN, Addresses, NEXT_HOP, PathSum, add_prefixes};
@@ -28,8 +28,14 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
     for message in messages {
         let update = UpdateMessage::from_octets(message.as_ref(), &config).expect("a sound message");
         sums.messages += 1;
-        add_prefixes(&mut sums, update.announcements().expect("sound routes").map(|nlri| bits(&nlri.expect("a sound route"))));
-        add_prefixes(&mut sums, update.withdrawals().expect("sound routes").map(|nlri| bits(&nlri.expect("a sound route"))));
+        add_prefixes(
+            &mut sums,
+            update.announcements().expect("sound routes").map(|nlri| bits(&nlri.expect("a sound route"))),
+        );
+        add_prefixes(
+            &mut sums,
+            update.withdrawals().expect("sound routes").map(|nlri| bits(&nlri.expect("a sound route"))),
+        );
         if let Ok(Some(path)) = update.aspath() {
             let mut sum = PathSum::default();
             for segment in path.segments() {

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use bytes::{Bytes, BytesMut};
 use rustbgpd_wire::{
-    AsPath, AsPathSegment, Ipv4NlriEntry, Ipv4Prefix, Ipv4UnicastMode, Message, NlriEntry, Origin, PathAttribute,
-    Prefix, RevisedParsedUpdate, UpdateMessage, decode_message,
+    AsPath, AsPathSegment, Ipv4NlriEntry, Ipv4Prefix, Ipv4UnicastMode, Message, NlriEntry, Origin,
+    PathAttribute, Prefix, RevisedParsedUpdate, UpdateMessage, decode_message,
 };
 use yardstick::stream::Sums;
 
@@ -27,7 +27,10 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
     for message in messages {
         let update = decode(message).expect("a sound message").update;
         sums.messages += 1;
-        add_prefixes(&mut sums, update.withdrawn.iter().chain(&update.announced).map(|entry| entry.prefix.len));
+        add_prefixes(
+            &mut sums,
+            update.withdrawn.iter().chain(&update.announced).map(|entry| entry.prefix.len),
+        );
         for attribute in &update.attributes {
             match attribute {
                 PathAttribute::AsPath(path) => {
@@ -36,7 +39,9 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
                 PathAttribute::Communities(all) | PathAttribute::CommunitiesPartial(all) => {
                     sums.communities += all.iter().map(|community| u64::from(*community)).sum::<u64>();
                 }
-                PathAttribute::MpReachNlri(reach) => add_prefixes(&mut sums, reach.announced.iter().map(bits)),
+                PathAttribute::MpReachNlri(reach) => {
+                    add_prefixes(&mut sums, reach.announced.iter().map(bits))
+                }
                 PathAttribute::MpUnreachNlri(unreach) => {
                     add_prefixes(&mut sums, unreach.withdrawn.iter().map(bits));
                 }

@@ -40,7 +40,8 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
             match attribute {
                 BgpAttrItem::ASPath(path) => add_path(&mut sums, path.value.iter().flat_map(asns)),
                 BgpAttrItem::CommunityList(list) => {
-                    sums.communities += list.value.iter().map(|community| u64::from(community.value)).sum::<u64>();
+                    sums.communities +=
+                        list.value.iter().map(|community| u64::from(community.value)).sum::<u64>();
                 }
                 BgpAttrItem::MPUpdates(reach) => add_all(&mut sums, &reach.addrs),
                 BgpAttrItem::MPWithdraws(unreach) => add_all(&mut sums, &unreach.addrs),
@@ -77,9 +78,11 @@ pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
             BgpAttrItem::ASPath(BgpASpath::from([ASN])),
             BgpAttrItem::NextHop(BgpNextHop::new(Ipv4Addr::from(NEXT_HOP).into())),
         ];
-        update.updates = BgpAddrs::IPV4U(piece.iter().map(|octets| BgpAddrV4::new(Ipv4Addr::from(*octets), 32)).collect());
+        update.updates =
+            BgpAddrs::IPV4U(piece.iter().map(|octets| BgpAddrV4::new(Ipv4Addr::from(*octets), 32)).collect());
         let length = update.encode_to(&params, &mut buffer[19..]).expect("it fits");
-        let length = params.prepare_message_buf(&mut buffer, BgpMessageType::Update, length).expect("it fits");
+        let length =
+            params.prepare_message_buf(&mut buffer, BgpMessageType::Update, length).expect("it fits");
         out.extend_from_slice(&buffer[..length]);
     }
     out
