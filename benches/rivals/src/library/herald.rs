@@ -1,30 +1,30 @@
-//! Herald's own core: a frame, the view, the RFC 7606 verdict; writing is a whole session in memory.
+//! Herald's own core: a frame, the view, the one pass of RFC 7606; writing is a whole session in memory.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp_proto::wire::as_path::{AsPath, AsWidth};
-use bgp_proto::wire::check::{Class, Context, check};
+use bgp_proto::wire::as_path::AsWidth;
+use bgp_proto::wire::check::{Class, Context, Inspected, inspect};
 use bgp_proto::wire::header::{Framer, MessageType};
-use bgp_proto::wire::nlri::Nlri;
-use bgp_proto::wire::update::{MpReach, MpUnreach, Update};
-use bgp_proto::{Families, Family, PathAttrs, Prefix, RouteSet};
+use bgp_proto::wire::update::Update;
+use bgp_proto::{Families, PathAttrs, Prefix, RouteSet};
 use bytes::Bytes;
 use yardstick::memory::{self, PEER};
 use yardstick::stream::Sums;
 
 use super::{Addresses, add_path, add_prefixes};
 
-const CONTEXT: Context = Context { external: true, width: AsWidth::Four, families: Families::BOTH };
+const CONTEXT: Context =
+    Context { external: true, width: AsWidth::Four, families: Families::BOTH, extended_next_hop: false };
 
 /// The message, if nothing in it asks for a reset of the session.
-fn decode<'a>(framer: Framer, message: &'a Bytes) -> Option<Update<'a>> {
+fn decode(framer: Framer, message: &Bytes) -> Option<Inspected<'_>> {
     let frame = framer.next(message).ok()??;
     if frame.kind != MessageType::Update {
         return None;
     }
-    let update = Update::parse(frame.body).ok()?;
-    (check(&update, &CONTEXT).class < Class::Reset).then_some(update)
+    let inspected = inspect(&Update::parse(frame.body).ok()?, &CONTEXT);
+    (inspected.verdict().class < Class::Reset).then_some(inspected)
 }
 
 pub(super) fn parse(messages: &[Bytes]) -> u64 {
@@ -38,45 +38,20 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
     for message in messages {
         let update = decode(framer, message).expect("a sound message");
         sums.messages += 1;
-        walk_update(&update, &mut sums);
+        add_prefixes(&mut sums, update.announced().map(|prefix| prefix.len()));
+        add_prefixes(&mut sums, update.withdrawn().map(|prefix| prefix.len()));
+        if let Some((_, routes)) = update.reached() {
+            add_prefixes(&mut sums, routes.map(|prefix| prefix.len()));
+        }
+        if let Some(routes) = update.unreached() {
+            add_prefixes(&mut sums, routes.map(|prefix| prefix.len()));
+        }
+        if let Some(path) = update.as_path() {
+            add_path(&mut sums, path.asns().map(|asn| asn.0));
+        }
+        sums.communities += update.communities().map(|community| u64::from(community.0)).sum::<u64>();
     }
     sums
-}
-
-fn walk_update(update: &Update<'_>, sums: &mut Sums) {
-    add_all(sums, update.withdrawn, Some(Family::Ipv4Unicast));
-    add_all(sums, update.nlri, Some(Family::Ipv4Unicast));
-    for attribute in update.attrs().flatten() {
-        match attribute.code {
-            2 => {
-                if let Ok(path) = AsPath::try_new(attribute.value, AsWidth::Four) {
-                    add_path(sums, path.asns().map(|asn| asn.0));
-                }
-            }
-            8 => {
-                let communities = attribute.value.chunks_exact(4).filter_map(|octets| octets.first_chunk());
-                sums.communities +=
-                    communities.map(|octets| u64::from(u32::from_be_bytes(*octets))).sum::<u64>();
-            }
-            14 => {
-                if let Some(reach) = MpReach::parse(attribute.value) {
-                    add_all(sums, reach.nlri, Family::from_afi_safi(reach.afi, reach.safi));
-                }
-            }
-            15 => {
-                if let Some(unreach) = MpUnreach::parse(attribute.value) {
-                    add_all(sums, unreach.nlri, Family::from_afi_safi(unreach.afi, unreach.safi));
-                }
-            }
-            _ => {}
-        }
-    }
-}
-
-fn add_all(sums: &mut Sums, nlri: &[u8], family: Option<Family>) {
-    if let Some(Ok(nlri)) = family.map(|family| Nlri::try_new(nlri, family)) {
-        add_prefixes(sums, nlri.map(|prefix| prefix.len()));
-    }
 }
 
 /// From a list of addresses to the octets of an Established session: the table is built, too.
