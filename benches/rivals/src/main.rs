@@ -1,8 +1,8 @@
 //! Herald beside others that do the same work, in one run, as Markdown on standard output.
 //!
 //! `rivals codec` compares with the published crates, `rivals daemons ANNOUNCER` with the daemons of Debian, where
-//! ANNOUNCER is Herald's driver as its own program. `cargo xtask performance` builds both, runs them and keeps the
-//! tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
+//! ANNOUNCER is Herald's driver as its own program; `rivals interop SPOKESMAN` runs Herald's driver against the same
+//! daemons as routers. `cargo xtask performance` and `cargo xtask interop` build them, run them and keep the tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
 
 mod absorb;
 mod allocation;
@@ -10,6 +10,7 @@ mod announce;
 mod codec;
 mod daemon;
 mod goal;
+mod interop;
 mod latency;
 mod library;
 mod markdown;
@@ -25,8 +26,9 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["codec"] => codec::run().map(|goals| goal::print(&goals)),
         ["daemons", announcer] => daemons(Path::new(announcer)),
+        ["interop", spokesman] => interop::run(Path::new(spokesman)),
         _ => {
-            eprintln!("usage: rivals codec | rivals daemons ANNOUNCER");
+            eprintln!("usage: rivals codec | rivals daemons ANNOUNCER | rivals interop SPOKESMAN");
             return ExitCode::from(2);
         }
     };

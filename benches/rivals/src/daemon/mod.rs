@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use process::{Process, Usage};
+pub(crate) use process::{Process, Usage, folder};
 
 /// The AS of every speaker under test.
 pub(crate) const SPEAKER_ASN: u32 = yardstick::memory::NODE_ASN;

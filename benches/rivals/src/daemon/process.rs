@@ -46,8 +46,15 @@ impl Process {
         Ok(Self { child, folder })
     }
 
+    /// Starts a program, named by its first word, inside a network namespace.
+    pub(crate) fn start_in(namespace: &str, folder: PathBuf, words: &[String]) -> Result<Self> {
+        let all: Vec<&str> =
+            ["netns", "exec", namespace].into_iter().chain(words.iter().map(String::as_str)).collect();
+        Self::start(folder, "ip", &all)
+    }
+
     /// Where its files are.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -93,9 +100,14 @@ impl Process {
         Ok(())
     }
 
+    /// All that it printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
     /// The last lines that it printed, for a message.
     pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let text = self.log();
         let from = text.len().saturating_sub(600);
         text.get(from..).unwrap_or(&text).to_owned()
     }
@@ -111,7 +123,7 @@ impl Drop for Process {
 }
 
 /// A new folder that any user may read, because FRR's bgpd is not root any more when it reads its file.
-pub(super) fn folder(name: &str) -> Result<PathBuf> {
+pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
