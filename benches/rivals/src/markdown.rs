@@ -27,6 +27,7 @@ impl Table {
 /// Three figures that count: 0.0123, 1.23, 12.3, 123, 12 300 stays 12300.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
+        nothing if nothing.is_nan() => "–".to_owned(),
         small if small < 0.0005 => "0".to_owned(),
         small if small < 1.0 => format!("{value:.3}"),
         small if small < 10.0 => format!("{value:.2}"),
@@ -40,7 +41,7 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     format!("{} ms", figure(duration.as_secs_f64() * 1e3))
 }
 
-/// How many times as much.
+/// How many times as much; not a number when there is nothing to compare with.
 pub(crate) fn ratio(value: f64, of: f64) -> f64 {
-    value / of.max(f64::MIN_POSITIVE)
+    if of == 0.0 { f64::NAN } else { value / of }
 }

@@ -14,7 +14,10 @@ const RECEIVED: &str = "received";
 pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let folder = folder("exabgp")?;
     let program = folder.join("watch");
-    std::fs::write(&program, format!("#!/bin/sh\nexec cat > {}\n", folder.join(RECEIVED).display()))?;
+    let received = folder.join(RECEIVED);
+    // Its standard output has to stay open, or ExaBGP starts it anew.
+    let loop_forever = "while read -r line; do printf '%s\\n' \"$line\" >>";
+    std::fs::write(&program, format!("#!/bin/sh\n{loop_forever} {}; done\n", received.display()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
     let password = setup.password.map_or_else(String::new, |password| format!("md5-password \"{password}\"; "));
     let as4 = if setup.two_octet { "asn4 disable; " } else { "" };
