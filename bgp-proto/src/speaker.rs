@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use crate::collision::Direction;
 use crate::event::{Event, HangUp, SpeakerEvent, Stop};
 use crate::fsm::Input;
+use crate::inspection::Fault;
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};
 use crate::rib_out::{PeerClass, RibOut};
@@ -166,6 +167,13 @@ impl Speaker {
     #[must_use]
     pub fn session(&self, peer: PeerKey) -> Option<SessionStatus> {
         self.sessions.get(&peer).map(|session| session.status(&self.ribs))
+    }
+
+    /// The last faults in a peer's UPDATEs, oldest first, where they are inspected ([`Receive::Inspect`]).
+    ///
+    /// [`Receive::Inspect`]: crate::Receive::Inspect
+    pub fn faults(&self, peer: PeerKey) -> impl Iterator<Item = &Fault> {
+        self.sessions.get(&peer).into_iter().flat_map(Session::faults)
     }
 
     fn connected(

@@ -14,7 +14,12 @@ const MED: u8 = 4;
 
 fn class() -> PeerClass {
     PeerClass {
-        style: PathStyle { local_asn: Asn(64_500), external: true, width: AsWidth::Four },
+        style: PathStyle {
+            local_asn: Asn(64_500),
+            external: true,
+            width: AsWidth::Four,
+            only_to_customer: false,
+        },
         max_len: MAX_LEN,
         next_hop_v4: Some(IpAddr::from([10, 0, 0, 11])),
         next_hop_v6: Some(Ipv6Addr::LOCALHOST),

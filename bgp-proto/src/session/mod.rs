@@ -19,6 +19,7 @@ use crate::event::{ConnectFault, HangUp, SpeakerEvent};
 use crate::family::Families;
 use crate::fsm::negotiate::put_open;
 use crate::fsm::{Action, Farewell, Input, Machine, Next, Surroundings};
+use crate::inspection::{Fault, Inspection};
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};
 use crate::rib_out::{PeerClass, RibOut};
@@ -73,6 +74,7 @@ pub(crate) struct Session {
     since: Instant,
     established_count: u32,
     counters: Counters,
+    inspection: Inspection,
     last_down: Option<(Instant, DownReason)>,
 }
 
@@ -107,6 +109,7 @@ impl Session {
             since: now,
             established_count: 0,
             counters: Counters::default(),
+            inspection: Inspection::default(),
             last_down: None,
         };
         if !session.config.passive {
@@ -181,10 +184,13 @@ impl Session {
             Some(_) | None => {}
         }
         let mut open = BytesMut::new();
-        put_open(&self.config, self.restarting, &mut open);
-        self.counters.sent.count(MessageType::Open);
+        put_open(&self.config, local.to_canonical(), self.restarting, &mut open);
         shared.owners.insert(id, self.config.key);
-        self.connections.push(Connection::new(id, direction, local, Machine::start(now), open));
+        let mut connection = Connection::new(id, direction, local, Machine::start(now), open);
+        if !(self.config.delay_open && direction == Direction::Incoming) && connection.release_open() {
+            self.counters.sent.count(MessageType::Open);
+        }
+        self.connections.push(connection);
         self.note_state(now);
     }
 
@@ -282,7 +288,8 @@ impl Session {
         let peers = shared.classes.get(class).copied().unwrap_or(0);
         let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, peers, out);
         if sent.updates > 0 {
-            let mut around = Surroundings { now, config: &self.config, jitter: &mut shared.jitter };
+            let local = connection.local;
+            let mut around = Surroundings { now, config: &self.config, local, jitter: &mut shared.jitter };
             connection.machine = connection.machine.update_sent(&mut around);
         }
         let all_said = cursor.is_level();
@@ -315,8 +322,13 @@ impl Session {
             converged: self.synced && told.is_some_and(|told| told.cursor.is_level()),
             established_count: self.established_count,
             counters: self.counters,
+            verdicts: self.inspection.counts,
             last_down: self.last_down.clone(),
         }
+    }
+
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.inspection.faults()
     }
 
     fn step(&mut self, now: Instant, id: ConnectionId, input: Input<'_>, shared: &mut Shared) {
@@ -324,19 +336,40 @@ impl Session {
             return;
         };
         let mut actions = std::mem::take(&mut shared.actions);
-        let mut around = Surroundings { now, config: &self.config, jitter: &mut shared.jitter };
+        let message = match input {
+            Input::Frame(frame) => frame.octets,
+            Input::NoFrame(_)
+            | Input::Tick
+            | Input::Closed(_)
+            | Input::WriteBlocked
+            | Input::WriteProgress => &[],
+        };
+        let local = connection.local;
+        let mut around = Surroundings { now, config: &self.config, local, jitter: &mut shared.jitter };
         match connection.machine.handle(input, &mut around, &mut actions) {
             Next::On(machine) => connection.machine = machine,
             Next::Over(farewell) => self.end(now, id, farewell, shared),
         }
         for action in actions.drain(..) {
-            self.act(now, id, action, shared);
+            match action {
+                Action::Judged(verdict) => self.inspection.note(now, verdict, message),
+                Action::Opened
+                | Action::SendKeepalive
+                | Action::Up
+                | Action::Refresh(_)
+                | Action::EndOfRib(_) => self.act(now, id, action, shared),
+            }
         }
         shared.actions = actions;
     }
 
     fn act(&mut self, now: Instant, id: ConnectionId, action: Action, shared: &mut Shared) {
         if action == Action::Opened {
+            if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id == id)
+                && connection.release_open()
+            {
+                self.counters.sent.count(MessageType::Open);
+            }
             return self.settle_collision(now, id, shared);
         }
         // A collision may just have ended it.
@@ -344,7 +377,7 @@ impl Session {
             return;
         };
         match action {
-            Action::Opened => {}
+            Action::Opened | Action::Judged(_) => {}
             Action::SendKeepalive => connection.keepalive_due = true,
             Action::Up => {
                 let Some(negotiated) = connection.machine.negotiated().copied() else { return };

@@ -55,8 +55,12 @@ impl<'a> Segment<'a> {
     fn has_as_zero(&self) -> bool {
         // Without an early exit, so that many numbers are looked at at once.
         match self.width {
-            AsWidth::Two => self.numbers.as_chunks::<2>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 2])),
-            AsWidth::Four => self.numbers.as_chunks::<4>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 4])),
+            AsWidth::Two => {
+                self.numbers.as_chunks::<2>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 2]))
+            }
+            AsWidth::Four => {
+                self.numbers.as_chunks::<4>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 4]))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::as_path::{AsPath, AsPathFault, AsWidth};
 use super::attribute::{LengthRule, OPTIONAL, Rule, Sender, TRANSITIVE, rule_of};
 use super::community::{Community, LargeCommunity, communities, large_communities};
 use super::nlri::Nlri;
+use super::notification::ErrorCode;
 use super::update::{Attribute, MP_REACH_NLRI, MP_UNREACH_NLRI, MpReach, MpUnreach, Update};
 use crate::family::{Families, Family};
 
@@ -67,6 +68,8 @@ pub enum Reason {
     NotNegotiated,
     /// Prefixes that cannot be read.
     Nlri,
+    /// The lengths of the parts of the UPDATE do not add up.
+    Lengths,
 }
 
 impl fmt::Display for Reason {
@@ -84,6 +87,7 @@ impl fmt::Display for Reason {
             Self::UnknownWellKnown => "the attribute claims to be well-known and is not",
             Self::NotNegotiated => "the address family was not negotiated",
             Self::Nlri => "the prefixes cannot be read",
+            Self::Lengths => "the lengths of its parts do not add up",
         })
     }
 }
@@ -99,6 +103,16 @@ pub struct Verdict {
     pub at: u16,
     /// What is wrong.
     pub reason: Reason,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.attribute, rule_of(self.attribute)) {
+            (0, _) => write!(f, "{}", self.reason),
+            (code, None) => write!(f, "attribute {code} at octet {}: {}", self.at, self.reason),
+            (_, Some(rule)) => write!(f, "{} at octet {}: {}", rule.name, self.at, self.reason),
+        }
+    }
 }
 
 /// What of the session matters for a verdict.
@@ -146,7 +160,8 @@ pub fn check(update: &Update<'_>, context: &Context) -> Verdict {
 /// ```
 #[must_use]
 pub fn inspect<'a>(update: &Update<'a>, context: &Context) -> Inspected<'a> {
-    let mut pass = Pass { context, update, seen: [0; 4], announces_mp: false, verdict: SOUND, found: Found::default() };
+    let mut pass =
+        Pass { context, update, seen: [0; 4], announces_mp: false, verdict: SOUND, found: Found::default() };
     for field in [update.withdrawn, update.nlri] {
         if Nlri::try_new(field, Family::Ipv4Unicast).is_err() {
             pass.find(0, 0, Class::Reset, Reason::Nlri);
@@ -286,6 +301,37 @@ impl<'a> Inspected<'a> {
     /// EXTENDED COMMUNITIES, in the order of the wire.
     pub fn ext_communities(&self) -> impl Iterator<Item = [u8; 8]> + use<'a> {
         self.found.extended.unwrap_or_default().as_chunks().0.iter().copied()
+    }
+}
+
+/// Judges the body of an UPDATE that may not even have the right lengths.
+#[must_use]
+pub fn check_body(body: &[u8], context: &Context) -> Verdict {
+    match Update::parse(body) {
+        Ok(update) => check(&update, context),
+        Err(_) => Verdict { class: Class::Reset, attribute: 0, at: 0, reason: Reason::Lengths },
+    }
+}
+
+impl Verdict {
+    /// The answer to an UPDATE of class [`Class::Reset`] (RFC 4271 §6.3).
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self.reason {
+            Reason::Nlri => ErrorCode::INVALID_NETWORK_FIELD,
+            Reason::Length => ErrorCode::OPTIONAL_ATTRIBUTE,
+            Reason::None
+            | Reason::Overrun
+            | Reason::Flags
+            | Reason::Value
+            | Reason::Repeated
+            | Reason::NotFromHere
+            | Reason::Missing
+            | Reason::Unknown
+            | Reason::UnknownWellKnown
+            | Reason::NotNegotiated
+            | Reason::Lengths => ErrorCode::MALFORMED_ATTRIBUTE_LIST,
+        }
     }
 }
 
