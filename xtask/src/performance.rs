@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -18,16 +18,9 @@ const DOCUMENT: &str = "docs/performance.md";
 
 /// Builds, measures, prints and writes the document.
 pub(crate) fn run() -> Result<()> {
-    let target = target();
-    eprintln!("performance: building Herald's driver as it ships");
-    cargo(&["build", "--release", "--locked", "--package", "benches", "--bin", "announcer"])?;
-    eprintln!("performance: building the comparison (published crates; the first time takes minutes)");
-    let manifest = workspace::root().join("benches/rivals/Cargo.toml");
-    let rivals = target.join("rivals");
-    let (manifest, folder) = (manifest.to_string_lossy(), rivals.to_string_lossy());
-    cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &folder])?;
-    let program = rivals.join("release/rivals");
-    let announcer = target.join("release/announcer").to_string_lossy().into_owned();
+    build_release("announcer")?;
+    let program = build_rivals()?;
+    let announcer = driver_folder().join("announcer").to_string_lossy().into_owned();
     let (codec, codec_goals) = printed(&program, &["codec"])?;
     let (daemons, daemon_goals) = printed(&program, &["daemons", &announcer])?;
     let text =
@@ -63,8 +56,8 @@ const CODEC: &str = "
 ## Reading and writing UPDATEs
 
 `parse` is the entry point for a received message; for Herald: frame, lengths, and the RFC 7606 verdict on every
-attribute (`Inspect`). `walk` also reads every prefix, AS number and standard community. The last row of each table
-is a whole Herald session in memory that is fed the stream (`Discard`, the default): its ratio is to the floor's
+attribute (`Inspect`). `walk` also reads every prefix, AS number and standard community. The last rows of each table
+are whole Herald sessions in memory that are fed the stream; their ratio is to the floor's
 `parse`.
 
 ";
@@ -91,6 +84,27 @@ fn machine() -> Result<String> {
     ))
 }
 
+/// Builds one of Herald's driver programs as Herald ships.
+pub(crate) fn build_release(program: &str) -> Result<()> {
+    eprintln!("building Herald's driver ({program}) as it ships");
+    cargo(&["build", "--release", "--locked", "--package", "benches", "--bin", program])
+}
+
+/// Where those programs are.
+pub(crate) fn driver_folder() -> PathBuf {
+    target().join("release")
+}
+
+/// Builds `benches/rivals`; returns its program.
+pub(crate) fn build_rivals() -> Result<PathBuf> {
+    eprintln!("building the comparison (published crates; the first time takes minutes)");
+    let manifest = workspace::root().join("benches/rivals/Cargo.toml");
+    let folder = target().join("rivals");
+    let (manifest, text) = (manifest.to_string_lossy(), folder.to_string_lossy());
+    cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &text])?;
+    Ok(folder.join("release/rivals"))
+}
+
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from)
 }
@@ -108,8 +122,15 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     }
 }
 
-/// What a program says on standard output, tables and rows of goals; its progress goes to the terminal.
-fn printed(program: &PathBuf, arguments: &[&str]) -> Result<(String, String)> {
+/// Tables and rows of goals that a program prints.
+fn printed(program: &Path, arguments: &[&str]) -> Result<(String, String)> {
+    let text = output(program, arguments)?;
+    let (tables, goals) = text.split_once("<!-- goals -->\n").context("it says nothing about the goals")?;
+    Ok((tables.to_owned(), goals.to_owned()))
+}
+
+/// What a program says on standard output; its progress goes to the terminal.
+pub(crate) fn output(program: &Path, arguments: &[&str]) -> Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdout(Stdio::piped())
@@ -119,9 +140,7 @@ fn printed(program: &PathBuf, arguments: &[&str]) -> Result<(String, String)> {
     child.stdout.take().context("its standard output is ours")?.read_to_string(&mut text)?;
     let status = child.wait()?;
     if status.success() {
-        let (tables, goals) =
-            text.split_once("<!-- goals -->\n").context("it says nothing about the goals")?;
-        Ok((tables.to_owned(), goals.to_owned()))
+        Ok(text)
     } else {
         bail!("{} {} ended with {status}", program.display(), arguments.join(" "))
     }

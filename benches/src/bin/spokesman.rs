@@ -25,7 +25,9 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let keys: BTreeMap<&str, &str> = words.iter().filter_map(|word| word.split_once('=')).collect();
     let Some(plan) = plan(&keys) else {
-        eprintln!("usage: spokesman address=A port=N local-as=N remote-as=N dual=no v4=N v6=N restart=no [password=P]");
+        eprintln!(
+            "usage: spokesman address=A port=N local-as=N remote-as=N dual=no v4=N v6=N restart=no [password=P]"
+        );
         return ExitCode::from(2);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

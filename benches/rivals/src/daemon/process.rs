@@ -35,7 +35,10 @@ impl Process {
         arguments: &[S],
     ) -> Result<Self> {
         let log = File::create(folder.join("log"))?;
-        let child = Command::new(program.as_ref())
+        // The kernel kills it when this program dies without a chance to clean up.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program.as_ref())
             .args(arguments)
             .current_dir(&folder)
             .stdin(Stdio::piped())

@@ -153,10 +153,9 @@ impl Case {
     pub(super) fn run(&self, kind: Kind, network: &Network, program: &Path) -> Outcome {
         match self.impossible(kind) {
             Some(why) => Outcome::NotPossible(why),
-            None => self.attempt(kind, network, program).map_or_else(
-                |fault| Outcome::Failed(format!("{fault:#}")),
-                |()| Outcome::Passed,
-            ),
+            None => self
+                .attempt(kind, network, program)
+                .map_or_else(|fault| Outcome::Failed(format!("{fault:#}")), |()| Outcome::Passed),
         }
     }
 

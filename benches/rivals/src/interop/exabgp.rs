@@ -19,7 +19,8 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let loop_forever = "while read -r line; do printf '%s\\n' \"$line\" >>";
     std::fs::write(&program, format!("#!/bin/sh\n{loop_forever} {}; done\n", received.display()))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-    let password = setup.password.map_or_else(String::new, |password| format!("md5-password \"{password}\"; "));
+    let password =
+        setup.password.map_or_else(String::new, |password| format!("md5-password \"{password}\"; "));
     let as4 = if setup.two_octet { "asn4 disable; " } else { "" };
     let text = format!(
         "process watch {{ run {}; encoder json; }}\nneighbor {} {{ router-id 192.0.2.1; local-address {}; \
@@ -63,7 +64,11 @@ pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
             }
             // The part that begins last before the prefix is the one that it is in.
             let in_withdrawn = withdrawn < at && (announced > at || announced < withdrawn);
-            if in_withdrawn { present.remove(prefix) } else { present.insert(prefix) };
+            if in_withdrawn {
+                present.remove(prefix)
+            } else {
+                present.insert(prefix)
+            };
         }
     }
     Ok(present.len())

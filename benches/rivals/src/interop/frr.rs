@@ -27,15 +27,16 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     std::fs::write(folder.join("bgpd.conf"), text)?;
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let (file, pid, vty) = (path("bgpd.conf"), path("bgpd.pid"), folder.to_string_lossy().into_owned());
-    let words = ["/usr/lib/frr/bgpd", "-f", &file, "-i", &pid, "-Z", "-S", "-n", "-P", "0", "--vty_socket", &vty];
+    let words =
+        ["/usr/lib/frr/bgpd", "-f", &file, "-i", &pid, "-Z", "-S", "-n", "-P", "0", "--vty_socket", &vty];
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     Process::start_in(namespace, folder, &words)
 }
 
 pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
     let (name, mark) = match family {
-        Family::V4 => ("ipv4", " 10.0.0."),
-        Family::V6 => ("ipv6", " fd00::"),
+        Family::V4 => ("ipv4", "10.0.0."),
+        Family::V6 => ("ipv6", "fd00::"),
     };
     let table = vtysh(router, &[&format!("show bgp {name} unicast")])?;
     Ok(table.lines().filter(|line| line.contains(mark)).count())

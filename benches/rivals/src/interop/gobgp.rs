@@ -7,7 +7,8 @@ use super::router::{Family, HERALD_ASN, Router, Setup};
 use crate::daemon::{Process, folder};
 
 pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
-    let password = setup.password.map_or_else(String::new, |password| format!("  auth-password = \"{password}\"\n"));
+    let password =
+        setup.password.map_or_else(String::new, |password| format!("  auth-password = \"{password}\"\n"));
     let mut text = format!(
         "[global.config]\n as = {}\n router-id = \"192.0.2.1\"\n port = 179\n \
          local-address-list = [\"{ROUTER_V4}\", \"{ROUTER_V6}\"]\n[[neighbors]]\n [neighbors.config]\n  \

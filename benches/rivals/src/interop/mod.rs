@@ -44,7 +44,12 @@ pub(crate) fn run(spokesman: &Path) -> Result<()> {
                     "–".to_owned()
                 }
                 Outcome::Failed(why) => {
-                    remarks.push(format!("- {}, {}: **failed**, {}.", kind.title(), case.name, why.replace('\n', " ")));
+                    remarks.push(format!(
+                        "- {}, {}: **failed**, {}.",
+                        kind.title(),
+                        case.name,
+                        why.replace('\n', " ")
+                    ));
                     "**no**".to_owned()
                 }
             });

@@ -1,5 +1,6 @@
 //! Two namespaces and a cable between them.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +14,9 @@ pub(super) const ROUTER_V4: &str = "192.0.2.1";
 /// The router's IPv6 address.
 pub(super) const ROUTER_V6: &str = "2001:db8::1";
 
+/// How the namespaces are named, before the number of the process that made them.
+const PREFIXES: [&str; 2] = ["herald-interop-a-", "herald-interop-b-"];
+
 /// Both ends; they go away with the value.
 pub(super) struct Network {
     /// The namespace of Herald.
@@ -24,8 +28,10 @@ pub(super) struct Network {
 impl Network {
     /// Makes them. Needs root.
     pub(super) fn make() -> Result<Self> {
+        sweep();
         let number = std::process::id();
-        let network = Self { herald: format!("herald-a-{number}"), router: format!("herald-b-{number}") };
+        let [herald, router] = PREFIXES.map(|prefix| format!("{prefix}{number}"));
+        let network = Self { herald, router };
         for namespace in [&network.herald, &network.router] {
             ip(&["netns", "add", namespace])?;
             ip(&["-n", namespace, "link", "set", "lo", "up"])?;
@@ -50,8 +56,26 @@ impl Drop for Network {
     }
 }
 
+/// Removes what a run left behind that was killed.
+fn sweep() {
+    let listed = Command::new("ip").args(["netns", "list"]).output();
+    let text = listed.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+    for name in text.lines().filter_map(|line| line.split(' ').next()) {
+        let owner = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            // Somebody else may have been faster.
+            let _gone = ip(&["netns", "delete", name]);
+        }
+    }
+}
+
 fn ip(words: &[&str]) -> Result<()> {
     let done = Command::new("ip").args(words).output().context("starting ip")?;
-    ensure!(done.status.success(), "ip {}: {}", words.join(" "), String::from_utf8_lossy(&done.stderr).trim());
+    ensure!(
+        done.status.success(),
+        "ip {}: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&done.stderr).trim()
+    );
     Ok(())
 }

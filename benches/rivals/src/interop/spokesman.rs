@@ -73,7 +73,11 @@ impl Spokesman {
             if let Some(line) = log.lines().filter(|line| line.contains('\t')).nth(self.asked - 1) {
                 let fields: Vec<&str> = line.split('\t').collect();
                 let field = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
-                return Ok(State { phase: field(0), updates: field(2).parse().unwrap_or(0), fault: field(3) });
+                return Ok(State {
+                    phase: field(0),
+                    updates: field(2).parse().unwrap_or(0),
+                    fault: field(3),
+                });
             }
             ensure!(start.elapsed() < Duration::from_secs(5), "the driver does not answer: {log}");
             std::thread::sleep(Duration::from_millis(20));
