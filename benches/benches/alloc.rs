@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
-use benches::{Measured, Size, Table, cluster};
+use benches::cluster;
 use controller::alloc::{Allocator, Applicant, Existing, Request, Sharing, Want};
+use yardstick::{Measured, Size, Table};
 
 fn main() {
     let size = Size::from_args();

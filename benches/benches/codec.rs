@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use benches::memory::{self, CONNECTION, PEER};
-use benches::stream::{self, Sums};
-use benches::{Measured, Size, Table, floor};
 use bgp_proto::wire::as_path::{AsPath, AsWidth};
 use bgp_proto::wire::header::{Framer, MessageType};
 use bgp_proto::wire::nlri::Nlri;
 use bgp_proto::wire::update::{MpReach, MpUnreach, Update};
 use bgp_proto::{Family, Speaker};
+use yardstick::memory::{self, CONNECTION, PEER};
+use yardstick::stream::{self, Sums};
+use yardstick::{Measured, Size, Table, floor};
 
 /// ORIGIN, AS_PATH with one AS, NEXT_HOP: what Herald says about a plain route to an eBGP peer.
 const ATTRIBUTES: [u8; 20] = [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xFB, 0xF4, 0x40, 3, 4, 192, 0, 2, 7];

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
-use benches::{Measured, Size, Table, cluster};
+use benches::cluster;
 use bgp_proto::RouteSet;
 use speaker::decide::announcer::Synced;
 use speaker::decide::snapshot::{EndpointCounts, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts};
 use speaker::decide::{Announcer, full};
+use yardstick::{Measured, Size, Table};
 
 const PEERS: u8 = 2;
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use benches::sink::{Arrival, Sink};
-use benches::{Measured, Size, Table, cluster, memory};
+use benches::cluster;
 use bgp_proto::RouteSet;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};
 use tokio::sync::watch;
+use yardstick::sink::{Arrival, Sink};
+use yardstick::{Measured, Size, Table, memory};
 
 /// How long a round may take before the bench fails.
 const PATIENCE: Duration = Duration::from_secs(60);

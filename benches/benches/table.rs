@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use benches::memory::{self, PEER};
-use benches::{Measured, Size, Table, floor};
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use yardstick::memory::{self, PEER};
+use yardstick::{Measured, Size, Table, floor};
 
 const CHANGES: usize = 1_000;
 

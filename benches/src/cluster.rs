@@ -6,8 +6,8 @@ use api::config::{Advertisement, Config, Peer, Pool, RemoteAsn};
 use api::range::AddressRange;
 use api::selector::{Labels, Selectors};
 
-use crate::memory::NODE_ASN;
-use crate::router::ROUTER_ASN;
+use yardstick::memory::NODE_ASN;
+use yardstick::router::ROUTER_ASN;
 
 /// An eBGP peer with every choice left to its default.
 #[must_use]

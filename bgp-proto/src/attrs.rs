@@ -65,12 +65,15 @@ impl PathAttrs {
     /// # Errors
     /// How long the attributes are when they are too long.
     pub fn fits(&self) -> Result<(), AttrsTooLong> {
-        let widest = [
-            PathStyle { local_asn: Asn(u32::MAX), external: true, width: AsWidth::Two },
-            PathStyle { local_asn: Asn(u32::MAX), external: true, width: AsWidth::Four },
-            PathStyle { local_asn: Asn(u32::MAX), external: false, width: AsWidth::Four },
-        ];
-        widest.into_iter().try_for_each(|style| AttrBlob::try_new(self, style).map(drop))
+        let two = PathStyle {
+            local_asn: Asn(u32::MAX),
+            external: true,
+            width: AsWidth::Two,
+            only_to_customer: true,
+        };
+        let four = PathStyle { width: AsWidth::Four, ..two };
+        let internal = PathStyle { external: false, only_to_customer: false, ..four };
+        [two, four, internal].into_iter().try_for_each(|style| AttrBlob::try_new(self, style).map(drop))
     }
 }
 
@@ -100,6 +103,8 @@ pub(crate) struct PathStyle {
     /// eBGP.
     pub(crate) external: bool,
     pub(crate) width: AsWidth,
+    /// The peer may pass routes on to its customers only (RFC 9234 §5).
+    pub(crate) only_to_customer: bool,
 }
 
 /// Encoded attributes without NEXT_HOP and MP_REACH_NLRI, ascending by type code.
@@ -128,6 +133,9 @@ impl AttrBlob {
             put_list(&mut out, 17, path.as_chunks::<1>().0);
         }
         put_list(&mut out, 32, &sorted(attrs.large_communities.iter().map(LargeCommunity::to_octets)));
+        if style.only_to_customer {
+            put_attribute(&mut out, OPTIONAL | TRANSITIVE, 35, &style.local_asn.0.to_be_bytes());
+        }
         if out.len() > BLOB_MAX {
             return Err(AttrsTooLong { octets: out.len() });
         }

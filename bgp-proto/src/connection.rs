@@ -22,7 +22,9 @@ pub(crate) struct Connection {
     pub(crate) local: IpAddr,
     pub(crate) machine: Machine,
     /// Our OPEN, until the driver takes it.
-    pub(crate) open: BytesMut,
+    open: BytesMut,
+    /// Our OPEN, while it waits for the peer's.
+    held_open: BytesMut,
     /// At most one KEEPALIVE waits, however long the driver does not ask.
     pub(crate) keepalive_due: bool,
     /// `None` before Established.
@@ -43,18 +45,28 @@ impl Connection {
         direction: Direction,
         local: IpAddr,
         machine: Machine,
-        open: BytesMut,
+        held_open: BytesMut,
     ) -> Self {
         Self {
             id,
             direction,
             local: local.to_canonical(),
             machine,
-            open,
+            open: BytesMut::new(),
+            held_open,
             keepalive_due: false,
             told: None,
             end_of_rib_received: Families::NONE,
         }
+    }
+
+    /// Lets our OPEN go out; returns whether it was held until now.
+    pub(crate) fn release_open(&mut self) -> bool {
+        if self.held_open.is_empty() {
+            return false;
+        }
+        self.open = std::mem::take(&mut self.held_open);
+        true
     }
 
     pub(crate) fn state(&self) -> State {
@@ -89,14 +101,17 @@ impl Connection {
             IpAddr::V6(v6) => (None, Some(v6).filter(|v6| !v6.is_unicast_link_local())),
         };
         let speaks = |family: Family| negotiated.families.contains(family);
+        let over_v6 = own_v6.filter(|_| negotiated.extended_next_hop).map(IpAddr::V6);
+        let next_hop_v4 = own_v4.or(config.next_hop_v4).map(IpAddr::V4).or(over_v6);
         let class = PeerClass {
             style: PathStyle {
                 local_asn: config.local_asn,
                 external: negotiated.external,
                 width: negotiated.width,
+                only_to_customer: negotiated.only_to_customer,
             },
             max_len: negotiated.max_len,
-            next_hop_v4: own_v4.or(config.next_hop_v4).filter(|_| speaks(Family::Ipv4Unicast)),
+            next_hop_v4: next_hop_v4.filter(|_| speaks(Family::Ipv4Unicast)),
             next_hop_v6: own_v6.or(config.next_hop_v6).filter(|_| speaks(Family::Ipv6Unicast)),
         };
         self.told.insert(Told { class, cursor: Cursor::new(negotiated.enhanced_refresh) })

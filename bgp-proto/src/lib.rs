@@ -3,7 +3,8 @@
 //! [`Speaker`] holds the sessions of one node. Events and octets go in with the time at which they
 //! happened; octets, deadlines and things to do come out. What it says is what the caller wants at that
 //! moment: peers and routes are handed over as complete sets, and the speaker finds the difference.
-//! It imports nothing: of what routers announce it reads frames, End-of-RIB and fatal errors.
+//! It imports nothing: of what routers announce it reads frames, End-of-RIB and fatal errors, and, where
+//! [`Receive::Inspect`] asks for it, whether they are any good.
 //!
 //! # How to drive it
 //!
@@ -95,16 +96,26 @@
 //!    what is wanted: withdrawals first, then announcements. Shared chunks are skipped unread.
 //! 4. Routes with equal attributes are gathered. Their attributes were encoded once for the whole
 //!    class of equal peers; prefixes are packed behind them until the message is full.
+//!    A peer that goes the same way as an equal one before it gets the same octets.
 //! 5. After at most one burst the walk rests. If the caller changes its mind in between, what the peer knows
 //!    by then becomes the base of the next difference: what was overtaken is never sent.
 //! 6. When nothing is left, End-of-RIB goes out, once, if the caller has said at least once what it wants.
+//!
+//! # The life of a received UPDATE
+//!
+//! 1. [`Speaker::handle_input`] cuts whole messages off what was read, in place ([`wire::header::Framer`]).
+//! 2. In Established an UPDATE restarts the hold timer. Whether it is an End-of-RIB is noted.
+//! 3. With [`Receive::Discard`] that is all. With [`Receive::Inspect`] one pass over the octets
+//!    ([`wire::check::inspect`]) finds the verdict of RFC 7606: what is wrong, how bad it is, where it is.
+//! 4. Verdicts are counted ([`VerdictCounts`]) and the last faults kept ([`Fault`]). Nothing else is.
 //!
 //! # What it follows
 //!
 //! RFC 4271 (BGP-4), 2918 and 7313 (route refresh), 4486 and 9003 (Cease), 4724 and 8538 (graceful
 //! restart, restarting side, Hard Reset), 4760 and 2545 (multiprotocol), 5492 and 9072 (capabilities),
 //! 6286 (identifiers), 6608 (FSM error subcodes), 6793 (four-octet AS numbers), 7606 and 7607 (faulty
-//! UPDATEs), 9384 (Cease for BFD), 9687 (send hold timer). The ledgers in `docs/rfc/` say which requirement is met where.
+//! UPDATEs), 8654 (extended messages), 8950 (IPv6 next hops for IPv4), 9234 (roles), 9384 (Cease for BFD), 9494 (long-lived
+//! graceful restart, its capability), 9687 (send hold timer). The ledgers in `docs/rfc/` say which requirement is met where.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
@@ -126,6 +137,7 @@ mod error;
 mod event;
 mod family;
 mod fsm;
+mod inspection;
 mod jitter;
 mod number;
 mod pack;
@@ -142,10 +154,12 @@ pub use attrs::{AttrsTooLong, Origin, PathAttrs};
 pub use error::DecodeError;
 pub use event::{CloseCause, ConnectFault, Event, HangUp, PathFault, SpeakerEvent, Stop};
 pub use family::{Families, Family};
+pub use inspection::{Fault, VerdictCounts};
 pub use number::{Asn, HoldTime, HoldTimeTooShort, RouterId, ZeroRouterId};
-pub use peer::{ConnectionId, PeerConfig, PeerKey, RemoteAs};
+pub use peer::{ConnectionId, PeerConfig, PeerKey, Receive, RemoteAs, RolePolicy};
 pub use prefix::{Prefix, PrefixTooLong};
 pub use route_set::{Change, RouteSet};
 pub use speaker::Speaker;
 pub use status::{Counters, DownReason, MessageCounts, SessionStatus, State};
-pub use wire::community::{Community, LargeCommunity};
+pub use wire::capability::Role;
+pub use wire::community::{Community, LargeCommunity, LinkBandwidth};

@@ -5,8 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::iter::Peekable;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::{BufMut, BytesMut};
 
@@ -26,6 +25,88 @@ const NEXT_HOP: [u8; 3] = [0x40, 3, 4];
 /// message that is neither attributes nor routes.
 pub(crate) const OVERHEAD: usize = 96;
 
+/// Where routes of a family stand in an UPDATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Withdrawn routes and NLRI of RFC 4271: IPv4 only.
+    Classic,
+    /// MP_REACH_NLRI and MP_UNREACH_NLRI (RFC 4760).
+    Multiprotocol,
+}
+
+impl Form {
+    /// IPv4 routes leave the classic fields only when their next hop is an IPv6 address (RFC 8950).
+    pub(crate) fn of(family: Family, next_hop: IpAddr) -> Self {
+        match (family, next_hop) {
+            (Family::Ipv4Unicast, IpAddr::V4(_)) => Self::Classic,
+            (Family::Ipv4Unicast, IpAddr::V6(_)) | (Family::Ipv6Unicast, _) => Self::Multiprotocol,
+        }
+    }
+}
+
+/// Something that goes to a destination.
+pub(crate) trait Destined {
+    fn prefix(&self) -> &Prefix;
+}
+
+impl Destined for Prefix {
+    fn prefix(&self) -> &Prefix {
+        self
+    }
+}
+
+impl<T> Destined for (Prefix, T) {
+    fn prefix(&self) -> &Prefix {
+        &self.0
+    }
+}
+
+/// Routes as they lie in a table, a run at a time: what is still to be written of them.
+struct Runs<'r, R> {
+    run: &'r [R],
+    behind: &'r [&'r [R]],
+}
+
+impl<'r, R: Destined> Runs<'r, R> {
+    fn new(runs: &'r [&'r [R]]) -> Self {
+        Self { run: &[], behind: runs }.settled()
+    }
+
+    fn settled(mut self) -> Self {
+        while let ([], Some((run, behind))) = (self.run, self.behind.split_first()) {
+            (self.run, self.behind) = (run, behind);
+        }
+        self
+    }
+
+    fn is_empty(&self) -> bool {
+        self.run.is_empty()
+    }
+
+    /// No more octets than this are left to write, if that is known at a glance.
+    fn at_most(&self) -> usize {
+        if self.behind.is_empty() { self.run.len().saturating_mul(Prefix::WIRE_MAX) } else { usize::MAX }
+    }
+
+    /// Writes as many prefixes as fit; returns what is left of the room.
+    fn put(&mut self, mut room: &mut [u8]) -> usize {
+        loop {
+            for (at, route) in self.run.iter().enumerate() {
+                let Some(octets) = route.prefix().put(room) else {
+                    self.run = self.run.get(at..).unwrap_or_default();
+                    return room.len();
+                };
+                room = room.get_mut(octets..).unwrap_or_default();
+            }
+            let Some((run, behind)) = self.behind.split_first() else {
+                self.run = &[];
+                return room.len();
+            };
+            (self.run, self.behind) = (run, behind);
+        }
+    }
+}
+
 /// Appends UPDATEs to a buffer.
 pub(crate) struct Packer<'a> {
     out: &'a mut BytesMut,
@@ -43,65 +124,84 @@ impl<'a> Packer<'a> {
         self.messages
     }
 
-    /// IPv4 routes with their next hop in NEXT_HOP.
-    pub(crate) fn announce_ipv4(&mut self, next_hop: Ipv4Addr, blob: &AttrBlob, prefixes: &[Prefix]) {
-        let mut prefixes = prefixes.iter().peekable();
-        while prefixes.peek().is_some() {
-            self.update(|out, end| {
-                out.put_u16(0);
-                let length_at = out.len();
-                out.put_u16(0);
-                let (before, behind) = blob.parts();
-                out.put_slice(before);
-                out.put_slice(&NEXT_HOP);
-                out.put_slice(&next_hop.octets());
-                out.put_slice(behind);
-                put_length(out, length_at, out.len().saturating_sub(length_at).saturating_sub(2));
-                put_prefixes(out, end, &mut prefixes);
-            });
+    /// Routes of one family that have these attributes.
+    pub(crate) fn announce<R: Destined>(
+        &mut self,
+        family: Family,
+        next_hop: IpAddr,
+        blob: &AttrBlob,
+        runs: &[&[R]],
+    ) {
+        match (Form::of(family, next_hop), next_hop) {
+            (Form::Classic, IpAddr::V4(next_hop)) => self.announce_classic(next_hop, blob, runs),
+            (Form::Classic, IpAddr::V6(_)) | (Form::Multiprotocol, _) => {
+                self.announce_multiprotocol(family, next_hop, blob, runs);
+            }
         }
     }
 
-    /// IPv6 routes in MP_REACH_NLRI, which comes first (RFC 7606 §5.1).
-    pub(crate) fn announce_ipv6(&mut self, next_hop: Ipv6Addr, blob: &AttrBlob, prefixes: &[Prefix]) {
-        let mut prefixes = prefixes.iter().peekable();
-        while prefixes.peek().is_some() {
-            self.update(|out, end| {
-                let routes_end = end.saturating_sub(blob.len());
-                put_attributes_only(out, |out| {
-                    put_multiprotocol(out, MP_REACH_NLRI, Family::Ipv6Unicast, |out| {
-                        out.put_u8(16);
-                        out.put_slice(&next_hop.octets());
-                        out.put_u8(0);
-                        put_prefixes(out, routes_end, &mut prefixes);
-                    });
-                    let (before, behind) = blob.parts();
-                    out.put_slice(before);
-                    out.put_slice(behind);
+    /// IPv4 routes with their next hop in NEXT_HOP.
+    fn announce_classic<R: Destined>(&mut self, next_hop: Ipv4Addr, blob: &AttrBlob, runs: &[&[R]]) {
+        self.updates(runs, |out, end, runs| {
+            out.put_u16(0);
+            let length_at = out.len();
+            out.put_u16(0);
+            let (before, behind) = blob.parts();
+            out.put_slice(before);
+            out.put_slice(&NEXT_HOP);
+            out.put_slice(&next_hop.octets());
+            out.put_slice(behind);
+            close_length(out, length_at);
+            put_prefixes(out, end, runs);
+        });
+    }
+
+    /// Routes in MP_REACH_NLRI, which comes first (RFC 7606 §5.1).
+    fn announce_multiprotocol<R: Destined>(
+        &mut self,
+        family: Family,
+        next_hop: IpAddr,
+        blob: &AttrBlob,
+        runs: &[&[R]],
+    ) {
+        self.updates(runs, |out, end, runs| {
+            let routes_end = end.saturating_sub(blob.len());
+            put_attributes_only(out, |out| {
+                put_multiprotocol(out, MP_REACH_NLRI, family, |out| {
+                    match next_hop {
+                        IpAddr::V4(v4) => {
+                            out.put_u8(4);
+                            out.put_slice(&v4.octets());
+                        }
+                        IpAddr::V6(v6) => {
+                            out.put_u8(16);
+                            out.put_slice(&v6.octets());
+                        }
+                    }
+                    out.put_u8(0);
+                    put_prefixes(out, routes_end, runs);
                 });
+                let (before, behind) = blob.parts();
+                out.put_slice(before);
+                out.put_slice(behind);
             });
-        }
+        });
     }
 
     /// Routes of one family that are gone.
-    pub(crate) fn withdraw(&mut self, family: Family, prefixes: &[Prefix]) {
-        let mut prefixes = prefixes.iter().peekable();
-        while prefixes.peek().is_some() {
-            self.update(|out, end| match family {
-                Family::Ipv4Unicast => {
-                    let length_at = out.len();
-                    out.put_u16(0);
-                    put_prefixes(out, end.saturating_sub(2), &mut prefixes);
-                    put_length(out, length_at, out.len().saturating_sub(length_at).saturating_sub(2));
-                    out.put_u16(0);
-                }
-                Family::Ipv6Unicast => put_attributes_only(out, |out| {
-                    put_multiprotocol(out, MP_UNREACH_NLRI, family, |out| {
-                        put_prefixes(out, end, &mut prefixes)
-                    });
-                }),
-            });
-        }
+    pub(crate) fn withdraw<R: Destined>(&mut self, family: Family, form: Form, gone: &[R]) {
+        self.updates(&[gone], |out, end, runs| match form {
+            Form::Classic => {
+                let length_at = out.len();
+                out.put_u16(0);
+                put_prefixes(out, end.saturating_sub(2), runs);
+                close_length(out, length_at);
+                out.put_u16(0);
+            }
+            Form::Multiprotocol => put_attributes_only(out, |out| {
+                put_multiprotocol(out, MP_UNREACH_NLRI, family, |out| put_prefixes(out, end, runs));
+            }),
+        });
     }
 
     /// The End-of-RIB of a family (RFC 4724 §2).
@@ -114,29 +214,36 @@ impl<'a> Packer<'a> {
         });
     }
 
+    /// As many messages as it takes.
+    fn updates<R: Destined>(&mut self, runs: &[&[R]], body: impl Fn(&mut BytesMut, usize, &mut Runs<'_, R>)) {
+        let mut runs = Runs::new(runs);
+        while !runs.is_empty() {
+            let (before, behind) = (runs.run.len(), runs.behind.len());
+            self.update(|out, end| body(out, end, &mut runs));
+            let is_on = (before, behind) != (runs.run.len(), runs.behind.len());
+            debug_assert!(is_on, "attributes that leave no room for a route are refused beforehand");
+            if !is_on {
+                return;
+            }
+        }
+    }
+
     /// One message. `body` learns where it has to end at the latest.
     fn update(&mut self, body: impl FnOnce(&mut BytesMut, usize)) {
-        let start = self.out.len();
-        let end = start.saturating_add(self.max);
+        let end = self.out.len().saturating_add(self.max);
         put_message(self.out, MessageType::Update, |out| body(out, end));
         debug_assert!(self.out.len() <= end, "no message is longer than the session allows");
         self.messages = self.messages.saturating_add(1);
     }
 }
 
-/// As many prefixes as end at or before `end`.
-fn put_prefixes<'p>(
-    out: &mut BytesMut,
-    end: usize,
-    prefixes: &mut Peekable<impl Iterator<Item = &'p Prefix>>,
-) {
-    let fits = |out: &BytesMut, prefix: &&Prefix| {
-        out.len().saturating_add(1).saturating_add(prefix.significant_octets().len()) <= end
-    };
-    while let Some(prefix) = prefixes.next_if(|prefix| fits(out, prefix)) {
-        out.put_u8(prefix.len());
-        out.put_slice(prefix.significant_octets());
-    }
+/// As many prefixes as end at or before `end`. The room is taken once and what is left of it given back,
+/// so that a prefix costs a few stores and no call.
+fn put_prefixes<R: Destined>(out: &mut BytesMut, end: usize, runs: &mut Runs<'_, R>) {
+    let start = out.len();
+    out.resize(end.max(start).min(start.saturating_add(runs.at_most())), 0);
+    let left = runs.put(out.get_mut(start..).unwrap_or_default());
+    out.truncate(out.len().saturating_sub(left));
 }
 
 /// A body without withdrawn routes and without classic NLRI.
@@ -145,7 +252,12 @@ fn put_attributes_only(out: &mut BytesMut, attributes: impl FnOnce(&mut BytesMut
     let length_at = out.len();
     out.put_u16(0);
     attributes(out);
-    put_length(out, length_at, out.len().saturating_sub(length_at).saturating_sub(2));
+    close_length(out, length_at);
+}
+
+/// Fills in a length field of two octets with what was written behind it.
+fn close_length(out: &mut BytesMut, at: usize) {
+    put_length(out, at, out.len().saturating_sub(at).saturating_sub(2));
 }
 
 /// MP_REACH_NLRI or MP_UNREACH_NLRI. It is written with a length of two octets and moved together when

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::family::Families;
 use crate::number::{Asn, HoldTime, RouterId};
+use crate::wire::capability::Role;
 
 /// The caller's number for a peer; never given to another peer while in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,27 @@ impl RemoteAs {
     }
 }
 
+/// What becomes of the routes that a peer announces. None is ever used; the question is what is known
+/// of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Receive {
+    /// UPDATEs are counted and dropped unread; nothing in them can end the session.
+    #[default]
+    Discard,
+    /// UPDATEs are judged as RFC 7606 has it, verdicts are counted and the last faults kept. An UPDATE
+    /// whose routes cannot be told ends the session, as it would on a router.
+    Inspect,
+}
+
+/// A BGP role (RFC 9234).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RolePolicy {
+    /// What we are to the peer.
+    pub role: Role,
+    /// Refuse a peer that names no role.
+    pub strict: bool,
+}
+
 /// One peer, as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerConfig {
@@ -62,12 +84,30 @@ pub struct PeerConfig {
     /// The Restart Time of the graceful restart capability, whole seconds up to 4095; `None` leaves
     /// the capability out.
     pub graceful_restart: Option<Duration>,
+    /// The N bit (RFC 8538): ask the peer to keep our routes after a NOTIFICATION too. Only with
+    /// `graceful_restart`; off unless asked for, because the routes of a dead node live longer with it.
+    pub keep_after_notification: bool,
+    /// The Long-Lived Stale Time (RFC 9494), whole seconds up to 16,777,215. Only with
+    /// `graceful_restart`; `None` leaves the capability out.
+    pub long_lived: Option<Duration>,
+    /// Our role on an eBGP session (RFC 9234); `None` leaves the capability out.
+    pub role: Option<RolePolicy>,
+    /// Offer messages of up to 65535 octets (RFC 8654).
+    pub extended_messages: bool,
+    /// Offer IPv4 routes with IPv6 next hops where the session runs over IPv6 (RFC 8950).
+    pub extended_next_hop: bool,
+    /// Answer a peer that dials with our OPEN only when its own has come, so that nothing is said to a
+    /// stranger (DelayOpen of RFC 4271 §8.1.1, for dynamic neighbours).
+    pub delay_open: bool,
+    /// What becomes of received routes.
+    pub receive: Receive,
     /// How long the peer may take nothing off the wire (RFC 9687); `None` is the larger of 480 s and
     /// twice the Hold Time.
     pub send_hold: Option<Duration>,
     /// Never dial, wait for the peer.
     pub passive: bool,
-    /// Next hop of IPv4 routes when the session runs over IPv6; `None`: IPv4 is not announced then.
+    /// Next hop of IPv4 routes when the session runs over IPv6; `None`: IPv4 is announced only where
+    /// `extended_next_hop` was negotiated.
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 routes when the session runs over IPv4; `None`: IPv6 is not announced then.
     pub next_hop_v6: Option<Ipv6Addr>,
@@ -88,6 +128,13 @@ impl PeerConfig {
             connect_retry_max: Duration::from_secs(15),
             families: Families::BOTH,
             graceful_restart: None,
+            keep_after_notification: false,
+            long_lived: None,
+            role: None,
+            extended_messages: true,
+            extended_next_hop: true,
+            delay_open: false,
+            receive: Receive::Discard,
             send_hold: None,
             passive: false,
             next_hop_v4: None,
@@ -96,12 +143,14 @@ impl PeerConfig {
     }
 
     /// Whether going from one to the other needs a new session: everything that was said in OPEN or
-    /// shaped what the peer was told. Retry, role and send hold apply at once.
+    /// shaped what the peer was told. Retry, who dials, send hold and the receive mode apply at once.
     pub(crate) fn needs_restart(&self, new: &Self) -> bool {
         let lasting = |config: &Self| Self {
             connect_retry_max: Duration::ZERO,
             send_hold: None,
             passive: false,
+            delay_open: false,
+            receive: Receive::Discard,
             ..config.clone()
         };
         lasting(self) != lasting(new)

@@ -80,6 +80,35 @@ impl Prefix {
         octets.get(..usize::from(len.div_ceil(8))).unwrap_or(octets)
     }
 
+    /// The most octets that a prefix takes on the wire, its length octet included.
+    pub(crate) const WIRE_MAX: usize = 17;
+
+    /// How many octets it takes on the wire, its length octet included.
+    pub(crate) fn wire_len(&self) -> usize {
+        usize::from(self.len().div_ceil(8)).saturating_add(1)
+    }
+
+    /// Writes length and significant octets to the front of `room`; returns how many those are. `None`
+    /// when they do not fit. What is behind them may be overwritten.
+    pub(crate) fn put(&self, room: &mut [u8]) -> Option<usize> {
+        match (self.0, room.len()) {
+            (Octets::V4([a, b, c, d], len), 5..) => *room.first_chunk_mut()? = [len, a, b, c, d],
+            (Octets::V6(octets, len), Self::WIRE_MAX..) => {
+                let (first, rest) = room.split_first_mut()?;
+                *first = len;
+                *rest.first_chunk_mut()? = octets;
+            }
+            (Octets::V4(_, len) | Octets::V6(_, len), _) => {
+                let (first, rest) = room.split_first_mut()?;
+                let octets = self.significant_octets();
+                let to = rest.get_mut(..octets.len())?;
+                *first = len;
+                to.copy_from_slice(octets);
+            }
+        }
+        Some(self.wire_len())
+    }
+
     /// The caller has checked `len <= 32`.
     pub(crate) fn masked_v4(bits: u32, len: u8) -> Self {
         let mask = u32::MAX.checked_shl(u32::from(32_u8.saturating_sub(len))).unwrap_or(0);

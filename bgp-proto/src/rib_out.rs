@@ -6,24 +6,32 @@
 //! the difference as it is then. So a slow peer is never told what has been overtaken, a new session is
 //! a cursor that knew the empty set, and an unchanged route costs nothing.
 //!
-//! What is common to equal peers is their class, and with it the encoded attributes: one [`RibOut`] each.
+//! What is common to equal peers is their class, and with it one [`RibOut`]: the encoded attributes, and
+//! the last bursts, which an equal peer on the same way gets as they are.
 
+mod burst;
+mod cursor;
+mod echo;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use bytes::BytesMut;
 
 use crate::attrs::{AttrBlob, PathAttrs, PathStyle};
-use crate::family::{Families, Family};
-use crate::pack::{OVERHEAD, Packer};
+use crate::family::Family;
+use crate::pack::{Form, Packer};
 use crate::prefix::Prefix;
-use crate::route_set::{Change, RouteSet};
+use crate::route_set::{Route, RouteSet, Step as Change};
 use crate::wire::refresh::{RefreshKind, RouteRefresh};
+
+use burst::{Burst, Group};
+pub(crate) use cursor::Cursor;
+use cursor::{Refresh, Stage};
+use echo::{Echo, Echoes};
 
 /// What one call may append, in octets: enough to fill a socket buffer, little enough to be fair.
 const BURST: usize = 64 * 1024;
@@ -36,10 +44,19 @@ pub(crate) struct PeerClass {
     pub(crate) style: PathStyle,
     /// The longest message.
     pub(crate) max_len: u16,
-    /// `None`: IPv4 is not announced.
-    pub(crate) next_hop_v4: Option<Ipv4Addr>,
+    /// `None`: IPv4 is not announced. An IPv6 address only where RFC 8950 was negotiated.
+    pub(crate) next_hop_v4: Option<IpAddr>,
     /// `None`: IPv6 is not announced.
     pub(crate) next_hop_v6: Option<Ipv6Addr>,
+}
+
+impl PeerClass {
+    fn next_hop(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::Ipv4Unicast => self.next_hop_v4,
+            Family::Ipv6Unicast => self.next_hop_v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// What was appended.
@@ -49,34 +66,55 @@ pub(crate) struct Sent {
     pub(crate) refreshes: u64,
 }
 
-/// The encoded attributes of one class.
+/// What is common to the peers of one class.
 #[derive(Debug)]
 pub(crate) struct RibOut {
     class: PeerClass,
     /// `None`: too long for any message.
     blobs: BTreeMap<Arc<PathAttrs>, Option<Arc<AttrBlob>>>,
+    /// Whether any attributes ever were too long. Until then every route that is known was told.
+    has_refused: bool,
     /// At how many blobs those are dropped whose attributes nobody holds any more.
     purge_at: usize,
+    echoes: Echoes,
+}
+
+/// What a walk is to gather.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gather {
+    Gone,
+    New,
+    Both,
+}
+
+/// What a walk has gathered, and where it stopped when there is more.
+struct Walked<'a> {
+    burst: Burst<'a>,
+    stopped: Option<Prefix>,
+    /// How many routes the peer knows then.
+    told: u32,
 }
 
 impl RibOut {
     pub(crate) fn new(class: PeerClass) -> Self {
-        Self { class, blobs: BTreeMap::new(), purge_at: 64 }
+        Self { class, blobs: BTreeMap::new(), has_refused: false, purge_at: 64, echoes: Echoes::default() }
     }
 
     /// Appends what takes a peer further, at most about one burst. Nothing is sent when it knows all.
-    pub(crate) fn advance(&mut self, cursor: &mut Cursor, out: &mut BytesMut) -> Sent {
+    /// `peers` is how many are in the class.
+    pub(crate) fn advance(&mut self, cursor: &mut Cursor, peers: usize, out: &mut BytesMut) -> Sent {
         let full = out.len().saturating_add(STEP);
         let mut sent = Sent::default();
         while out.len() < full {
+            if cursor.stage != Stage::Level {
+                let updates = self.go_on(cursor, peers, out);
+                sent.updates = sent.updates.saturating_add(updates);
+                continue;
+            }
             let mut packer = Packer::new(out, self.class.max_len);
-            let goes_on = match cursor.stage {
-                Stage::Withdraw { after } => self.withdraw(cursor, after, &mut packer),
-                Stage::Announce { after } => self.announce(cursor, after, &mut packer),
-                Stage::Level => self.finish(cursor, &mut packer),
-            };
+            let step = self.finish(cursor, &mut packer);
             sent.updates = sent.updates.saturating_add(packer.messages());
-            match goes_on {
+            match step {
                 Step::On => {}
                 Step::Mark(mark) => {
                     mark.encode(out);
@@ -88,53 +126,110 @@ impl RibOut {
         sent
     }
 
-    /// First everything that is gone: a full table makes room before it takes in more.
-    fn withdraw(&mut self, cursor: &mut Cursor, after: Option<Prefix>, packer: &mut Packer<'_>) -> Step {
-        let mut gone = Vec::new();
-        let mut left = STEP;
-        let mut stage = Stage::Announce { after: None };
-        for change in RouteSet::diff_after(&cursor.base, &cursor.target, after) {
-            let Change::Unset(prefix) = change else { continue };
-            if self.tells(cursor.base.get(&prefix), prefix) {
-                gone.push(prefix);
-                cursor.told = cursor.told.saturating_sub(1);
-                left = left.saturating_sub(wire_len(prefix));
-            }
-            if left == 0 {
-                stage = Stage::Withdraw { after: Some(prefix) };
-                break;
+    /// One step from the version that the peer knows to the one that it is to know; returns the number of
+    /// messages. What an equal peer was sent for the same step is sent as it is.
+    fn go_on(&mut self, cursor: &mut Cursor, peers: usize, out: &mut BytesMut) -> u64 {
+        if let Some(echo) = self.echoes.take(cursor) {
+            out.extend_from_slice(&echo.octets);
+            (cursor.stage, cursor.told) = (echo.to, echo.told_after);
+            return echo.updates;
+        }
+        let (from, told_before, start) = (cursor.stage, cursor.told, out.len());
+        let mut packer = Packer::new(out, self.class.max_len);
+        match from {
+            Stage::Withdraw { after } => self.withdraw(cursor, after, &mut packer),
+            Stage::Announce { after } => self.announce(cursor, after, &mut packer),
+            Stage::Level => {}
+        }
+        let updates = packer.messages();
+        if let Some(others) = peers.checked_sub(1).filter(|others| *others > 0) {
+            let octets = out.get(start..).unwrap_or_default();
+            self.echoes.keep(Echo::new(cursor, from, told_before, octets, updates, others));
+        }
+        updates
+    }
+
+    /// First everything that is gone: a full table makes room before it takes in more. When all of the
+    /// difference fits a burst it goes out in one walk.
+    fn withdraw(&mut self, cursor: &mut Cursor, after: Option<Prefix>, packer: &mut Packer<'_>) {
+        if cursor.base.is_empty() {
+            cursor.stage = Stage::Announce { after: None };
+            return;
+        }
+        let (base, target) = (Arc::clone(&cursor.base), Arc::clone(&cursor.target));
+        if after.is_none() {
+            let all = self.walk([&base, &target], None, Gather::Both, cursor.told);
+            if all.stopped.is_none() {
+                (cursor.stage, cursor.told) = (Stage::Level, all.told);
+                return self.pack(&all.burst, packer);
             }
         }
-        cursor.stage = stage;
-        withdraw_all(packer, &gone);
-        Step::On
+        let gone = self.walk([&base, &target], after, Gather::Gone, cursor.told);
+        cursor.told = gone.told;
+        cursor.stage = match gone.stopped {
+            Some(_) => Stage::Withdraw { after: gone.stopped },
+            None => Stage::Announce { after: None },
+        };
+        self.pack(&gone.burst, packer);
     }
 
     /// Then everything that is new or different. A route that only moves to other attributes was not
     /// withdrawn: the announcement replaces it.
-    fn announce(&mut self, cursor: &mut Cursor, after: Option<Prefix>, packer: &mut Packer<'_>) -> Step {
+    fn announce(&mut self, cursor: &mut Cursor, after: Option<Prefix>, packer: &mut Packer<'_>) {
         let (base, target) = (Arc::clone(&cursor.base), Arc::clone(&cursor.target));
+        let new = self.walk([&base, &target], after, Gather::New, cursor.told);
+        cursor.told = new.told;
+        cursor.stage = match new.stopped {
+            Some(_) => Stage::Announce { after: new.stopped },
+            None => Stage::Level,
+        };
+        self.pack(&new.burst, packer);
+    }
+
+    fn walk<'a>(
+        &mut self,
+        [base, target]: [&'a RouteSet; 2],
+        after: Option<Prefix>,
+        what: Gather,
+        mut told: u32,
+    ) -> Walked<'a> {
         let mut burst = Burst::default();
-        cursor.stage = Stage::Level;
-        for change in RouteSet::diff_after(&base, &target, after) {
-            let Change::Set(prefix, attrs) = change else { continue };
-            let knew = self.tells(base.get(&prefix), prefix);
-            match (knew, self.tells(Some(attrs), prefix)) {
-                (false, true) => cursor.told = cursor.told.saturating_add(1),
+        let mut changes = RouteSet::steps_after(base, target, after);
+        loop {
+            while let Some(run) = changes.take_run_of_new() {
+                if what == Gather::Gone {
+                    return Walked { burst, stopped: None, told };
+                }
+                let (added, stopped) = self.gather_run(&mut burst, run);
+                told = told.saturating_add(added);
+                if stopped.is_some() {
+                    return Walked { burst, stopped, told };
+                }
+            }
+            let Some(Change { prefix, old, new }) = changes.next() else { break };
+            let is_wanted = match what {
+                Gather::Gone => new.is_empty(),
+                Gather::New => !new.is_empty(),
+                Gather::Both => true,
+            };
+            if !is_wanted {
+                continue;
+            }
+            let knew = old.is_some_and(|attrs| self.tells(prefix, attrs));
+            let is_told = self.gather(&mut burst, new) == Gathered::Told(1);
+            match (knew, is_told) {
+                (false, true) => told = told.saturating_add(1),
                 (true, false) => {
-                    cursor.told = cursor.told.saturating_sub(1);
-                    burst.gone.push(prefix);
+                    told = told.saturating_sub(1);
+                    burst.push_gone(prefix);
                 }
                 (true, true) | (false, false) => {}
             }
-            self.gather(&mut burst, prefix, attrs);
             if burst.is_full() {
-                cursor.stage = Stage::Announce { after: Some(prefix) };
-                break;
+                return Walked { burst, stopped: Some(prefix), told };
             }
         }
-        self.pack(burst, packer);
-        Step::On
+        Walked { burst, stopped: None, told }
     }
 
     /// The peer knows the target: what remains are refreshes and End-of-RIB.
@@ -178,51 +273,73 @@ impl RibOut {
     ) -> Option<Prefix> {
         let mut burst = Burst::default();
         let mut stopped = None;
-        for (prefix, attrs) in table.iter_after(after).take_while(|(prefix, _)| prefix.family() == family) {
-            self.gather(&mut burst, prefix, attrs);
-            if burst.is_full() {
-                stopped = Some(prefix);
+        for run in table.runs_after(after) {
+            let end = run.partition_point(|(prefix, _)| prefix.family() <= family);
+            (_, stopped) = self.gather_run(&mut burst, run.get(..end).unwrap_or_default());
+            if stopped.is_some() || end < run.len() {
                 break;
             }
         }
-        self.pack(burst, packer);
+        self.pack(&burst, packer);
         stopped
     }
 
-    fn gather<'a>(&mut self, burst: &mut Burst<'a>, prefix: Prefix, attrs: &'a Arc<PathAttrs>) {
-        let max = usize::from(self.class.max_len);
-        if !self.announces(prefix.family()) {
-            return;
-        }
-        let group = match burst.groups.entry((prefix.family(), attrs)) {
-            Entry::Occupied(group) => group.into_mut(),
-            Entry::Vacant(place) => {
-                let Some(blob) = self.blob(attrs) else { return };
-                burst.octets = burst.octets.saturating_add(blob.len()).saturating_add(OVERHEAD);
-                place.insert(Group { blob, prefixes: Vec::new() })
+    /// Gathers all of a run, or as much as the burst takes. Returns how many routes are told, and where
+    /// it stopped when the burst is full.
+    fn gather_run<'a>(&mut self, burst: &mut Burst<'a>, mut run: &'a [Route]) -> (u32, Option<Prefix>) {
+        let mut told: u32 = 0;
+        while let Some((prefix, _)) = run.first() {
+            let (count, is_told) = match self.gather(burst, run) {
+                Gathered::Told(count) => (count, true),
+                Gathered::Untold => (1, false),
+            };
+            if is_told {
+                told = told.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
             }
-        };
-        // A route bears its share of what its message holds besides routes.
-        let room = max.saturating_sub(group.blob.len()).saturating_sub(OVERHEAD).max(1);
-        let share = wire_len(prefix).saturating_mul(max).div_ceil(room);
-        burst.octets = burst.octets.saturating_add(share);
-        group.prefixes.push(prefix);
+            let last = run.get(..count).and_then(|taken| taken.last()).map_or(*prefix, |(last, _)| *last);
+            run = run.get(count..).unwrap_or_default();
+            if burst.is_full() {
+                return (told, Some(last));
+            }
+        }
+        (told, None)
     }
 
-    fn pack(&self, burst: Burst<'_>, packer: &mut Packer<'_>) {
-        withdraw_all(packer, &burst.gone);
-        for ((family, _), Group { blob, prefixes }) in burst.groups {
-            match (family, self.class.next_hop_v4, self.class.next_hop_v6) {
-                (Family::Ipv4Unicast, Some(next_hop), _) => packer.announce_ipv4(next_hop, &blob, &prefixes),
-                (Family::Ipv6Unicast, _, Some(next_hop)) => packer.announce_ipv6(next_hop, &blob, &prefixes),
-                (Family::Ipv4Unicast, None, _) | (Family::Ipv6Unicast, _, None) => {}
+    /// Puts the first routes of a run, as far as they have equal attributes, among those that have them
+    /// as well.
+    fn gather<'a>(&mut self, burst: &mut Burst<'a>, run: &'a [Route]) -> Gathered {
+        match burst.push(run) {
+            0 => {}
+            count => return Gathered::Told(count),
+        }
+        let Some((prefix, attrs)) = run.first() else { return Gathered::Untold };
+        let family = prefix.family();
+        if !self.announces(family) {
+            return Gathered::Untold;
+        }
+        let Some(blob) = self.blob(attrs) else { return Gathered::Untold };
+        burst.open(family, attrs, blob, self.class.max_len);
+        Gathered::Told(burst.push(run))
+    }
+
+    fn pack(&self, burst: &Burst<'_>, packer: &mut Packer<'_>) {
+        let cut = burst.gone.partition_point(|prefix| prefix.family() == Family::Ipv4Unicast);
+        let (v4, v6) = burst.gone.split_at_checked(cut).unwrap_or_default();
+        for (family, gone) in [(Family::Ipv4Unicast, v4), (Family::Ipv6Unicast, v6)] {
+            if let Some(next_hop) = self.class.next_hop(family) {
+                packer.withdraw(family, Form::of(family, next_hop), gone);
+            }
+        }
+        for Group { family, blob, runs, .. } in &burst.groups {
+            if let Some(next_hop) = self.class.next_hop(*family) {
+                packer.announce(*family, next_hop, blob, runs);
             }
         }
     }
 
     /// Whether a route with these attributes is told at all.
-    fn tells(&mut self, attrs: Option<&Arc<PathAttrs>>, prefix: Prefix) -> bool {
-        self.announces(prefix.family()) && attrs.is_some_and(|attrs| self.blob(attrs).is_some())
+    fn tells(&mut self, prefix: Prefix, attrs: &Arc<PathAttrs>) -> bool {
+        self.announces(prefix.family()) && (!self.has_refused || self.blob(attrs).is_some())
     }
 
     fn announces(&self, family: Family) -> bool {
@@ -241,13 +358,14 @@ impl RibOut {
             self.purge_at = self.blobs.len().saturating_mul(2).max(64);
         }
         let blob = AttrBlob::try_new(attrs, self.class.style).ok().map(Arc::new);
+        self.has_refused |= blob.is_none();
         self.blobs.insert(Arc::clone(attrs), blob.clone());
         blob
     }
 
     /// How many routes of a table are not told because their attributes are too long.
     pub(crate) fn too_large(&self, table: &RouteSet) -> usize {
-        if self.blobs.values().all(Option::is_some) {
+        if !self.has_refused {
             return 0;
         }
         let refused = |attrs: &Arc<PathAttrs>| matches!(self.blobs.get(attrs), Some(None));
@@ -255,7 +373,16 @@ impl RibOut {
     }
 }
 
-/// What comes after a step of [`RibOut::advance`].
+/// What became of the first routes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    /// So many were taken.
+    Told(usize),
+    /// The first one is not told at all.
+    Untold,
+}
+
+/// What comes after a step of [`RibOut::finish`].
 enum Step {
     /// Ask again.
     On,
@@ -265,163 +392,10 @@ enum Step {
     Nothing,
 }
 
-/// Routes on their way into messages, together with those that have the same attributes.
-#[derive(Default)]
-struct Burst<'a> {
-    gone: Vec<Prefix>,
-    groups: BTreeMap<(Family, &'a PathAttrs), Group>,
-    /// About how long the messages will be.
-    octets: usize,
-}
-
-struct Group {
-    blob: Arc<AttrBlob>,
-    prefixes: Vec<Prefix>,
-}
-
-impl Burst<'_> {
-    fn is_full(&self) -> bool {
-        self.octets >= STEP
-    }
-}
-
-/// How far one peer has been taken.
-#[derive(Debug)]
-pub(crate) struct Cursor {
-    /// What the peer knew when the walk began.
-    base: Arc<RouteSet>,
-    /// What it is to know.
-    target: Arc<RouteSet>,
-    stage: Stage,
-    refresh_v4: Refresh,
-    refresh_v6: Refresh,
-    /// Whether refreshes are marked (RFC 7313).
-    marks: bool,
-    end_of_rib: Families,
-    told: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Withdraw { after: Option<Prefix> },
-    Announce { after: Option<Prefix> },
-    Level,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refresh {
-    None,
-    Asked,
-    /// `again`: asked for once more, however often, while it ran.
-    Running {
-        after: Option<Prefix>,
-        again: bool,
-    },
-}
-
-impl Cursor {
-    /// A peer that knows nothing.
-    pub(crate) fn new(marks: bool) -> Self {
-        Self {
-            base: Arc::default(),
-            target: Arc::default(),
-            stage: Stage::Level,
-            refresh_v4: Refresh::None,
-            refresh_v6: Refresh::None,
-            marks,
-            end_of_rib: Families::NONE,
-            told: 0,
-        }
-    }
-
-    /// From here on the peer is to know `target`.
-    pub(crate) fn retarget(&mut self, target: Arc<RouteSet>) {
-        if Arc::ptr_eq(&self.target, &target) {
-            return;
-        }
-        self.base = self.known();
-        self.target = target;
-        self.stage = Stage::Withdraw { after: None };
-    }
-
-    /// Sends End-of-RIB for these families as soon as the peer knows the target.
-    pub(crate) fn owe_end_of_rib(&mut self, families: Families) {
-        self.end_of_rib = families;
-    }
-
-    /// The peer wants to hear a family again. Any number of requests make at most one walk more.
-    pub(crate) fn ask_refresh(&mut self, family: Family) {
-        let refresh = self.refresh_mut(family);
-        *refresh = match *refresh {
-            Refresh::None | Refresh::Asked => Refresh::Asked,
-            Refresh::Running { after, .. } => Refresh::Running { after, again: true },
-        };
-    }
-
-    /// How many routes the peer knows.
-    pub(crate) fn told(&self) -> u32 {
-        self.told
-    }
-
-    pub(crate) fn target(&self) -> &RouteSet {
-        &self.target
-    }
-
-    /// Whether nothing is left to say.
-    pub(crate) fn is_level(&self) -> bool {
-        let quiet = self.refresh_v4 == Refresh::None && self.refresh_v6 == Refresh::None;
-        self.stage == Stage::Level && quiet && self.end_of_rib.is_empty()
-    }
-
-    /// What the peer knows now. In the middle of a walk that is part one version, part the other.
-    fn known(&self) -> Arc<RouteSet> {
-        let done = match self.stage {
-            Stage::Level => return Arc::clone(&self.target),
-            Stage::Withdraw { after: None } => return Arc::clone(&self.base),
-            Stage::Withdraw { after } => after,
-            Stage::Announce { .. } => None,
-        };
-        let withdrawn = RouteSet::diff(&self.base, &self.target).filter_map(|change| match change {
-            Change::Unset(prefix) if done.is_none_or(|done| prefix <= done) => Some(prefix),
-            Change::Unset(_) | Change::Set(..) => None,
-        });
-        let left = withdrawn.fold(RouteSet::clone(&self.base), |left, prefix| left.without(&prefix));
-        Arc::new(match self.stage {
-            Stage::Announce { after: Some(after) } => RouteSet::spliced(&self.target, after, &left),
-            Stage::Announce { after: None } | Stage::Withdraw { .. } | Stage::Level => left,
-        })
-    }
-
-    fn refresh(&self, family: Family) -> Refresh {
-        match family {
-            Family::Ipv4Unicast => self.refresh_v4,
-            Family::Ipv6Unicast => self.refresh_v6,
-        }
-    }
-
-    fn refresh_mut(&mut self, family: Family) -> &mut Refresh {
-        match family {
-            Family::Ipv4Unicast => &mut self.refresh_v4,
-            Family::Ipv6Unicast => &mut self.refresh_v6,
-        }
-    }
-}
-
 /// Where to start for the first route of a family.
 fn before(family: Family) -> Option<Prefix> {
     match family {
         Family::Ipv4Unicast => None,
         Family::Ipv6Unicast => Some(Prefix::host(Ipv4Addr::BROADCAST.into())),
     }
-}
-
-fn withdraw_all(packer: &mut Packer<'_>, gone: &[Prefix]) {
-    let cut = gone.partition_point(|prefix| prefix.family() == Family::Ipv4Unicast);
-    let (v4, v6) = gone.split_at_checked(cut).unwrap_or((gone, &[]));
-    packer.withdraw(Family::Ipv4Unicast, v4);
-    packer.withdraw(Family::Ipv6Unicast, v6);
-}
-
-fn wire_len(prefix: Prefix) -> usize {
-    prefix.significant_octets().len().saturating_add(1)
 }

@@ -1,8 +1,9 @@
 //! Everything that is wanted for one peer: an immutable, sorted set of routes.
 //!
-//! The set is cut into chunks behind `Arc`s. A changed version copies the one chunk that it touches and
-//! shares the others, so keeping two versions costs little, and their difference is found in time
-//! proportional to what changed: chunks that are the same allocation are skipped unread.
+//! The set is a tree of two levels behind `Arc`s: chunks of routes, and branches of chunks. A changed
+//! version copies the one chunk and the one branch that it touches and shares the others, so keeping two
+//! versions costs little, and their difference is found in time proportional to what changed: branches
+//! and chunks that are the same allocation are skipped unread.
 //!
 //! Left out: who is told what (that is `rib_out`).
 
@@ -15,13 +16,14 @@ use std::sync::Arc;
 use crate::attrs::PathAttrs;
 use crate::prefix::Prefix;
 
-/// A chunk is split in two when it grows past this many routes.
-const CHUNK_MAX: usize = 128;
-/// What a freshly built chunk holds: room to grow, so that one insertion does not split it at once.
-const CHUNK_FILL: usize = 96;
+/// A chunk is split in two when it grows past this many routes, a branch when it grows past this many chunks.
+const NODE_MAX: usize = 64;
+/// What freshly built chunks and branches hold: room to grow, so that one insertion does not split them at once.
+const NODE_FILL: usize = 48;
 
-type Route = (Prefix, Arc<PathAttrs>);
+pub(crate) type Route = (Prefix, Arc<PathAttrs>);
 type Chunk = Arc<[Route]>;
+type Branch = Arc<[Chunk]>;
 
 /// An immutable set of routes, at most one a prefix, in the order of the prefixes.
 ///
@@ -38,8 +40,8 @@ type Chunk = Arc<[Route]>;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct RouteSet {
-    /// Never an empty chunk; strictly ascending through all of them.
-    chunks: Vec<Chunk>,
+    /// Never an empty branch or chunk; strictly ascending through all of them.
+    branches: Vec<Branch>,
     len: usize,
 }
 
@@ -74,118 +76,154 @@ impl RouteSet {
     /// The attributes of a prefix.
     #[must_use]
     pub fn get(&self, prefix: &Prefix) -> Option<&Arc<PathAttrs>> {
-        let chunk = self.chunks.get(self.chunk_of(prefix))?;
+        let chunk = self.chunk(self.place_of(prefix))?;
         let at = chunk.binary_search_by_key(prefix, |(prefix, _)| *prefix).ok()?;
         chunk.get(at).map(|(_, attrs)| attrs)
     }
 
     /// All routes, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (Prefix, &Arc<PathAttrs>)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(prefix, attrs)| (*prefix, attrs)))
+        self.chunks().flat_map(|chunk| chunk.iter().map(|(prefix, attrs)| (*prefix, attrs)))
     }
 
-    /// All routes behind `after`, ascending; `None` is from the beginning.
-    pub(crate) fn iter_after(
-        &self,
-        after: Option<Prefix>,
-    ) -> impl Iterator<Item = (Prefix, &Arc<PathAttrs>)> {
+    /// All routes behind `after`, ascending, as they lie in memory; `None` is from the beginning.
+    pub(crate) fn runs_after(&self, after: Option<Prefix>) -> impl Iterator<Item = &[Route]> {
         let mut walk = Walk::behind(self, after);
-        std::iter::from_fn(move || {
-            let route = walk.peek()?;
-            walk.step();
-            Some((route.0, &route.1))
-        })
+        std::iter::from_fn(move || walk.take_run())
     }
 
     /// The set with this route added, or replaced. A route that is there already changes nothing, and
     /// the result shares everything with the old set.
     #[must_use]
     pub fn with(&self, prefix: Prefix, attrs: Arc<PathAttrs>) -> Self {
-        let index = self.chunk_of(&prefix);
-        let Some(chunk) = self.chunks.get(index) else {
-            return Self { chunks: vec![Arc::from([(prefix, attrs)])], len: 1 };
+        let place = self.place_of(&prefix);
+        let Some(chunk) = self.chunk(place) else {
+            return Self::from_iter([(prefix, attrs)]);
         };
-        let mut routes = chunk.to_vec();
-        let mut len = self.len;
-        match routes.binary_search_by_key(&prefix, |(prefix, _)| *prefix) {
-            Ok(at) => match routes.get_mut(at) {
-                Some((_, old)) if same(old, &attrs) => return self.clone(),
-                Some((_, old)) => *old = attrs,
-                None => {}
-            },
-            Err(at) => {
-                routes.insert(at, (prefix, attrs));
-                len = len.saturating_add(1);
-            }
-        }
-        Self { chunks: self.replaced(index, routes), len }
+        let at = chunk.binary_search_by_key(&prefix, |(prefix, _)| *prefix);
+        let (before, behind, len) = match at {
+            Ok(at) if chunk.get(at).is_some_and(|(_, old)| same(old, &attrs)) => return self.clone(),
+            Ok(at) => (at, at.saturating_add(1), self.len),
+            Err(at) => (at, at, self.len.saturating_add(1)),
+        };
+        let routes = spliced_slice(chunk, before, Some((prefix, attrs)), behind);
+        Self { branches: self.replaced(place, routes), len }
     }
 
     /// The set without this prefix; the same set when the prefix is not in it.
     #[must_use]
     pub fn without(&self, prefix: &Prefix) -> Self {
-        let index = self.chunk_of(prefix);
-        let found = self.chunks.get(index).and_then(|chunk| {
+        let place = self.place_of(prefix);
+        let found = self.chunk(place).and_then(|chunk| {
             let at = chunk.binary_search_by_key(prefix, |(prefix, _)| *prefix).ok()?;
             Some((chunk, at))
         });
         let Some((chunk, at)) = found else { return self.clone() };
-        let mut routes = chunk.to_vec();
-        routes.remove(at);
-        Self { chunks: self.replaced(index, routes), len: self.len.saturating_sub(1) }
+        let routes = spliced_slice(chunk, at, None, at.saturating_add(1));
+        Self { branches: self.replaced(place, routes), len: self.len.saturating_sub(1) }
     }
 
     /// What turns `old` into `new`, ascending by prefix. Parts that both share are not looked at.
     pub fn diff<'a>(old: &'a Self, new: &'a Self) -> impl Iterator<Item = Change<'a>> {
-        Self::diff_after(old, new, None)
+        Self::steps_after(old, new, None).map(|step| match step.new.first() {
+            Some((prefix, attrs)) => Change::Set(*prefix, attrs),
+            None => Change::Unset(step.prefix),
+        })
     }
 
-    /// The part of [`RouteSet::diff`] behind a prefix.
-    pub(crate) fn diff_after<'a>(old: &'a Self, new: &'a Self, after: Option<Prefix>) -> Diff<'a> {
+    /// The part of [`RouteSet::diff`] behind a prefix, with what was there before.
+    pub(crate) fn steps_after<'a>(old: &'a Self, new: &'a Self, after: Option<Prefix>) -> Diff<'a> {
         Diff { old: Walk::behind(old, after), new: Walk::behind(new, after) }
     }
 
     /// `head` up to and including `at`, `tail` behind it; whole chunks are shared with their sources.
     pub(crate) fn spliced(head: &Self, at: Prefix, tail: &Self) -> Self {
-        let cut = head.chunk_of(&at);
-        let mut chunks: Vec<Chunk> = head.chunks.iter().take(cut).cloned().collect();
-        if let Some(chunk) = head.chunks.get(cut) {
-            push_slice(&mut chunks, chunk, ..chunk.partition_point(|(prefix, _)| *prefix <= at));
+        let is_before = |chunk: &&Chunk| chunk.last().is_some_and(|(last, _)| *last <= at);
+        let mut chunks: Vec<Chunk> = head.chunks().take_while(is_before).cloned().collect();
+        if let Some(chunk) = head.chunks().nth(chunks.len()) {
+            push_part(&mut chunks, chunk.get(..chunk.partition_point(|(prefix, _)| *prefix <= at)));
         }
-        let behind = Walk::behind(tail, Some(at));
-        let mut rest = behind.chunks.iter();
-        if let Some(chunk) = rest.next() {
-            push_slice(&mut chunks, chunk, behind.at..);
+        for chunk in tail.chunks().skip_while(is_before) {
+            let cut = chunk.partition_point(|(prefix, _)| *prefix <= at);
+            if cut == 0 {
+                chunks.push(Arc::clone(chunk));
+            } else {
+                push_part(&mut chunks, chunk.get(cut..));
+            }
         }
-        chunks.extend(rest.cloned());
         let len = chunks.iter().map(|chunk| chunk.len()).sum();
-        Self { chunks, len }
+        Self { branches: gathered(chunks, NODE_FILL), len }
     }
 
-    /// Whether both are the same version: not merely equal, but sharing all chunks.
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        self.branches.iter().flat_map(|branch| branch.iter())
+    }
+
+    fn chunk(&self, place: Place) -> Option<&Chunk> {
+        self.branches.get(place.branch)?.get(place.chunk)
+    }
+
+    /// Whether both are the same version: not merely equal, but sharing all branches.
     fn shares_all(&self, other: &Self) -> bool {
-        self.chunks.len() == other.chunks.len()
-            && self.chunks.iter().zip(&other.chunks).all(|(mine, theirs)| Arc::ptr_eq(mine, theirs))
+        self.branches.len() == other.branches.len()
+            && self.branches.iter().zip(&other.branches).all(|(mine, theirs)| Arc::ptr_eq(mine, theirs))
     }
 
     /// Where the prefix is, or where it would have to go: the last chunk that does not begin behind it.
-    fn chunk_of(&self, prefix: &Prefix) -> usize {
-        let begins_before = |chunk: &Chunk| chunk.first().is_some_and(|(first, _)| first <= prefix);
-        self.chunks.partition_point(begins_before).saturating_sub(1)
+    fn place_of(&self, prefix: &Prefix) -> Place {
+        let chunk_begins = |chunk: &Chunk| chunk.first().is_some_and(|(first, _)| first <= prefix);
+        let branch_begins = |branch: &Branch| branch.first().is_some_and(chunk_begins);
+        let branch = self.branches.partition_point(branch_begins).saturating_sub(1);
+        let chunks = self.branches.get(branch).map_or(&[][..], |branch| branch);
+        Place { branch, chunk: chunks.partition_point(chunk_begins).saturating_sub(1) }
     }
 
-    fn replaced(&self, index: usize, routes: Vec<Route>) -> Vec<Chunk> {
-        let mut chunks = Vec::with_capacity(self.chunks.len().saturating_add(1));
-        chunks.extend(self.chunks.iter().take(index).cloned());
-        if routes.len() > CHUNK_MAX {
-            let (left, right) = routes.split_at(routes.len() / 2);
-            chunks.extend([Arc::from(left), Arc::from(right)]);
-        } else if !routes.is_empty() {
-            chunks.push(Arc::from(routes));
-        }
-        chunks.extend(self.chunks.iter().skip(index.saturating_add(1)).cloned());
-        chunks
+    /// The branches with other routes in one place.
+    fn replaced(&self, place: Place, routes: Vec<Route>) -> Vec<Branch> {
+        let old = self.branches.get(place.branch).map_or(&[][..], |branch| branch);
+        let mut chunks = Vec::with_capacity(old.len().saturating_add(1));
+        chunks.extend(old.iter().take(place.chunk).cloned());
+        chunks.extend(halved(routes));
+        chunks.extend(old.iter().skip(place.chunk.saturating_add(1)).cloned());
+        let mut branches = Vec::with_capacity(self.branches.len().saturating_add(1));
+        branches.extend(self.branches.iter().take(place.branch).cloned());
+        branches.extend(halved(chunks));
+        branches.extend(self.branches.iter().skip(place.branch.saturating_add(1)).cloned());
+        branches
     }
+}
+
+/// Which chunk of which branch.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    branch: usize,
+    chunk: usize,
+}
+
+/// One node, two when it would be too long, none when it is empty.
+fn halved<T>(mut items: Vec<T>) -> impl Iterator<Item = Arc<[T]>> {
+    let half = if items.len() > NODE_MAX { items.len() / 2 } else { items.len() };
+    let behind = items.split_off(half);
+    [items, behind].into_iter().filter(|part| !part.is_empty()).map(Arc::from)
+}
+
+/// Nodes of `fill` items each; items are moved, not copied.
+fn gathered<T>(items: Vec<T>, fill: usize) -> Vec<Arc<[T]>> {
+    let mut nodes = Vec::with_capacity(items.len().div_ceil(fill));
+    let mut items = items.into_iter();
+    while items.len() > 0 {
+        nodes.push(items.by_ref().take(fill).collect());
+    }
+    nodes
+}
+
+/// The chunk with what is between `before` and `behind` replaced.
+fn spliced_slice(chunk: &[Route], before: usize, route: Option<Route>, behind: usize) -> Vec<Route> {
+    let mut routes = Vec::with_capacity(chunk.len().saturating_add(1));
+    routes.extend_from_slice(chunk.get(..before).unwrap_or_default());
+    routes.extend(route);
+    routes.extend_from_slice(chunk.get(behind..).unwrap_or_default());
+    routes
 }
 
 impl PartialEq for RouteSet {
@@ -201,28 +239,30 @@ impl FromIterator<(Prefix, Arc<PathAttrs>)> for RouteSet {
     /// sorted already costs no sorting.
     fn from_iter<I: IntoIterator<Item = (Prefix, Arc<PathAttrs>)>>(routes: I) -> Self {
         let mut routes: Vec<Route> = routes.into_iter().collect();
-        routes.sort_by_key(|(prefix, _)| *prefix);
-        // `dedup_by` keeps the earlier of two; the later one is wanted, so it is moved there first.
-        routes.dedup_by(|later, kept| {
-            let again = later.0 == kept.0;
-            if again {
-                std::mem::swap(later, kept);
-            }
-            again
-        });
-        Self { chunks: routes.chunks(CHUNK_FILL).map(Arc::from).collect(), len: routes.len() }
+        if !routes.is_sorted_by(|(one, _), (next, _)| one < next) {
+            in_order(&mut routes);
+        }
+        let len = routes.len();
+        Self { branches: gathered(gathered(routes, NODE_FILL), NODE_FILL), len }
     }
 }
 
-fn push_slice<R: std::slice::SliceIndex<[Route], Output = [Route]>>(
-    into: &mut Vec<Chunk>,
-    chunk: &Chunk,
-    range: R,
-) {
-    match chunk.get(range) {
-        Some(part) if part.len() == chunk.len() => into.push(Arc::clone(chunk)),
-        Some([]) | None => {}
-        Some(part) => into.push(Arc::from(part)),
+/// Sorts; of several routes for one prefix the last one stays.
+fn in_order(routes: &mut Vec<Route>) {
+    routes.sort_by_key(|(prefix, _)| *prefix);
+    // `dedup_by` keeps the earlier of two; the later one is wanted, so it is moved there first.
+    routes.dedup_by(|later, kept| {
+        let again = later.0 == kept.0;
+        if again {
+            std::mem::swap(later, kept);
+        }
+        again
+    });
+}
+
+fn push_part(into: &mut Vec<Chunk>, part: Option<&[Route]>) {
+    if let Some(part) = part.filter(|part| !part.is_empty()) {
+        into.push(Arc::from(part));
     }
 }
 
@@ -230,42 +270,81 @@ fn same(one: &Arc<PathAttrs>, other: &Arc<PathAttrs>) -> bool {
     Arc::ptr_eq(one, other) || one == other
 }
 
-/// A place in a set. It never rests behind the last route of a chunk.
+/// A place in a set, as what is left to walk. Only at the end is any of the three empty.
 #[derive(Clone, Copy)]
 struct Walk<'a> {
+    /// What is left of the chunk.
+    routes: &'a [Route],
+    /// The chunk, and those behind it in its branch.
     chunks: &'a [Chunk],
-    at: usize,
+    /// The branch, and those behind it.
+    branches: &'a [Branch],
 }
 
 impl<'a> Walk<'a> {
     fn behind(set: &'a RouteSet, after: Option<Prefix>) -> Self {
-        let Some(after) = after else { return Self { chunks: &set.chunks, at: 0 } };
-        let index = set.chunk_of(&after);
-        let chunks = set.chunks.get(index..).unwrap_or_default();
-        let at = chunks.first().map_or(0, |chunk| chunk.partition_point(|(prefix, _)| *prefix <= after));
-        Self { chunks, at }.settled()
+        let place = after.map_or(Place { branch: 0, chunk: 0 }, |after| set.place_of(&after));
+        let branches = set.branches.get(place.branch..).unwrap_or_default();
+        let chunks = branches.first().and_then(|branch| branch.get(place.chunk..)).unwrap_or_default();
+        let routes = chunks.first().map_or(&[][..], |chunk| chunk);
+        let told = after.map_or(0, |after| routes.partition_point(|(prefix, _)| *prefix <= after));
+        let mut walk = Self { routes: routes.get(told..).unwrap_or_default(), chunks, branches };
+        if walk.routes.is_empty() {
+            walk.next_chunk();
+        }
+        walk
     }
 
     fn peek(&self) -> Option<&'a Route> {
-        self.chunks.first()?.get(self.at)
+        self.routes.first()
+    }
+
+    /// The rest of the chunk, at once.
+    fn take_run(&mut self) -> Option<&'a [Route]> {
+        let run = Some(self.routes).filter(|run| !run.is_empty())?;
+        self.next_chunk();
+        Some(run)
     }
 
     fn step(&mut self) {
-        self.at = self.at.saturating_add(1);
-        *self = self.settled();
-    }
-
-    fn settled(self) -> Self {
-        match self.chunks.split_first() {
-            Some((chunk, rest)) if self.at >= chunk.len() => Self { chunks: rest, at: 0 },
-            Some(_) | None => self,
+        self.routes = self.routes.get(1..).unwrap_or_default();
+        if self.routes.is_empty() {
+            self.next_chunk();
         }
     }
 
-    /// The chunk that begins exactly here, and what follows it.
-    fn whole_chunk(&self) -> Option<(&'a Chunk, &'a [Chunk])> {
-        if self.at == 0 { self.chunks.split_first() } else { None }
+    fn next_chunk(&mut self) {
+        self.chunks = self.chunks.get(1..).unwrap_or_default();
+        match self.chunks.first() {
+            Some(chunk) => self.routes = chunk,
+            None => self.next_branch(),
+        }
     }
+
+    fn next_branch(&mut self) {
+        self.branches = self.branches.get(1..).unwrap_or_default();
+        self.chunks = self.branches.first().map_or(&[], |branch| branch);
+        self.routes = self.chunks.first().map_or(&[], |chunk| chunk);
+    }
+
+    /// The chunk, when it begins exactly here.
+    fn whole_chunk(&self) -> Option<&'a Chunk> {
+        self.chunks.first().filter(|chunk| chunk.len() == self.routes.len())
+    }
+
+    /// The branch, when it begins exactly here. Only asked where a chunk begins.
+    fn whole_branch(&self) -> Option<&'a Branch> {
+        self.branches.first().filter(|branch| branch.len() == self.chunks.len())
+    }
+}
+
+/// What becomes of one prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step<'a> {
+    pub(crate) prefix: Prefix,
+    pub(crate) old: Option<&'a Arc<PathAttrs>>,
+    /// The one route that is there now, or none.
+    pub(crate) new: &'a [Route],
 }
 
 /// The steps from one set to another, ascending by prefix.
@@ -274,46 +353,58 @@ pub(crate) struct Diff<'a> {
     new: Walk<'a>,
 }
 
-impl Diff<'_> {
+impl<'a> Diff<'a> {
+    /// Routes that are all new, at once: there are some when the old set is at its end.
+    pub(crate) fn take_run_of_new(&mut self) -> Option<&'a [Route]> {
+        if self.old.routes.is_empty() { self.new.take_run() } else { None }
+    }
+
     fn skip_shared(&mut self) {
-        while let (Some((old, old_rest)), Some((new, new_rest))) =
-            (self.old.whole_chunk(), self.new.whole_chunk())
-        {
-            if !Arc::ptr_eq(old, new) {
-                return;
+        while let (Some(old), Some(new)) = (self.old.whole_chunk(), self.new.whole_chunk()) {
+            match (self.old.whole_branch(), self.new.whole_branch()) {
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {
+                    self.old.next_branch();
+                    self.new.next_branch();
+                }
+                (_, _) if Arc::ptr_eq(old, new) => {
+                    self.old.next_chunk();
+                    self.new.next_chunk();
+                }
+                (_, _) => return,
             }
-            self.old.chunks = old_rest;
-            self.new.chunks = new_rest;
         }
     }
 }
 
 impl<'a> Iterator for Diff<'a> {
-    type Item = Change<'a>;
+    type Item = Step<'a>;
 
-    fn next(&mut self) -> Option<Change<'a>> {
+    fn next(&mut self) -> Option<Step<'a>> {
         loop {
             self.skip_shared();
-            let order = match (self.old.peek(), self.new.peek()) {
+            let (old, new) = (self.old.peek(), self.new.peek());
+            let run = self.new.routes;
+            let order = match (old, new) {
                 (None, None) => return None,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
                 (Some((old, _)), Some((new, _))) => old.cmp(new),
             };
-            let (old, new) = (self.old.peek(), self.new.peek());
             if order.is_le() {
                 self.old.step();
             }
             if order.is_ge() {
                 self.new.step();
             }
-            match (order, old, new) {
-                (Ordering::Less, Some((prefix, _)), _) => return Some(Change::Unset(*prefix)),
-                (Ordering::Equal, Some((_, old)), Some((_, new))) if same(old, new) => {}
-                (Ordering::Equal | Ordering::Greater, _, Some((prefix, attrs))) => {
-                    return Some(Change::Set(*prefix, attrs));
+            let old = old.filter(|_| order.is_le());
+            let new = new.filter(|_| order.is_ge());
+            match (old, new) {
+                (Some((_, old)), Some((_, new))) if same(old, new) => {}
+                (Some((prefix, _)), _) | (None, Some((prefix, _))) => {
+                    let new = new.and_then(|_| run.get(..1)).unwrap_or_default();
+                    return Some(Step { prefix: *prefix, old: old.map(|(_, attrs)| attrs), new });
                 }
-                (Ordering::Less, None, _) | (Ordering::Equal | Ordering::Greater, _, None) => return None,
+                (None, None) => return None,
             }
         }
     }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use crate::collision::Direction;
 use crate::event::{Event, HangUp, SpeakerEvent, Stop};
 use crate::fsm::Input;
+use crate::inspection::Fault;
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};
 use crate::rib_out::{PeerClass, RibOut};
@@ -35,6 +36,7 @@ impl Speaker {
         let shared = Shared {
             events: VecDeque::new(),
             owners: BTreeMap::new(),
+            classes: BTreeMap::new(),
             last_words: BTreeMap::new(),
             jitter: Jitter::new(seed),
             actions: Vec::new(),
@@ -173,6 +175,13 @@ impl Speaker {
         self.sessions.get(&peer).map(|session| session.status(&self.ribs))
     }
 
+    /// The last faults in a peer's UPDATEs, oldest first, where they are inspected ([`Receive::Inspect`]).
+    ///
+    /// [`Receive::Inspect`]: crate::Receive::Inspect
+    pub fn faults(&self, peer: PeerKey) -> impl Iterator<Item = &Fault> {
+        self.sessions.get(&peer).into_iter().flat_map(Session::faults)
+    }
+
     fn connected(
         &mut self,
         now: Instant,
@@ -200,7 +209,6 @@ impl Speaker {
 
     /// Encoded attributes are kept for classes that have a peer.
     fn drop_unused_ribs(&mut self) {
-        let used: Vec<PeerClass> = self.sessions.values().flat_map(Session::classes).collect();
-        self.ribs.retain(|class, _| used.contains(class));
+        self.ribs.retain(|class, _| self.shared.classes.contains_key(class));
     }
 }

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 use crate::error::DecodeError;
 use crate::event::{CloseCause, ConnectFault, PathFault};
 use crate::family::Families;
+use crate::inspection::VerdictCounts;
 use crate::number::{Asn, HoldTime, RouterId};
 use crate::peer::{PeerKey, RemoteAs};
+use crate::wire::capability::Role;
+use crate::wire::check::Verdict;
 use crate::wire::header::MessageType;
 use crate::wire::notification::ErrorCode;
 
@@ -117,6 +120,8 @@ pub struct SessionStatus {
     pub established_count: u32,
     /// Messages both ways.
     pub counters: Counters,
+    /// What received UPDATEs were worth; all zero unless the peer's are inspected.
+    pub verdicts: VerdictCounts,
     /// When and why it last went down or failed to come up.
     pub last_down: Option<(Instant, DownReason)>,
 }
@@ -150,6 +155,15 @@ pub enum DownReason {
     SameRouterId(RouterId),
     /// Both sides have no family in common.
     NoCommonFamily,
+    /// The router's role is not the counterpart of ours (RFC 9234).
+    RoleMismatch {
+        /// What we are configured to be.
+        ours: Role,
+        /// The code of what the router says it is; `None` when it says nothing and has to.
+        found: Option<u8>,
+    },
+    /// An UPDATE whose routes cannot be told (RFC 7606), where received routes are inspected.
+    FaultyUpdate(Verdict),
     /// A message came that has no place in the state.
     UnexpectedMessage {
         /// The state.
@@ -193,6 +207,8 @@ impl DownReason {
             Self::WrongAs { .. } => "WrongAs",
             Self::SameRouterId(_) => "SameRouterId",
             Self::NoCommonFamily => "NoCommonFamily",
+            Self::RoleMismatch { .. } => "RoleMismatch",
+            Self::FaultyUpdate(_) => "FaultyUpdate",
             Self::UnexpectedMessage { .. } => "UnexpectedMessage",
             Self::HoldTimerExpired { .. } => "HoldTimerExpired",
             Self::SendHoldTimerExpired { .. } => "SendHoldTimerExpired",
@@ -231,6 +247,20 @@ impl fmt::Display for DownReason {
             Self::NoCommonFamily => f.write_str(
                 "router speaks none of the configured address families: activate one of them on it",
             ),
+            Self::RoleMismatch { ours, found: Some(code) } => {
+                let theirs = Role::ALL.into_iter().find(|role| role.code() == *code);
+                match theirs {
+                    Some(theirs) => write!(f, "router's role is {theirs}")?,
+                    None => write!(f, "router's role is {code}, which is not known")?,
+                }
+                write!(f, ", ours is {ours}: the router has to be {}", ours.counterpart())
+            }
+            Self::RoleMismatch { ours, found: None } => {
+                write!(f, "router says no role, ours is {ours}: it has to be {}", ours.counterpart())
+            }
+            Self::FaultyUpdate(verdict) => {
+                write!(f, "router sent an UPDATE whose routes cannot be told: {verdict}")
+            }
             Self::UnexpectedMessage { state, kind } => write!(f, "router sent {kind} in {state}"),
             Self::HoldTimerExpired { after } => {
                 write!(f, "hold timer expired: nothing heard for {} s", after.as_secs())

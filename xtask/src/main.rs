@@ -6,10 +6,14 @@
 //! | `tidy` | the repository's own rules (file length, import borders, purity, names) |
 //! | `bless` | writes the generated files (`manifests/crds`) anew |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
+//! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
+//! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod crds;
 mod generated;
+mod interop;
 mod measure;
+mod performance;
 mod tidy;
 mod tools;
 mod verify;
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("bless") => generated::bless(),
         Some("measure") => measure::run(&rest),
+        Some("interop") => interop::run(),
+        Some("performance") => performance::run(),
         Some(other) => return wrong_usage(&format!("there is no step `{other}`")),
         None => return wrong_usage("which step?"),
     };
@@ -39,6 +45,6 @@ fn main() -> ExitCode {
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
-    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|measure");
+    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|measure|performance|interop");
     ExitCode::from(2)
 }

@@ -7,6 +7,7 @@
 pub(crate) mod negotiate;
 pub(crate) mod timers;
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::error::DecodeError;
@@ -14,8 +15,9 @@ use crate::event::{CloseCause, HangUp};
 use crate::family::Family;
 use crate::jitter::Jitter;
 use crate::number::HoldTime;
-use crate::peer::PeerConfig;
+use crate::peer::{PeerConfig, Receive};
 use crate::status::{DownReason, State};
+use crate::wire::check::{Class, Verdict, check_body};
 use crate::wire::header::{Frame, MessageType};
 use crate::wire::notification::{ErrorCode, Notification};
 use crate::wire::open::Open;
@@ -85,6 +87,8 @@ pub(crate) enum Action {
     Refresh(Family),
     /// The peer has told us everything about a family.
     EndOfRib(Family),
+    /// An UPDATE was judged.
+    Judged(Verdict),
 }
 
 /// What a step leads to.
@@ -123,11 +127,13 @@ impl Farewell {
 pub(crate) struct Surroundings<'a> {
     pub(crate) now: Instant,
     pub(crate) config: &'a PeerConfig,
+    /// Our end of the connection.
+    pub(crate) local: IpAddr,
     pub(crate) jitter: &'a mut Jitter,
 }
 
 impl Machine {
-    /// TCP is up and our OPEN goes out.
+    /// TCP is up and our OPEN goes out, now or as the answer to the peer's.
     pub(crate) fn start(now: Instant) -> Self {
         let timers = Timers { hold: now.checked_add(OPEN_HOLD), ..Timers::default() };
         Self::OpenSent(OpenSent { timers })
@@ -193,10 +199,7 @@ impl Machine {
             (Self::Established(state), MessageType::Keepalive) => {
                 Next::On(Self::Established(state.heard(around.now)))
             }
-            (Self::Established(state), MessageType::Update) => {
-                note_end_of_rib(frame, out);
-                Next::On(Self::Established(state.heard(around.now)))
-            }
+            (Self::Established(state), MessageType::Update) => state.update(frame, around, out),
             (Self::Established(state), MessageType::RouteRefresh) => state.refresh(frame, around.now, out),
             (
                 Self::OpenSent(_) | Self::OpenConfirm(_) | Self::Established(_),
@@ -248,7 +251,7 @@ impl OpenSent {
             Ok(open) => open,
             Err(error) => return Next::Over(malformed(error, frame.octets)),
         };
-        let negotiated = match negotiate(around.config, &open) {
+        let negotiated = match negotiate(around.config, &open, around.local) {
             Ok(negotiated) => negotiated,
             Err(farewell) => return Next::Over(farewell),
         };
@@ -276,6 +279,19 @@ impl Established {
         self
     }
 
+    fn update(self, frame: Frame<'_>, around: &Surroundings<'_>, out: &mut Vec<Action>) -> Next {
+        note_end_of_rib(frame, out);
+        if around.config.receive == Receive::Inspect {
+            let verdict = check_body(frame.body, &self.negotiated.context());
+            out.push(Action::Judged(verdict));
+            if verdict.class == Class::Reset {
+                let reason = DownReason::FaultyUpdate(verdict);
+                return Next::Over(Farewell::say(reason, verdict.code(), Vec::new()));
+            }
+        }
+        Next::On(Machine::Established(self.heard(around.now)))
+    }
+
     fn refresh(self, frame: Frame<'_>, now: Instant, out: &mut Vec<Action>) -> Next {
         match RouteRefresh::parse(frame.body) {
             Ok(refresh) => {
@@ -294,7 +310,7 @@ impl Established {
     }
 }
 
-/// All that is read of an UPDATE: whether it is an End-of-RIB. What else is in it may be as broken as it
+/// All that is read of an UPDATE unless it is inspected: whether it is an End-of-RIB. What else is in it may be as broken as it
 /// likes (RFC 7606 asks for care with routes that are used; none is).
 fn note_end_of_rib(frame: Frame<'_>, out: &mut Vec<Action>) {
     let mark = Update::parse(frame.body).ok().and_then(|update| update.end_of_rib());

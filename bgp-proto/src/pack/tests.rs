@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bytes::Buf;
 
@@ -11,7 +11,12 @@ use crate::wire::header::Framer;
 use crate::wire::nlri::Nlri;
 use crate::wire::update::{MpReach, MpUnreach, Update};
 
-const STYLE: PathStyle = PathStyle { local_asn: Asn(4_200_000_001), external: true, width: AsWidth::Four };
+const STYLE: PathStyle = PathStyle {
+    local_asn: Asn(4_200_000_001),
+    external: true,
+    width: AsWidth::Four,
+    only_to_customer: false,
+};
 const MAX: u16 = 4096;
 
 fn v4(number: u32) -> Prefix {
@@ -72,9 +77,13 @@ fn everything_is_announced_once_whatever_fits_a_message() {
                 (0..count).map(v6).collect::<Vec<_>>(),
             );
             for max in [MAX, u16::MAX] {
-                let messages = packed(max, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &v4));
+                let messages = packed(max, |p| {
+                    p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&v4[..]])
+                });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v4);
-                let messages = packed(max, |p| p.announce_ipv6(Ipv6Addr::LOCALHOST, &blob, &v6));
+                let messages = packed(max, |p| {
+                    p.announce(Family::Ipv6Unicast, Ipv6Addr::LOCALHOST.into(), &blob, &[&v6[..]])
+                });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v6);
             }
         }
@@ -84,10 +93,10 @@ fn everything_is_announced_once_whatever_fits_a_message() {
 #[test]
 fn ten_thousand_withdrawals_take_messages_of_legal_length() {
     let (v4, v6): (Vec<_>, Vec<_>) = (0..10_000).map(|n| (v4(n), v6(n))).unzip();
-    let messages = packed(MAX, |p| p.withdraw(Family::Ipv4Unicast, &v4));
+    let messages = packed(MAX, |p| p.withdraw(Family::Ipv4Unicast, Form::Classic, &v4));
     assert_eq!(messages.len(), 10_000_usize.div_ceil((4096 - 23) / 5));
     assert_eq!(messages.iter().flat_map(|body| withdrawn(body)).collect::<Vec<_>>(), v4);
-    let messages = packed(MAX, |p| p.withdraw(Family::Ipv6Unicast, &v6));
+    let messages = packed(MAX, |p| p.withdraw(Family::Ipv6Unicast, Form::Multiprotocol, &v6));
     assert_eq!(messages.iter().flat_map(|body| withdrawn(body)).collect::<Vec<_>>(), v6);
 }
 
@@ -98,9 +107,17 @@ fn a_full_message_is_filled_to_the_last_route_that_fits() {
     let most = (4096 - 23 - blob.len() - 7) / 5;
     assert!(room(most) < 5);
     let exactly: Vec<_> = (0..u32::try_from(most).unwrap()).map(v4).collect();
-    assert_eq!(packed(MAX, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &exactly)).len(), 1);
+    assert_eq!(
+        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&exactly[..]]))
+            .len(),
+        1
+    );
     let one_more: Vec<_> = (0..=u32::try_from(most).unwrap()).map(v4).collect();
-    assert_eq!(packed(MAX, |p| p.announce_ipv4(Ipv4Addr::LOCALHOST, &blob, &one_more)).len(), 2);
+    assert_eq!(
+        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&one_more[..]]))
+            .len(),
+        2
+    );
 }
 
 #[test]
@@ -108,4 +125,72 @@ fn end_of_rib_has_the_shape_that_receivers_look_for() {
     let shape = |family| packed(MAX, |p| p.end_of_rib(family)).concat();
     assert_eq!(shape(Family::Ipv4Unicast), [0, 0, 0, 0]);
     assert_eq!(shape(Family::Ipv6Unicast), [0, 0, 0, 6, 0x80, 15, 3, 0, 2, 1]);
+}
+
+#[test]
+fn a_long_message_is_filled_to_its_last_octet() {
+    let attrs = PathAttrs { med: Some(0), ..PathAttrs::default() };
+    let blob = AttrBlob::try_new(&attrs, STYLE).unwrap();
+    // 23 octets of message and 27 of attributes leave 65,485, which is 13,097 routes.
+    let lengths = |count| {
+        let prefixes: Vec<_> = (0..count).map(v4).collect();
+        let runs: Vec<&[Prefix]> = prefixes.chunks(48).collect();
+        let messages =
+            packed(u16::MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &runs));
+        messages.iter().map(|body| body.len() + 19).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(13_097), [65_535]);
+    assert_eq!(lengths(13_098), [65_535, 55]);
+}
+
+#[test]
+fn prefixes_of_every_length_are_packed_as_they_are_read() {
+    let v4: Vec<Prefix> =
+        (0..=32).map(|len| Prefix::try_new([203, 0, 113, 255].into(), len).unwrap()).collect();
+    let all_ones = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+    let v6: Vec<Prefix> = (0..=128).map(|len| Prefix::try_new(all_ones, len).unwrap()).collect();
+    for max in [4096, u16::MAX] {
+        // Runs of one, so that the end of the room is met at every length.
+        for (family, prefixes, form) in
+            [(Family::Ipv4Unicast, &v4, Form::Classic), (Family::Ipv6Unicast, &v6, Form::Multiprotocol)]
+        {
+            let many: Vec<Prefix> = prefixes.iter().cycle().take(5_000).copied().collect();
+            let messages = packed(max, |p| p.withdraw(family, form, &many));
+            assert_eq!(messages.iter().flat_map(|body| withdrawn(body)).collect::<Vec<_>>(), many);
+        }
+    }
+}
+
+/// All small rooms with all short lists: what is written fits, is the longest prefix of the list that
+/// does, and reads as it was.
+#[test]
+fn every_small_room_takes_what_fits_and_nothing_else() {
+    let lengths = [0_u8, 1, 8, 9, 17, 25, 32];
+    let prefix = |len| Prefix::try_new([198, 51, 100, 7].into(), len).unwrap();
+    for first in lengths {
+        for second in lengths {
+            for third in lengths {
+                let prefixes = [prefix(first), prefix(second), prefix(third)];
+                for room in 0..=16 {
+                    let (mut out, mut runs) = (BytesMut::new(), Runs::new(&[]));
+                    let list: &[&[Prefix]] = &[&prefixes[..1], &[], &prefixes[1..]];
+                    runs.behind = list;
+                    runs = runs.settled();
+                    put_prefixes(&mut out, room, &mut runs);
+                    let mut fitting = 0;
+                    let count = prefixes
+                        .iter()
+                        .take_while(|prefix| {
+                            fitting += prefix.wire_len();
+                            fitting <= room
+                        })
+                        .count();
+                    assert!(out.len() <= room);
+                    let read: Vec<_> = Nlri::try_new(&out, Family::Ipv4Unicast).unwrap().collect();
+                    assert_eq!(read, prefixes[..count]);
+                    assert_eq!(runs.is_empty(), count == 3);
+                }
+            }
+        }
+    }
 }

@@ -14,9 +14,14 @@ const MED: u8 = 4;
 
 fn class() -> PeerClass {
     PeerClass {
-        style: PathStyle { local_asn: Asn(64_500), external: true, width: AsWidth::Four },
+        style: PathStyle {
+            local_asn: Asn(64_500),
+            external: true,
+            width: AsWidth::Four,
+            only_to_customer: false,
+        },
         max_len: MAX_LEN,
-        next_hop_v4: Some(Ipv4Addr::new(10, 0, 0, 11)),
+        next_hop_v4: Some(IpAddr::from([10, 0, 0, 11])),
         next_hop_v6: Some(Ipv6Addr::LOCALHOST),
     }
 }
@@ -88,7 +93,7 @@ impl Router {
 
 fn advance(rib: &mut RibOut, cursor: &mut Cursor, router: &mut Router) -> usize {
     let mut out = BytesMut::new();
-    rib.advance(cursor, &mut out);
+    rib.advance(cursor, 1, &mut out);
     assert!(out.len() <= BURST + usize::from(MAX_LEN), "one burst: {}", out.len());
     router.read(&out);
     out.len()
@@ -97,6 +102,47 @@ fn advance(rib: &mut RibOut, cursor: &mut Cursor, router: &mut Router) -> usize 
 fn catch_up(rib: &mut RibOut, cursor: &mut Cursor, router: &mut Router) {
     while advance(rib, cursor, router) > 0 {}
     assert!(cursor.is_level());
+}
+
+#[test]
+fn an_equal_peer_gets_the_bursts_of_the_first_one() {
+    let mut rib = RibOut::new(class());
+    let mut cursors = [Cursor::new(false), Cursor::new(false), Cursor::new(false)];
+    let mut told: [BytesMut; 3] = Default::default();
+    let versions = [table((0..20_000).map(|n| (n, n % 2))), table((5_000..30_000).map(|n| (n, 0)))];
+    for version in versions {
+        for (cursor, out) in cursors.iter_mut().zip(&mut told) {
+            cursor.retarget(Arc::clone(&version));
+            let mut updates = 0;
+            while !cursor.is_level() {
+                updates += rib.advance(cursor, 3, out).updates;
+            }
+            assert!(updates > 0);
+        }
+        assert_eq!(rib.echoes.len(), 0, "what all have heard is forgotten");
+    }
+    assert!(told[0] == told[1] && told[1] == told[2]);
+    for out in told {
+        let mut router = Router::default();
+        router.read(&out);
+        router.knows(&cursors[0].target);
+    }
+}
+
+#[test]
+fn bursts_that_nobody_asks_for_are_bounded() {
+    let (mut rib, mut router) = (RibOut::new(class()), Router::default());
+    let mut cursor = Cursor::new(false);
+    for round in 0..20 {
+        cursor.retarget(table((0..20_000).map(|n| (n, round))));
+        let mut out = BytesMut::new();
+        while !cursor.is_level() {
+            rib.advance(&mut cursor, 2, &mut out);
+        }
+        router.read(&out);
+        assert!(rib.echoes.octets() <= 1024 * 1024, "{}", rib.echoes.octets());
+    }
+    router.knows(&cursor.target);
 }
 
 fn prefix(number: u32) -> Prefix {
@@ -168,7 +214,7 @@ fn a_route_that_moves_to_other_attributes_is_not_withdrawn() {
     catch_up(&mut rib, &mut cursor, &mut router);
     let mut out = BytesMut::new();
     cursor.retarget(table([(1, 7)]));
-    assert_eq!(rib.advance(&mut cursor, &mut out).updates, 1);
+    assert_eq!(rib.advance(&mut cursor, 1, &mut out).updates, 1);
 }
 
 #[test]

@@ -24,7 +24,8 @@ fn assert_sound(set: &RouteSet) {
     let all = routes(set);
     assert!(all.is_sorted_by(|(a, _), (b, _)| a < b), "strictly ascending");
     assert_eq!(all.len(), set.len());
-    assert!(set.chunks.iter().all(|chunk| (1..=CHUNK_MAX).contains(&chunk.len())));
+    assert!(set.branches.iter().all(|branch| (1..=NODE_MAX).contains(&branch.len())));
+    assert!(set.chunks().all(|chunk| (1..=NODE_MAX).contains(&chunk.len())));
 }
 
 fn edits() -> impl Strategy<Value = Vec<(u16, Option<u8>)>> {
@@ -71,8 +72,9 @@ proptest! {
         let after = after.map(prefix);
         let place = |change: &Change<'_>| match change { Change::Set(prefix, _) | Change::Unset(prefix) => Some(*prefix) };
         let whole: Vec<_> = RouteSet::diff(&old, &new).filter(|change| place(change) > after).collect();
-        prop_assert_eq!(RouteSet::diff_after(&old, &new, after).collect::<Vec<_>>(), whole);
-        prop_assert_eq!(new.iter_after(after).count(), new.iter().filter(|(prefix, _)| Some(*prefix) > after).count());
+        prop_assert_eq!(RouteSet::steps_after(&old, &new, after).map(|step| step.prefix).collect::<Vec<_>>(), whole.iter().filter_map(place).collect::<Vec<_>>());
+        prop_assert!(RouteSet::steps_after(&old, &new, after).all(|step| step.old == old.get(&step.prefix) && step.new.first().map(|(_, attrs)| attrs) == new.get(&step.prefix)));
+        prop_assert_eq!(new.runs_after(after).flatten().count(), new.iter().filter(|(prefix, _)| Some(*prefix) > after).count());
     }
 
     #[test]
@@ -93,9 +95,14 @@ proptest! {
 fn a_changed_version_shares_all_chunks_but_one() {
     let old: RouteSet = (0..10_000).map(|number| (prefix(number), attrs(0))).collect();
     let new = old.with(prefix(5_000), attrs(1));
-    let shared =
-        old.chunks.iter().filter(|chunk| new.chunks.iter().any(|other| Arc::ptr_eq(chunk, other))).count();
-    assert_eq!(shared, old.chunks.len() - 1);
+    let shared = old.chunks().filter(|chunk| new.chunks().any(|other| Arc::ptr_eq(chunk, other))).count();
+    assert_eq!(shared, old.chunks().count() - 1);
+    let shared = old
+        .branches
+        .iter()
+        .filter(|branch| new.branches.iter().any(|other| Arc::ptr_eq(branch, other)))
+        .count();
+    assert_eq!(shared, old.branches.len() - 1);
     assert_eq!(RouteSet::diff(&old, &new).collect::<Vec<_>>(), [Change::Set(prefix(5_000), &attrs(1))]);
 }
 

@@ -64,6 +64,9 @@ impl Session {
         let Some(at) = self.connections.iter().position(|connection| connection.id == id) else { return };
         let mut connection = self.connections.remove(at);
         shared.owners.remove(&id);
+        if let Some(told) = &connection.told {
+            shared.leave_class(told.class);
+        }
         let was_up = connection.state() == State::Established;
         if was_up || self.connections.is_empty() {
             self.went_down(now, farewell.reason, shared);
@@ -74,6 +77,8 @@ impl Session {
                 connection.take_control(&mut last);
             }
             if let Some((code, data)) = farewell.notification {
+                let keeps = connection.machine.negotiated().is_some_and(|n| n.keeps_after_notification);
+                let (code, data) = if keeps { hardened(code, data) } else { (code, data) };
                 Notification { code, data: &data }.encode(&mut last);
                 self.counters.sent.count(MessageType::Notification);
             }
@@ -130,11 +135,9 @@ impl Session {
     /// that no router keeps our routes as stale ones (RFC 8538 §3).
     pub(super) fn leave(&mut self, now: Instant, shared: &mut Shared) {
         let Some(Leaving { text, .. }) = self.leaving.take() else { return };
-        let inner = ErrorCode::ADMIN_SHUTDOWN;
-        let mut data = vec![inner.code, inner.subcode];
-        data.extend(shutdown_data(&text));
         for id in self.connection_ids() {
-            let farewell = Farewell::say(DownReason::Stopped, ErrorCode::HARD_RESET, data.clone());
+            let (code, data) = wrapped(ErrorCode::ADMIN_SHUTDOWN, &shutdown_data(&text));
+            let farewell = Farewell::say(DownReason::Stopped, code, data);
             self.end(now, id, farewell, shared);
         }
     }
@@ -142,5 +145,21 @@ impl Session {
     pub(super) fn went_down(&mut self, now: Instant, reason: DownReason, shared: &mut Shared) {
         self.last_down = Some((now, reason.clone()));
         shared.events.push_back(SpeakerEvent::Down { peer: self.config.key, reason });
+    }
+}
+
+/// A NOTIFICATION inside a Hard Reset (RFC 8538 §3.1).
+fn wrapped(inner: ErrorCode, inner_data: &[u8]) -> (ErrorCode, Vec<u8>) {
+    let mut data = vec![inner.code, inner.subcode];
+    data.extend_from_slice(inner_data);
+    (ErrorCode::HARD_RESET, data)
+}
+
+/// Between speakers that keep routes after a NOTIFICATION, one that is meant to end the relation has to
+/// say so (RFC 8538 §3.1: it is the operator who wants the routes gone).
+fn hardened(code: ErrorCode, data: Vec<u8>) -> (ErrorCode, Vec<u8>) {
+    match code {
+        ErrorCode::ADMIN_SHUTDOWN | ErrorCode::PEER_DECONFIGURED => wrapped(code, &data),
+        _ => (code, data),
     }
 }

@@ -19,6 +19,7 @@ use crate::event::{ConnectFault, HangUp, SpeakerEvent};
 use crate::family::Families;
 use crate::fsm::negotiate::put_open;
 use crate::fsm::{Action, Farewell, Input, Machine, Next, Surroundings};
+use crate::inspection::{Fault, Inspection};
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};
 use crate::rib_out::{PeerClass, RibOut};
@@ -36,11 +37,24 @@ const DIAL_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) struct Shared {
     pub(crate) events: VecDeque<SpeakerEvent>,
     pub(crate) owners: BTreeMap<ConnectionId, PeerKey>,
+    /// How many connections are told routes in each class.
+    pub(crate) classes: BTreeMap<PeerClass, usize>,
     /// The last octets of connections that are over and wait for the driver.
     pub(crate) last_words: BTreeMap<ConnectionId, BytesMut>,
     pub(crate) jitter: Jitter,
     /// The buffer for what a step of a machine asks for.
     pub(crate) actions: Vec<Action>,
+}
+
+impl Shared {
+    /// One connection of a class is over.
+    fn leave_class(&mut self, class: PeerClass) {
+        let left = self.classes.get(&class).map_or(0, |peers| peers.saturating_sub(1));
+        match left {
+            0 => drop(self.classes.remove(&class)),
+            _ => drop(self.classes.insert(class, left)),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +74,7 @@ pub(crate) struct Session {
     since: Instant,
     established_count: u32,
     counters: Counters,
+    inspection: Inspection,
     last_down: Option<(Instant, DownReason)>,
 }
 
@@ -94,6 +109,7 @@ impl Session {
             since: now,
             established_count: 0,
             counters: Counters::default(),
+            inspection: Inspection::default(),
             last_down: None,
         };
         if !session.config.passive {
@@ -168,10 +184,13 @@ impl Session {
             Some(_) | None => {}
         }
         let mut open = BytesMut::new();
-        put_open(&self.config, self.restarting, &mut open);
-        self.counters.sent.count(MessageType::Open);
+        put_open(&self.config, local.to_canonical(), self.restarting, &mut open);
         shared.owners.insert(id, self.config.key);
-        self.connections.push(Connection::new(id, direction, local, Machine::start(now), open));
+        let mut connection = Connection::new(id, direction, local, Machine::start(now), open);
+        if !(self.config.delay_open && direction == Direction::Incoming) && connection.release_open() {
+            self.counters.sent.count(MessageType::Open);
+        }
+        self.connections.push(connection);
         self.note_state(now);
     }
 
@@ -266,9 +285,11 @@ impl Session {
             self.counters.sent.count(MessageType::Keepalive);
         }
         let Some(Told { class, cursor }) = &mut connection.told else { return };
-        let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, out);
+        let peers = shared.classes.get(class).copied().unwrap_or(0);
+        let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, peers, out);
         if sent.updates > 0 {
-            let mut around = Surroundings { now, config: &self.config, jitter: &mut shared.jitter };
+            let local = connection.local;
+            let mut around = Surroundings { now, config: &self.config, local, jitter: &mut shared.jitter };
             connection.machine = connection.machine.update_sent(&mut around);
         }
         let all_said = cursor.is_level();
@@ -279,10 +300,6 @@ impl Session {
             self.leave(now, shared);
             self.note_state(now);
         }
-    }
-
-    pub(crate) fn classes(&self) -> impl Iterator<Item = PeerClass> {
-        self.connections.iter().filter_map(|connection| connection.told.as_ref().map(|told| told.class))
     }
 
     pub(crate) fn status(&self, ribs: &BTreeMap<PeerClass, RibOut>) -> SessionStatus {
@@ -305,8 +322,13 @@ impl Session {
             converged: self.synced && told.is_some_and(|told| told.cursor.is_level()),
             established_count: self.established_count,
             counters: self.counters,
+            verdicts: self.inspection.counts,
             last_down: self.last_down.clone(),
         }
+    }
+
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.inspection.faults()
     }
 
     fn step(&mut self, now: Instant, id: ConnectionId, input: Input<'_>, shared: &mut Shared) {
@@ -314,19 +336,40 @@ impl Session {
             return;
         };
         let mut actions = std::mem::take(&mut shared.actions);
-        let mut around = Surroundings { now, config: &self.config, jitter: &mut shared.jitter };
+        let message = match input {
+            Input::Frame(frame) => frame.octets,
+            Input::NoFrame(_)
+            | Input::Tick
+            | Input::Closed(_)
+            | Input::WriteBlocked
+            | Input::WriteProgress => &[],
+        };
+        let local = connection.local;
+        let mut around = Surroundings { now, config: &self.config, local, jitter: &mut shared.jitter };
         match connection.machine.handle(input, &mut around, &mut actions) {
             Next::On(machine) => connection.machine = machine,
             Next::Over(farewell) => self.end(now, id, farewell, shared),
         }
         for action in actions.drain(..) {
-            self.act(now, id, action, shared);
+            match action {
+                Action::Judged(verdict) => self.inspection.note(now, verdict, message),
+                Action::Opened
+                | Action::SendKeepalive
+                | Action::Up
+                | Action::Refresh(_)
+                | Action::EndOfRib(_) => self.act(now, id, action, shared),
+            }
         }
         shared.actions = actions;
     }
 
     fn act(&mut self, now: Instant, id: ConnectionId, action: Action, shared: &mut Shared) {
         if action == Action::Opened {
+            if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id == id)
+                && connection.release_open()
+            {
+                self.counters.sent.count(MessageType::Open);
+            }
             return self.settle_collision(now, id, shared);
         }
         // A collision may just have ended it.
@@ -334,11 +377,13 @@ impl Session {
             return;
         };
         match action {
-            Action::Opened => {}
+            Action::Opened | Action::Judged(_) => {}
             Action::SendKeepalive => connection.keepalive_due = true,
             Action::Up => {
                 let Some(negotiated) = connection.machine.negotiated().copied() else { return };
                 let told = connection.begin_telling(&self.config, &negotiated);
+                let peers = shared.classes.entry(told.class).or_default();
+                *peers = peers.saturating_add(1);
                 told.cursor.retarget(Arc::clone(&self.wanted));
                 if self.synced {
                     told.cursor.owe_end_of_rib(negotiated.families);

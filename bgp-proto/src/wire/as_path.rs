@@ -47,13 +47,76 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     /// Its AS numbers.
-    pub fn asns(&self) -> impl Iterator<Item = Asn> + use<'a> {
-        let mut numbers = Cursor::new(self.numbers);
-        let width = self.width;
-        std::iter::from_fn(move || match width {
-            AsWidth::Two => numbers.u16().map(|number| Asn(u32::from(number))),
-            AsWidth::Four => numbers.u32().map(Asn),
-        })
+    #[must_use]
+    pub fn asns(&self) -> Asns<'a> {
+        Asns { numbers: self.numbers, behind: Cursor::new(&[]), width: self.width }
+    }
+
+    fn has_as_zero(&self) -> bool {
+        // Without an early exit, so that many numbers are looked at at once.
+        match self.width {
+            AsWidth::Two => {
+                self.numbers.as_chunks::<2>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 2]))
+            }
+            AsWidth::Four => {
+                self.numbers.as_chunks::<4>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 4]))
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.numbers.len() / self.width.octets()
+    }
+}
+
+/// AS numbers of a segment, or of a path from segment to segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Asns<'a> {
+    numbers: &'a [u8],
+    behind: Cursor<'a>,
+    width: AsWidth,
+}
+
+impl Iterator for Asns<'_> {
+    type Item = Asn;
+
+    #[inline]
+    fn next(&mut self) -> Option<Asn> {
+        if self.numbers.is_empty() {
+            self.numbers = next_segment(&mut self.behind, self.width)?.numbers;
+        }
+        match self.width {
+            AsWidth::Two => {
+                let (asn, rest) = self.numbers.split_first_chunk()?;
+                self.numbers = rest;
+                Some(Asn(u32::from(u16::from_be_bytes(*asn))))
+            }
+            AsWidth::Four => {
+                let (asn, rest) = self.numbers.split_first_chunk()?;
+                self.numbers = rest;
+                Some(Asn(u32::from_be_bytes(*asn)))
+            }
+        }
+    }
+
+    /// A segment at a time: a sum or a search over the path is one loop over each.
+    #[inline]
+    fn fold<T, F: FnMut(T, Asn) -> T>(mut self, init: T, mut f: F) -> T {
+        let mut folded = init;
+        loop {
+            folded = match self.width {
+                AsWidth::Two => {
+                    let asns = self.numbers.as_chunks::<2>().0.iter();
+                    asns.fold(folded, |folded, asn| f(folded, Asn(u32::from(u16::from_be_bytes(*asn)))))
+                }
+                AsWidth::Four => {
+                    let asns = self.numbers.as_chunks::<4>().0.iter();
+                    asns.fold(folded, |folded, asn| f(folded, Asn(u32::from_be_bytes(*asn))))
+                }
+            };
+            let Some(segment) = next_segment(&mut self.behind, self.width) else { return folded };
+            self.numbers = segment.numbers;
+        }
     }
 }
 
@@ -62,6 +125,7 @@ impl<'a> Segment<'a> {
 pub struct AsPath<'a> {
     octets: &'a [u8],
     width: AsWidth,
+    is_confederate: bool,
 }
 
 /// Why a path cannot be used.
@@ -80,13 +144,28 @@ impl<'a> AsPath<'a> {
     /// A broken segment, or AS 0.
     pub fn try_new(octets: &'a [u8], width: AsWidth) -> Result<Self, AsPathFault> {
         let mut ahead = Cursor::new(octets);
+        let mut is_confederate = false;
         while !ahead.is_empty() {
             let segment = next_segment(&mut ahead, width).ok_or(AsPathFault::Segment)?;
-            if segment.asns().any(|asn| asn == Asn(0)) {
+            if segment.has_as_zero() {
                 return Err(AsPathFault::AsZero);
             }
+            is_confederate |= match segment.kind {
+                SegmentKind::Set | SegmentKind::Sequence => false,
+                SegmentKind::ConfedSequence | SegmentKind::ConfedSet => true,
+            };
         }
-        Ok(Self { octets, width })
+        Ok(Self { octets, width, is_confederate })
+    }
+
+    /// The path in a value that [`AsPath::try_new`] found good before.
+    pub(super) fn checked(octets: &'a [u8], width: AsWidth) -> Self {
+        Self { octets, width, is_confederate: false }
+    }
+
+    /// Whether a segment is about the inside of a confederation (RFC 5065).
+    pub(super) fn is_confederate(&self) -> bool {
+        self.is_confederate
     }
 
     /// Its segments, nearest first.
@@ -97,8 +176,9 @@ impl<'a> AsPath<'a> {
     }
 
     /// All AS numbers, nearest first.
-    pub fn asns(&self) -> impl Iterator<Item = Asn> + use<'a> {
-        self.segments().flat_map(|segment| segment.asns())
+    #[must_use]
+    pub fn asns(&self) -> Asns<'a> {
+        Asns { numbers: &[], behind: Cursor::new(self.octets), width: self.width }
     }
 
     /// The AS next to us.
@@ -119,13 +199,14 @@ impl<'a> AsPath<'a> {
     pub fn hops(&self) -> usize {
         let hops = |segment: Segment<'_>| match segment.kind {
             SegmentKind::Set => 1,
-            SegmentKind::Sequence => segment.asns().count(),
+            SegmentKind::Sequence => segment.count(),
             SegmentKind::ConfedSequence | SegmentKind::ConfedSet => 0,
         };
         self.segments().map(hops).fold(0, usize::saturating_add)
     }
 }
 
+#[inline]
 fn next_segment<'a>(rest: &mut Cursor<'a>, width: AsWidth) -> Option<Segment<'a>> {
     let mut ahead = *rest;
     let kind = match ahead.u8()? {

@@ -13,16 +13,16 @@ pub const TRANSITIVE: u8 = 0x40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthRule {
     /// One, in octets.
-    Exactly(usize),
+    Exactly(u8),
     /// One of two: by the width of AS numbers on the session.
     ByWidth {
         /// With two octets a number.
-        two: usize,
+        two: u8,
         /// With four.
-        four: usize,
+        four: u8,
     },
     /// At least one time this many octets.
-    Multiple(usize),
+    Multiple(u8),
     /// The length says nothing.
     Any,
 }

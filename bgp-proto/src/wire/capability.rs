@@ -3,6 +3,8 @@
 //! A capability that we do not know, or know with a length that it cannot have, is carried as `Other`
 //! and ignored: a router's new feature must not cost the session.
 
+use std::fmt;
+
 use bytes::{BufMut, BytesMut};
 
 use super::reader::Cursor;
@@ -48,6 +50,87 @@ pub enum Capability<'a> {
         /// Its value.
         value: &'a [u8],
     },
+}
+
+/// What a speaker is to the peer on an eBGP session (RFC 9234 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The peer is our customer.
+    Provider,
+    /// We are a route server, the peer is its client.
+    RouteServer,
+    /// The peer is a route server.
+    RouteServerClient,
+    /// The peer is our provider: what a node is to its router.
+    Customer,
+    /// Neither pays the other.
+    Peer,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Provider => "provider",
+            Self::RouteServer => "route server",
+            Self::RouteServerClient => "route server client",
+            Self::Customer => "customer",
+            Self::Peer => "peer",
+        })
+    }
+}
+
+impl Role {
+    /// All of them, by code.
+    pub const ALL: [Self; 5] =
+        [Self::Provider, Self::RouteServer, Self::RouteServerClient, Self::Customer, Self::Peer];
+
+    /// The value of the capability.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Provider => 0,
+            Self::RouteServer => 1,
+            Self::RouteServerClient => 2,
+            Self::Customer => 3,
+            Self::Peer => 4,
+        }
+    }
+
+    /// What the other side must be (RFC 9234 §4.2).
+    #[must_use]
+    pub fn counterpart(self) -> Self {
+        match self {
+            Self::Provider => Self::Customer,
+            Self::RouteServer => Self::RouteServerClient,
+            Self::RouteServerClient => Self::RouteServer,
+            Self::Customer => Self::Provider,
+            Self::Peer => Self::Peer,
+        }
+    }
+
+    /// Whether routes to the peer must carry ONLY_TO_CUSTOMER (RFC 9234 §5).
+    #[must_use]
+    pub fn marks_only_to_customer(self) -> bool {
+        match self {
+            Self::Provider | Self::RouteServer | Self::Peer => true,
+            Self::RouteServerClient | Self::Customer => false,
+        }
+    }
+}
+
+/// The value of [`Capability::ExtendedNextHop`] for IPv4 unicast with IPv6 next hops (RFC 8950 §4).
+pub const IPV4_OVER_IPV6: [u8; 6] = [0, 1, 0, 1, 0, 2];
+
+/// The value of [`Capability::LongLivedGracefulRestart`] (RFC 9494 §3.1) for a set of families, all with
+/// the F bit. `stale_time` is in seconds and has 24 bits.
+#[must_use]
+pub fn long_lived_tuples(families: Families, stale_time: u32) -> Vec<u8> {
+    let [_, a, b, c] = stale_time.min(0x00FF_FFFF).to_be_bytes();
+    let tuple = |family: Family| {
+        let [high, low] = family.afi().to_be_bytes();
+        [high, low, family.safi(), GracefulRestart::FORWARDING, a, b, c]
+    };
+    families.iter().flat_map(tuple).collect()
 }
 
 /// The graceful restart capability (RFC 4724 §3, RFC 8538 §2).
@@ -126,6 +209,12 @@ impl<'a> Capability<'a> {
             (75, _) => Self::SoftwareVersion(value),
             (code, value) => Self::Other { code, value },
         }
+    }
+
+    /// Whether it allows IPv4 unicast routes with IPv6 next hops (RFC 8950).
+    #[must_use]
+    pub fn is_ipv4_over_ipv6(&self) -> bool {
+        matches!(self, Self::ExtendedNextHop(value) if value.as_chunks().0.contains(&IPV4_OVER_IPV6))
     }
 
     /// The capability code.

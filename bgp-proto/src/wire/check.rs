@@ -1,21 +1,29 @@
 //! RFC 7606: how bad an UPDATE is, in one pass over its attributes and without allocating.
 //!
-//! What is to follow from a verdict is the caller's affair. A session in its default mode does not ask:
-//! it uses no route, so no fault in a route can harm it.
+//! The same pass remembers where the attributes that matter lie, so that reading them looks for nothing
+//! and cannot fail. What is to follow from a verdict is the caller's affair. A session in its default mode
+//! does not ask: it uses no route, so no fault in a route can harm it.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
-use super::as_path::{AsPath, AsPathFault, AsWidth, SegmentKind};
+use super::as_path::{AsPath, AsPathFault, AsWidth};
 use super::attribute::{LengthRule, OPTIONAL, Rule, Sender, TRANSITIVE, rule_of};
+use super::community::{Community, LargeCommunity, communities, large_communities};
 use super::nlri::Nlri;
+use super::notification::ErrorCode;
 use super::update::{Attribute, MP_REACH_NLRI, MP_UNREACH_NLRI, MpReach, MpUnreach, Update};
 use crate::family::{Families, Family};
 
 const ORIGIN: u8 = 1;
 const AS_PATH: u8 = 2;
 const NEXT_HOP: u8 = 3;
+const MULTI_EXIT_DISC: u8 = 4;
 const LOCAL_PREF: u8 = 5;
 const AGGREGATOR: u8 = 7;
+const COMMUNITIES: u8 = 8;
+const EXTENDED_COMMUNITIES: u8 = 16;
+const LARGE_COMMUNITY: u8 = 32;
 const AS4_PATH: u8 = 17;
 const ONLY_TO_CUSTOMER: u8 = 35;
 const PARTIAL: u8 = 0x20;
@@ -60,6 +68,8 @@ pub enum Reason {
     NotNegotiated,
     /// Prefixes that cannot be read.
     Nlri,
+    /// The lengths of the parts of the UPDATE do not add up.
+    Lengths,
 }
 
 impl fmt::Display for Reason {
@@ -77,6 +87,7 @@ impl fmt::Display for Reason {
             Self::UnknownWellKnown => "the attribute claims to be well-known and is not",
             Self::NotNegotiated => "the address family was not negotiated",
             Self::Nlri => "the prefixes cannot be read",
+            Self::Lengths => "the lengths of its parts do not add up",
         })
     }
 }
@@ -94,6 +105,16 @@ pub struct Verdict {
     pub reason: Reason,
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.attribute, rule_of(self.attribute)) {
+            (0, _) => write!(f, "{}", self.reason),
+            (code, None) => write!(f, "attribute {code} at octet {}: {}", self.at, self.reason),
+            (_, Some(rule)) => write!(f, "{} at octet {}: {}", rule.name, self.at, self.reason),
+        }
+    }
+}
+
 /// What of the session matters for a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
@@ -103,12 +124,44 @@ pub struct Context {
     pub width: AsWidth,
     /// The families that were negotiated.
     pub families: Families,
+    /// IPv4 routes may have IPv6 next hops (RFC 8950).
+    pub extended_next_hop: bool,
 }
 
 /// Judges an UPDATE.
 #[must_use]
 pub fn check(update: &Update<'_>, context: &Context) -> Verdict {
-    let mut pass = Pass { context, update, seen: [0; 4], announces_mp: false, verdict: SOUND };
+    inspect(update, context).verdict
+}
+
+/// Judges an UPDATE and finds what is good of it.
+///
+/// ```
+/// use bgp_proto::Families;
+/// use bgp_proto::wire::as_path::AsWidth;
+/// use bgp_proto::wire::check::{Class, Context, inspect};
+/// use bgp_proto::wire::update::Update;
+///
+/// let families = Families::BOTH;
+/// let context = Context { external: true, width: AsWidth::Four, families, extended_next_hop: false };
+/// let body = [
+///     0, 0, 0, 20, // no withdrawn routes, 20 octets of attributes
+///     0x40, 1, 1, 0, // ORIGIN
+///     0x40, 2, 6, 2, 1, 0, 0, 0xFD, 0xE9, // AS_PATH 65001
+///     0x40, 3, 4, 10, 0, 0, 1, // NEXT_HOP
+///     24, 192, 0, 2,
+/// ];
+/// let update = Update::parse(&body)?;
+/// let inspected = inspect(&update, &context);
+/// assert_eq!(inspected.verdict().class, Class::Accept);
+/// assert_eq!(inspected.announced().map(|prefix| prefix.to_string()).collect::<Vec<_>>(), ["192.0.2.0/24"]);
+/// assert_eq!(inspected.as_path().and_then(|path| path.first()).map(|asn| asn.0), Some(65_001));
+/// # Ok::<(), bgp_proto::DecodeError>(())
+/// ```
+#[must_use]
+pub fn inspect<'a>(update: &Update<'a>, context: &Context) -> Inspected<'a> {
+    let mut pass =
+        Pass { context, update, seen: [0; 4], announces_mp: false, verdict: SOUND, found: Found::default() };
     for field in [update.withdrawn, update.nlri] {
         if Nlri::try_new(field, Family::Ipv4Unicast).is_err() {
             pass.find(0, 0, Class::Reset, Reason::Nlri);
@@ -123,22 +176,179 @@ pub fn check(update: &Update<'_>, context: &Context) -> Verdict {
         }
     }
     pass.mandatory();
-    pass.verdict
+    // Prefixes that cannot be read are none.
+    let (withdrawn, nlri): (&[u8], &[u8]) = match pass.verdict.class {
+        Class::Reset => (&[], &[]),
+        Class::Accept | Class::Discard | Class::Withdraw => (update.withdrawn, update.nlri),
+    };
+    Inspected { verdict: pass.verdict, width: context.width, withdrawn, nlri, found: pass.found }
+}
+
+/// An UPDATE after its one pass. Attributes that were faulty or repeated are not there.
+#[derive(Clone, Copy, Debug)]
+pub struct Inspected<'a> {
+    verdict: Verdict,
+    width: AsWidth,
+    withdrawn: &'a [u8],
+    nlri: &'a [u8],
+    found: Found<'a>,
+}
+
+/// The values of the attributes that are read most.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found<'a> {
+    origin: Option<&'a [u8]>,
+    as_path: Option<&'a [u8]>,
+    next_hop: Option<&'a [u8]>,
+    med: Option<&'a [u8]>,
+    local_pref: Option<&'a [u8]>,
+    communities: Option<&'a [u8]>,
+    large: Option<&'a [u8]>,
+    extended: Option<&'a [u8]>,
+    reach: Option<(MpReach<'a>, Family)>,
+    unreach: Option<(&'a [u8], Family)>,
+}
+
+impl<'a> Found<'a> {
+    fn place_of(&mut self, code: u8) -> Option<&mut Option<&'a [u8]>> {
+        Some(match code {
+            ORIGIN => &mut self.origin,
+            AS_PATH => &mut self.as_path,
+            NEXT_HOP => &mut self.next_hop,
+            MULTI_EXIT_DISC => &mut self.med,
+            LOCAL_PREF => &mut self.local_pref,
+            COMMUNITIES => &mut self.communities,
+            EXTENDED_COMMUNITIES => &mut self.extended,
+            LARGE_COMMUNITY => &mut self.large,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Inspected<'a> {
+    /// What the UPDATE is worth. With [`Class::Withdraw`] the announced routes are to be treated as
+    /// withdrawn; with [`Class::Reset`] there are none.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Withdrawn IPv4 routes of the classic field.
+    #[must_use]
+    pub fn withdrawn(&self) -> Nlri<'a> {
+        Nlri::checked(self.withdrawn, Family::Ipv4Unicast)
+    }
+
+    /// Announced IPv4 routes of the classic field.
+    #[must_use]
+    pub fn announced(&self) -> Nlri<'a> {
+        Nlri::checked(self.nlri, Family::Ipv4Unicast)
+    }
+
+    /// The announced routes of MP_REACH_NLRI, when it is there and of a negotiated family.
+    #[must_use]
+    pub fn reached(&self) -> Option<(MpReach<'a>, Nlri<'a>)> {
+        let (reach, family) = self.found.reach?;
+        Some((reach, Nlri::checked(reach.nlri, family)))
+    }
+
+    /// The withdrawn routes of MP_UNREACH_NLRI, when it is there and of a negotiated family.
+    #[must_use]
+    pub fn unreached(&self) -> Option<Nlri<'a>> {
+        self.found.unreach.map(|(nlri, family)| Nlri::checked(nlri, family))
+    }
+
+    /// ORIGIN: 0, 1 or 2.
+    #[must_use]
+    pub fn origin(&self) -> Option<u8> {
+        self.found.origin?.first().copied()
+    }
+
+    /// AS_PATH.
+    #[must_use]
+    pub fn as_path(&self) -> Option<AsPath<'a>> {
+        Some(AsPath::checked(self.found.as_path?, self.width))
+    }
+
+    /// NEXT_HOP.
+    #[must_use]
+    pub fn next_hop(&self) -> Option<Ipv4Addr> {
+        self.found.next_hop?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+    }
+
+    /// MULTI_EXIT_DISC.
+    #[must_use]
+    pub fn med(&self) -> Option<u32> {
+        self.found.med?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    }
+
+    /// LOCAL_PREF; from eBGP peers it is discarded.
+    #[must_use]
+    pub fn local_pref(&self) -> Option<u32> {
+        self.found.local_pref?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+    }
+
+    /// COMMUNITIES, in the order of the wire.
+    pub fn communities(&self) -> impl Iterator<Item = Community> + use<'a> {
+        communities(self.found.communities.unwrap_or_default())
+    }
+
+    /// LARGE_COMMUNITY, in the order of the wire.
+    pub fn large_communities(&self) -> impl Iterator<Item = LargeCommunity> + use<'a> {
+        large_communities(self.found.large.unwrap_or_default())
+    }
+
+    /// EXTENDED COMMUNITIES, in the order of the wire.
+    pub fn ext_communities(&self) -> impl Iterator<Item = [u8; 8]> + use<'a> {
+        self.found.extended.unwrap_or_default().as_chunks().0.iter().copied()
+    }
+}
+
+/// Judges the body of an UPDATE that may not even have the right lengths.
+#[must_use]
+pub fn check_body(body: &[u8], context: &Context) -> Verdict {
+    match Update::parse(body) {
+        Ok(update) => check(&update, context),
+        Err(_) => Verdict { class: Class::Reset, attribute: 0, at: 0, reason: Reason::Lengths },
+    }
+}
+
+impl Verdict {
+    /// The answer to an UPDATE of class [`Class::Reset`] (RFC 4271 §6.3).
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self.reason {
+            Reason::Nlri => ErrorCode::INVALID_NETWORK_FIELD,
+            Reason::Length => ErrorCode::OPTIONAL_ATTRIBUTE,
+            Reason::None
+            | Reason::Overrun
+            | Reason::Flags
+            | Reason::Value
+            | Reason::Repeated
+            | Reason::NotFromHere
+            | Reason::Missing
+            | Reason::Unknown
+            | Reason::UnknownWellKnown
+            | Reason::NotNegotiated
+            | Reason::Lengths => ErrorCode::MALFORMED_ATTRIBUTE_LIST,
+        }
+    }
 }
 
 const SOUND: Verdict = Verdict { class: Class::Accept, attribute: 0, at: 0, reason: Reason::None };
 
-struct Pass<'a> {
-    context: &'a Context,
-    update: &'a Update<'a>,
+struct Pass<'c, 'a> {
+    context: &'c Context,
+    update: &'c Update<'a>,
     /// One bit for each type code.
     seen: [u64; 4],
     /// MP_REACH_NLRI brings routes.
     announces_mp: bool,
     verdict: Verdict,
+    found: Found<'a>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'_, 'a> {
     fn find(&mut self, attribute: u8, at: usize, class: Class, reason: Reason) {
         if class > self.verdict.class {
             let at = u16::try_from(self.update.attributes_at().saturating_add(at)).unwrap_or(u16::MAX);
@@ -146,20 +356,41 @@ impl Pass<'_> {
         }
     }
 
-    fn attribute(&mut self, attribute: &Attribute<'_>) {
-        if let Some((class, reason)) = self.fault(attribute) {
-            self.find(attribute.code, attribute.at, class, reason);
+    fn attribute(&mut self, attribute: &Attribute<'a>) {
+        let repeated = self.note(attribute.code);
+        if !repeated && self.takes_plain(attribute) {
+            debug_assert_eq!(self.fault(attribute), None, "the short way says what the table says");
+            return;
+        }
+        let fault = if repeated { Some(repetition(attribute.code)) } else { self.fault(attribute) };
+        if let Some((class, reason)) = fault {
+            return self.find(attribute.code, attribute.at, class, reason);
+        }
+        if let Some(place) = self.found.place_of(attribute.code) {
+            *place = Some(attribute.value);
         }
     }
 
-    fn fault(&mut self, attribute: &Attribute<'_>) -> Option<(Class, Reason)> {
-        if self.note(attribute.code) {
-            let class = match attribute.code {
-                MP_REACH_NLRI | MP_UNREACH_NLRI => Class::Reset,
-                _ => Class::Discard,
-            };
-            return Some((class, Reason::Repeated));
-        }
+    /// The short way for attributes as nearly all routers send them: takes those that are good at a
+    /// glance. What it does not take is judged by the table.
+    #[inline]
+    fn takes_plain(&mut self, attribute: &Attribute<'a>) -> bool {
+        const BOTH: u8 = OPTIONAL | TRANSITIVE;
+        let value = attribute.value;
+        let found = &mut self.found;
+        let place = match (attribute.code, attribute.flags & (BOTH | PARTIAL), value) {
+            (ORIGIN, TRANSITIVE, [0..=2]) => &mut found.origin,
+            (AS_PATH, TRANSITIVE, path) if !is_wrong_path(path, self.context.width) => &mut found.as_path,
+            (NEXT_HOP, TRANSITIVE, [_, _, _, _]) if !is_martian(value) => &mut found.next_hop,
+            (MULTI_EXIT_DISC, OPTIONAL, [_, _, _, _]) => &mut found.med,
+            (COMMUNITIES, BOTH, [_, ..]) if value.len().is_multiple_of(4) => &mut found.communities,
+            _ => return false,
+        };
+        *place = Some(value);
+        true
+    }
+
+    fn fault(&mut self, attribute: &Attribute<'a>) -> Option<(Class, Reason)> {
         let Some(rule) = rule_of(attribute.code) else {
             let well_known = attribute.flags & OPTIONAL == 0;
             let unknown = (Class::Discard, Reason::Unknown);
@@ -177,7 +408,7 @@ impl Pass<'_> {
         wrong_value
     }
 
-    fn wrong_value(&mut self, attribute: &Attribute<'_>, rule: &Rule) -> Option<(Class, Reason)> {
+    fn wrong_value(&mut self, attribute: &Attribute<'a>, rule: &Rule) -> Option<(Class, Reason)> {
         let is_welcome = match rule.from {
             Sender::Anyone => true,
             Sender::Internal => !self.context.external,
@@ -206,29 +437,38 @@ impl Pass<'_> {
         }
     }
 
-    fn wrong_reach(&mut self, value: &[u8]) -> Option<(Class, Reason)> {
+    fn wrong_reach(&mut self, value: &'a [u8]) -> Option<(Class, Reason)> {
         let Some(reach) = MpReach::parse(value) else { return Some((Class::Reset, Reason::Length)) };
         let Some(family) = self.negotiated(reach.afi, reach.safi) else {
             return Some((Class::Discard, Reason::NotNegotiated));
         };
-        // RFC 7606 §7.11. An IPv6 next hop for IPv4 needs a capability that we do not offer.
-        let fits = match family {
-            Family::Ipv4Unicast => reach.next_hop.len() == 4,
-            Family::Ipv6Unicast => matches!(reach.next_hop.len(), 16 | 32),
+        // RFC 7606 §7.11; RFC 8950 §4 for IPv4.
+        let fits = match (family, reach.next_hop.len()) {
+            (Family::Ipv4Unicast, 4) | (Family::Ipv6Unicast, 16 | 32) => true,
+            (Family::Ipv4Unicast, 16 | 32) => self.context.extended_next_hop,
+            (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => false,
         };
         if !fits {
             return Some((Class::Reset, Reason::Length));
         }
         self.announces_mp = !reach.nlri.is_empty();
-        Nlri::try_new(reach.nlri, family).err().map(|_| (Class::Reset, Reason::Nlri))
+        if Nlri::try_new(reach.nlri, family).is_err() {
+            return Some((Class::Reset, Reason::Nlri));
+        }
+        self.found.reach = Some((reach, family));
+        None
     }
 
-    fn wrong_unreach(&self, value: &[u8]) -> Option<(Class, Reason)> {
+    fn wrong_unreach(&mut self, value: &'a [u8]) -> Option<(Class, Reason)> {
         let Some(unreach) = MpUnreach::parse(value) else { return Some((Class::Reset, Reason::Length)) };
         let Some(family) = self.negotiated(unreach.afi, unreach.safi) else {
             return Some((Class::Discard, Reason::NotNegotiated));
         };
-        Nlri::try_new(unreach.nlri, family).err().map(|_| (Class::Reset, Reason::Nlri))
+        if Nlri::try_new(unreach.nlri, family).is_err() {
+            return Some((Class::Reset, Reason::Nlri));
+        }
+        self.found.unreach = Some((unreach.nlri, family));
+        None
     }
 
     fn negotiated(&self, afi: u16, safi: u8) -> Option<Family> {
@@ -238,6 +478,9 @@ impl Pass<'_> {
     /// RFC 7606 §3 d: judged by the routes, not by whether there is any attribute at all.
     fn mandatory(&mut self) {
         let classic = !self.update.nlri.is_empty();
+        if !classic && !self.announces_mp {
+            return;
+        }
         let needed = [
             (ORIGIN, classic || self.announces_mp),
             (AS_PATH, classic || self.announces_mp),
@@ -265,6 +508,14 @@ impl Pass<'_> {
     }
 }
 
+/// RFC 7606 §3 g.
+fn repetition(code: u8) -> (Class, Reason) {
+    match code {
+        MP_REACH_NLRI | MP_UNREACH_NLRI => (Class::Reset, Reason::Repeated),
+        _ => (Class::Discard, Reason::Repeated),
+    }
+}
+
 /// The partial bit has no business on a well-known attribute; elsewhere it may be as it likes.
 fn has_right_flags(attribute: &Attribute<'_>, rule: &Rule) -> bool {
     let is_well_known = rule.flags & OPTIONAL == 0;
@@ -276,18 +527,26 @@ fn has_right_length(length: usize, rule: LengthRule, width: AsWidth) -> bool {
     match (rule, width) {
         (LengthRule::Exactly(octets), _)
         | (LengthRule::ByWidth { two: octets, .. }, AsWidth::Two)
-        | (LengthRule::ByWidth { four: octets, .. }, AsWidth::Four) => length == octets,
-        (LengthRule::Multiple(octets), _) => length != 0 && length.is_multiple_of(octets),
+        | (LengthRule::ByWidth { four: octets, .. }, AsWidth::Four) => length == usize::from(octets),
+        (LengthRule::Multiple(octets), _) => length != 0 && is_multiple(length, octets),
         (LengthRule::Any, _) => true,
+    }
+}
+
+/// A division by a number that is known beforehand costs a tenth of another one.
+fn is_multiple(length: usize, octets: u8) -> bool {
+    match octets {
+        4 => length.is_multiple_of(4),
+        8 => length.is_multiple_of(8),
+        12 => length.is_multiple_of(12),
+        other => length.is_multiple_of(usize::from(other)),
     }
 }
 
 /// We are in no confederation, so nobody may tell us of one (RFC 5065 §5.3).
 fn is_wrong_path(value: &[u8], width: AsWidth) -> bool {
     match AsPath::try_new(value, width) {
-        Ok(path) => path
-            .segments()
-            .any(|segment| matches!(segment.kind, SegmentKind::ConfedSequence | SegmentKind::ConfedSet)),
+        Ok(path) => path.is_confederate(),
         Err(AsPathFault::Segment | AsPathFault::AsZero) => true,
     }
 }

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::number::Asn;
+
 /// A standard community (RFC 1997).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Community(pub u32);
@@ -91,6 +93,26 @@ pub struct LinkBandwidth {
 }
 
 impl LinkBandwidth {
+    /// The form that survives an eBGP hop, out of a rate in bits a second. Routers compare the rates of
+    /// equal paths, so only their ratio matters.
+    #[must_use]
+    pub fn from_bits_per_second(asn: Asn, bits: f32) -> Self {
+        Self { asn: asn.to_two_octets(), octets_per_second: bits / 8.0, transitive: true }
+    }
+
+    /// Reads one extended community; `None` when it is another one.
+    #[must_use]
+    pub fn from_octets(octets: [u8; 8]) -> Option<Self> {
+        let [kind, 0x04, a, b, rate @ ..] = octets else { return None };
+        let transitive = match kind {
+            0x00 => true,
+            0x40 => false,
+            _ => return None,
+        };
+        let octets_per_second = f32::from_be_bytes(rate);
+        Some(Self { asn: u16::from_be_bytes([a, b]), octets_per_second, transitive })
+    }
+
     /// As on the wire.
     #[must_use]
     pub fn to_octets(&self) -> [u8; 8] {

@@ -120,6 +120,7 @@ impl Framer {
     ///
     /// # Errors
     /// A header that RFC 4271 §6.1 tells us to refuse. Nothing behind it can be read.
+    #[inline]
     pub fn next<'a>(&self, stream: &'a [u8]) -> Result<Option<Frame<'a>>, DecodeError> {
         let Some((header, _)) = stream.split_first_chunk::<HEADER_LEN>() else { return Ok(None) };
         let [marker @ .., high, low, code] = header;

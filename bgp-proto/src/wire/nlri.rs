@@ -2,14 +2,13 @@
 //!
 //! Path identifiers (RFC 7911) are not read: we negotiate no ADD-PATH.
 
-use super::reader::Cursor;
 use crate::family::Family;
 use crate::prefix::Prefix;
 
 /// Prefixes of one family.
 #[derive(Clone, Copy, Debug)]
 pub struct Nlri<'a> {
-    octets: Cursor<'a>,
+    octets: &'a [u8],
     family: Family,
 }
 
@@ -22,41 +21,66 @@ impl<'a> Nlri<'a> {
     ///
     /// # Errors
     /// When any prefix cannot be read, because then none behind it can.
+    #[inline]
     pub fn try_new(octets: &'a [u8], family: Family) -> Result<Self, NlriBroken> {
-        let mut ahead = Cursor::new(octets);
-        while let Some(bits) = ahead.u8() {
-            if bits > family.max_bits() {
+        let mut ahead = octets;
+        while let [bits, rest @ ..] = ahead {
+            if *bits > family.max_bits() {
                 return Err(NlriBroken);
             }
-            ahead.take(usize::from(bits.div_ceil(8))).ok_or(NlriBroken)?;
+            ahead = rest.get(usize::from(bits.div_ceil(8))..).ok_or(NlriBroken)?;
         }
-        Ok(Self { octets: Cursor::new(octets), family })
+        Ok(Self { octets, family })
+    }
+
+    /// The prefixes in octets that [`Nlri::try_new`] found good before.
+    pub(super) fn checked(octets: &'a [u8], family: Family) -> Self {
+        Self { octets, family }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.octets.is_empty()
     }
 }
 
 impl Iterator for Nlri<'_> {
     type Item = Prefix;
 
+    #[inline]
     fn next(&mut self) -> Option<Prefix> {
-        let bits = self.octets.u8()?;
-        // What stands behind the prefix may be read along with it: the mask takes it away again.
-        let ahead = self.octets.rest();
-        self.octets.take(usize::from(bits.div_ceil(8)))?;
-        Some(match self.family {
-            Family::Ipv4Unicast => Prefix::masked_v4(u32::from_be_bytes(leading(ahead)), bits),
-            Family::Ipv6Unicast => Prefix::masked_v6(u128::from_be_bytes(leading(ahead)), bits),
-        })
+        let (bits, value) = self.octets.split_first()?;
+        let prefix = match self.family {
+            Family::Ipv4Unicast => Prefix::masked_v4(leading_v4(value), *bits),
+            Family::Ipv6Unicast => Prefix::masked_v6(leading_v6(value), *bits),
+        };
+        self.octets = value.get(usize::from(bits.div_ceil(8))..).unwrap_or_default();
+        Some(prefix)
     }
 }
 
-/// The first octets, with zeros where there are none any more.
-fn leading<const N: usize>(octets: &[u8]) -> [u8; N] {
+/// The first four octets, with zeros where there are none any more. What stands behind the prefix may be
+/// read along with it: the mask takes it away again.
+#[inline]
+fn leading_v4(octets: &[u8]) -> u32 {
+    u32::from_be_bytes(match octets {
+        [a, b, c, d, ..] => [*a, *b, *c, *d],
+        [a, b, c] => [*a, *b, *c, 0],
+        [a, b] => [*a, *b, 0, 0],
+        [a] => [*a, 0, 0, 0],
+        [] => [0; 4],
+    })
+}
+
+/// The first sixteen octets, in the same way.
+fn leading_v6(octets: &[u8]) -> u128 {
     if let Some(all) = octets.first_chunk() {
-        return *all;
+        return u128::from_be_bytes(*all);
     }
-    let mut some = [0; N];
+    let mut some = [0; 16];
     for (to, from) in some.iter_mut().zip(octets) {
         *to = *from;
     }
-    some
+    u128::from_be_bytes(some)
 }

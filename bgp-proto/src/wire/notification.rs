@@ -44,6 +44,7 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    HEADER_UNSPECIFIC = 1 / 0, "Message Header Error / Unspecific";
     NOT_SYNCHRONISED = 1 / 1, "Message Header Error / Connection Not Synchronized";
     BAD_LENGTH = 1 / 2, "Message Header Error / Bad Message Length";
     BAD_TYPE = 1 / 3, "Message Header Error / Bad Message Type";
@@ -52,11 +53,22 @@ error_codes! {
     BAD_PEER_AS = 2 / 2, "OPEN Message Error / Bad Peer AS";
     BAD_ROUTER_ID = 2 / 3, "OPEN Message Error / Bad BGP Identifier";
     UNSUPPORTED_PARAMETER = 2 / 4, "OPEN Message Error / Unsupported Optional Parameter";
+    AUTHENTICATION_FAILURE = 2 / 5, "OPEN Message Error / Authentication Failure";
     UNACCEPTABLE_HOLD_TIME = 2 / 6, "OPEN Message Error / Unacceptable Hold Time";
     UNSUPPORTED_CAPABILITY = 2 / 7, "OPEN Message Error / Unsupported Capability";
     ROLE_MISMATCH = 2 / 11, "OPEN Message Error / Role Mismatch";
+    UPDATE_UNSPECIFIC = 3 / 0, "UPDATE Message Error / Unspecific";
     MALFORMED_ATTRIBUTE_LIST = 3 / 1, "UPDATE Message Error / Malformed Attribute List";
+    UNRECOGNISED_WELL_KNOWN = 3 / 2, "UPDATE Message Error / Unrecognized Well-known Attribute";
+    MISSING_WELL_KNOWN = 3 / 3, "UPDATE Message Error / Missing Well-known Attribute";
+    ATTRIBUTE_FLAGS = 3 / 4, "UPDATE Message Error / Attribute Flags Error";
+    ATTRIBUTE_LENGTH = 3 / 5, "UPDATE Message Error / Attribute Length Error";
+    INVALID_ORIGIN = 3 / 6, "UPDATE Message Error / Invalid ORIGIN Attribute";
+    ROUTING_LOOP = 3 / 7, "UPDATE Message Error / AS Routing Loop";
+    INVALID_NEXT_HOP = 3 / 8, "UPDATE Message Error / Invalid NEXT_HOP Attribute";
+    OPTIONAL_ATTRIBUTE = 3 / 9, "UPDATE Message Error / Optional Attribute Error";
     INVALID_NETWORK_FIELD = 3 / 10, "UPDATE Message Error / Invalid Network Field";
+    MALFORMED_AS_PATH = 3 / 11, "UPDATE Message Error / Malformed AS_PATH";
     HOLD_TIMER_EXPIRED = 4 / 0, "Hold Timer Expired";
     FSM_UNSPECIFIC = 5 / 0, "Finite State Machine Error / Unspecific";
     UNEXPECTED_IN_OPEN_SENT = 5 / 1, "Finite State Machine Error / Unexpected Message in OpenSent";
@@ -73,6 +85,7 @@ error_codes! {
     OUT_OF_RESOURCES = 6 / 8, "Cease / Out of Resources";
     HARD_RESET = 6 / 9, "Cease / Hard Reset";
     BFD_DOWN = 6 / 10, "Cease / BFD Down";
+    REFRESH_UNSPECIFIC = 7 / 0, "ROUTE-REFRESH Message Error / Unspecific";
     REFRESH_BAD_LENGTH = 7 / 1, "ROUTE-REFRESH Message Error / Invalid Message Length";
     SEND_HOLD_TIMER_EXPIRED = 8 / 0, "Send Hold Timer Expired";
 }
@@ -81,7 +94,17 @@ impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {
             Some(name) => f.write_str(name),
-            None => write!(f, "error code {} subcode {}", self.code, self.subcode),
+            None => match self.code {
+                1 => write!(f, "Message Header Error / subcode {}", self.subcode),
+                2 => write!(f, "OPEN Message Error / subcode {}", self.subcode),
+                3 => write!(f, "UPDATE Message Error / subcode {}", self.subcode),
+                4 => write!(f, "Hold Timer Expired / subcode {}", self.subcode),
+                5 => write!(f, "Finite State Machine Error / subcode {}", self.subcode),
+                6 => write!(f, "Cease / subcode {}", self.subcode),
+                7 => write!(f, "ROUTE-REFRESH Message Error / subcode {}", self.subcode),
+                8 => write!(f, "Send Hold Timer Expired / subcode {}", self.subcode),
+                code => write!(f, "error code {code} subcode {}", self.subcode),
+            },
         }
     }
 }

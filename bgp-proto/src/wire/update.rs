@@ -23,6 +23,7 @@ impl<'a> Update<'a> {
     ///
     /// # Errors
     /// Lengths that run past the end.
+    #[inline]
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = Cursor::new(body);
         let mut field = || {
@@ -104,6 +105,7 @@ const EXTENDED_LENGTH: u8 = 0x10;
 impl<'a> Iterator for Attrs<'a> {
     type Item = Result<Attribute<'a>, AttributeOverrun>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -118,6 +120,7 @@ impl<'a> Iterator for Attrs<'a> {
     }
 }
 
+#[inline]
 fn next_attribute<'a>(rest: &mut Cursor<'a>, at: usize) -> Option<Attribute<'a>> {
     let (flags, code) = (rest.u8()?, rest.u8()?);
     let length =

@@ -1,6 +1,7 @@
 //! The speaker from outside: octets, events and virtual time.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod feature;
 mod garbage;
 mod matrix;
 mod open;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bgp_proto::wire::header::{Framer, MessageType};
+use bgp_proto::wire::header::{EXTENDED_MAX_LEN, Framer, MessageType};
 use bgp_proto::wire::nlri::Nlri;
 use bgp_proto::wire::update::{MP_REACH_NLRI, MP_UNREACH_NLRI, MpReach, MpUnreach, Update};
 use bgp_proto::*;
@@ -271,7 +271,7 @@ impl Pair {
     }
 
     fn witness(&mut self, end: usize, mut octets: &[u8]) {
-        while let Some(frame) = Framer::default().next(octets).unwrap() {
+        while let Some(frame) = Framer::new(EXTENDED_MAX_LEN).next(octets).unwrap() {
             match frame.kind {
                 MessageType::Update => self.witness_update(end, &Update::parse(frame.body).unwrap()),
                 MessageType::Notification => self.notifications[end].push((frame.body[0], frame.body[1])),

@@ -14,7 +14,8 @@ use bytes::Buf;
 
 use crate::vectors::unhex;
 
-const EBGP: Context = Context { external: true, width: AsWidth::Four, families: Families::BOTH };
+const EBGP: Context =
+    Context { external: true, width: AsWidth::Four, families: Families::BOTH, extended_next_hop: false };
 const IBGP: Context = Context { external: false, ..EBGP };
 
 /// Code, flags, value.

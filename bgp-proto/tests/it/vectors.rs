@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bgp_proto::wire::capability::{Capability, GracefulRestart};
 use bgp_proto::wire::community::LinkBandwidth;
-use bgp_proto::wire::header::{Framer, MessageType};
+use bgp_proto::wire::header::{EXTENDED_MAX_LEN, Framer, MessageType};
 use bgp_proto::wire::notification::{ErrorCode, Notification, shutdown_data};
 use bgp_proto::wire::open::{Open, OpenBuilder};
 use bgp_proto::*;
@@ -64,12 +64,12 @@ fn open_reads_and_writes_all_capabilities() {
 }
 
 /// A session over a scripted connection: what our speaker says after the peer's OPEN and KEEPALIVE.
-struct Told {
-    open: Vec<u8>,
-    updates: Vec<Vec<u8>>,
+pub(crate) struct Told {
+    pub(crate) open: Vec<u8>,
+    pub(crate) updates: Vec<Vec<u8>>,
 }
 
-fn told(config: &PeerConfig, local: IpAddr, peer_open: &[u8], routes: RouteSet) -> Told {
+pub(crate) fn told(config: &PeerConfig, local: IpAddr, peer_open: &[u8], routes: RouteSet) -> Told {
     let (now, id) = (epoch(), ConnectionId(1));
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, std::slice::from_ref(config));
@@ -82,7 +82,7 @@ fn told(config: &PeerConfig, local: IpAddr, peer_open: &[u8], routes: RouteSet) 
     while speaker.poll_transmit(now, id, &mut out) {}
     let mut told = Told { open: Vec::new(), updates: Vec::new() };
     while out.has_remaining() {
-        let frame = Framer::default().next(&out).unwrap().unwrap();
+        let frame = Framer::new(EXTENDED_MAX_LEN).next(&out).unwrap().unwrap();
         match frame.kind {
             MessageType::Open => told.open = frame.octets.to_vec(),
             MessageType::Update => told.updates.push(frame.octets.to_vec()),
@@ -95,11 +95,11 @@ fn told(config: &PeerConfig, local: IpAddr, peer_open: &[u8], routes: RouteSet) 
     told
 }
 
-fn external(local_asn: u32) -> PeerConfig {
+pub(crate) fn external(local_asn: u32) -> PeerConfig {
     PeerConfig::new(KEY, Asn(local_asn), RemoteAs::External, router_id(11))
 }
 
-fn peer_open(asn: u32, capabilities: &[Capability<'_>]) -> Vec<u8> {
+pub(crate) fn peer_open(asn: u32, capabilities: &[Capability<'_>]) -> Vec<u8> {
     let mut out = BytesMut::new();
     OpenBuilder { asn: Asn(asn), hold_time: HoldTime::DEFAULT, router_id: router_id(1), capabilities }
         .encode(&mut out);
@@ -111,7 +111,7 @@ fn both_families(asn: u32) -> Vec<u8> {
     peer_open(asn, &[families[0], families[1], Capability::FourOctetAs(Asn(asn))])
 }
 
-fn plain(prefixes: &[&str]) -> RouteSet {
+pub(crate) fn plain(prefixes: &[&str]) -> RouteSet {
     with_attrs(prefixes, PathAttrs::default())
 }
 
@@ -120,8 +120,8 @@ fn with_attrs(prefixes: &[&str], attrs: PathAttrs) -> RouteSet {
     prefixes.iter().map(|prefix| (Prefix::host(prefix.parse().unwrap()), Arc::clone(&attrs))).collect()
 }
 
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11));
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0xb));
+pub(crate) const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 11));
+pub(crate) const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0xb));
 const END_V4: &str = "0017 02 0000 0000";
 const END_V6: &str = "001d 02 0000 0006 800f03 0002 01";
 
@@ -231,14 +231,14 @@ fn our_open_offers_graceful_restart_only_when_asked_to() {
     let codes = |octets: &[u8]| {
         Open::parse(&octets[19..]).unwrap().capabilities.map(|c| c.code()).collect::<Vec<_>>()
     };
-    assert_eq!(codes(&plain.open), [1, 1, 2, 65, 70]);
+    assert_eq!(codes(&plain.open), [1, 1, 2, 6, 65, 70]);
     let config = PeerConfig {
         graceful_restart: Some(Duration::from_secs(30)),
         families: Families::IPV4,
         ..external(64_500)
     };
     let graceful = told(&config, V4, &both_families(65_530), RouteSet::new());
-    assert_eq!(codes(&graceful.open), [1, 2, 64, 65, 70]);
+    assert_eq!(codes(&graceful.open), [1, 2, 6, 64, 65, 70]);
     let restart = Open::parse(&graceful.open[19..]).unwrap().capabilities.find(|c| c.code() == 64).unwrap();
     let expected = GracefulRestart {
         restarting: false,

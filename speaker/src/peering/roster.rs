@@ -207,25 +207,22 @@ impl Member {
         let peer = &self.peer;
         let configured = peer.router_id.or(self.home.v4).and_then(|address| RouterId::try_new(address).ok());
         let seconds = |seconds: u16| Duration::from_secs(seconds.into());
+        let remote = match peer.remote_asn {
+            RemoteAsn::Exactly(asn) => RemoteAs::Exactly(Asn(asn)),
+            RemoteAsn::Internal => RemoteAs::Internal,
+            RemoteAsn::External => RemoteAs::External,
+        };
+        let router_id = configured.unwrap_or(fallback_router_id);
         PeerConfig {
-            key: self.key,
-            local_asn: Asn(peer.local_asn),
-            remote: match peer.remote_asn {
-                RemoteAsn::Exactly(asn) => RemoteAs::Exactly(Asn(asn)),
-                RemoteAsn::Internal => RemoteAs::Internal,
-                RemoteAsn::External => RemoteAs::External,
-            },
-            router_id: configured.unwrap_or(fallback_router_id),
             hold_time: peer.hold_time.and_then(|hold| HoldTime::try_new(hold).ok()),
             keepalive: peer.keepalive.map(seconds),
             connect_retry_max: peer.connect_time.map_or(CONNECT_RETRY_MAX, seconds),
             families: self.families(),
             graceful_restart: peer.graceful_restart.then_some(RESTART_TIME),
-            send_hold: None,
-            passive: false,
             // The socket gives the next hop of its own family.
             next_hop_v4: self.home.v4.filter(|_| self.other_is(Family::Ipv4Unicast)),
             next_hop_v6: self.home.v6.filter(|_| self.other_is(Family::Ipv6Unicast)),
+            ..PeerConfig::new(self.key, Asn(peer.local_asn), remote, router_id)
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Breach, code_lines, is_test};
 use crate::workspace::SourceFile;
 
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 11] = [
     "api",
     "benches",
     "bfd-proto",
@@ -14,10 +14,11 @@ const CRATES: [&str; 10] = [
     "speakerctl",
     "testbed",
     "xtask",
+    "yardstick",
 ];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("api", &[]),
     ("bfd-proto", &[]),
     ("bgp-proto", &[]),
@@ -26,7 +27,9 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("speaker", &["api", "bfd-proto", "bgp-proto", "runtime"]),
     ("speakerctl", &["api", "runtime"]),
     ("testbed", &["api", "runtime"]),
-    ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker"]),
+    ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker", "yardstick"]),
+    ("benches/yardstick", &["bgp-proto"]),
+    ("benches/rivals", &["bgp-proto", "yardstick"]),
     ("xtask", &["api"]),
 ];
 

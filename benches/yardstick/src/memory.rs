@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp_proto::{
-    Asn, ConnectionId, Event, Families, PathAttrs, PeerConfig, PeerKey, Prefix, RemoteAs, RouteSet, RouterId,
-    Speaker, SpeakerEvent,
+    Asn, ConnectionId, Event, Families, PathAttrs, PeerConfig, PeerKey, Prefix, Receive, RemoteAs, RouteSet,
+    RouterId, Speaker, SpeakerEvent,
 };
 use bytes::BytesMut;
 
@@ -39,9 +39,23 @@ pub fn addresses(count: usize) -> impl Iterator<Item = [u8; 4]> {
 /// When the session does not come up.
 #[must_use]
 pub fn established(now: Instant) -> Speaker {
+    established_with(now, Receive::Discard)
+}
+
+/// The same, with a choice of what becomes of received UPDATEs.
+///
+/// # Panics
+/// When the session does not come up.
+#[must_use]
+pub fn established_with(now: Instant, receive: Receive) -> Speaker {
     let router_id = RouterId::try_new(Ipv4Addr::new(192, 0, 2, 7)).expect("not zero");
     let mut peer = PeerConfig::new(PEER, Asn(NODE_ASN), RemoteAs::Exactly(Asn(ROUTER_ASN)), router_id);
-    peer.families = Families::IPV4;
+    // Inspected streams hold both families; what is written here is IPv4.
+    peer.families = match receive {
+        Receive::Discard => Families::IPV4,
+        Receive::Inspect => Families::BOTH,
+    };
+    peer.receive = receive;
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, &[peer]);
     speaker.set_routes(now, PEER, Arc::default());
@@ -69,13 +83,19 @@ pub fn established(now: Instant) -> Speaker {
 /// Everything that the speaker has to say on [`CONNECTION`]: octets and the calls that it took.
 pub fn drain(speaker: &mut Speaker, now: Instant) -> (BytesMut, usize) {
     let mut all = BytesMut::new();
+    let calls = drain_into(speaker, now, &mut all);
+    (all, calls)
+}
+
+/// The same into a buffer of the caller's; returns the calls that it took.
+pub fn drain_into(speaker: &mut Speaker, now: Instant, all: &mut BytesMut) -> usize {
     let mut calls = 0;
     loop {
         let before = all.len();
-        let more = speaker.poll_transmit(now, CONNECTION, &mut all);
+        let more = speaker.poll_transmit(now, CONNECTION, all);
         calls += 1;
         if !more && all.len() == before {
-            return (all, calls);
+            return calls;
         }
     }
 }

@@ -11,14 +11,27 @@ pub fn walk(mut stream: &[u8]) -> Option<Sums> {
     let mut sums = Sums::default();
     while !stream.is_empty() {
         let length = usize::from(u16_at(stream, 16)?);
-        let body = stream.get(19..length)?;
-        if *stream.get(18)? == 2 {
-            sums.messages += 1;
-            walk_update(body, &mut sums)?;
-        }
+        walk_message(stream.get(..length)?, &mut sums)?;
         stream = stream.get(length..)?;
     }
     Some(sums)
+}
+
+/// Reads one whole message and adds what an UPDATE holds. `None` when a length does not fit.
+pub fn walk_message(message: &[u8], sums: &mut Sums) -> Option<()> {
+    let [header, body] = [message.get(..19)?, message.get(19..)?];
+    if *header.last()? == 2 {
+        sums.messages += 1;
+        walk_update(body, sums)?;
+    }
+    Some(())
+}
+
+/// Whether all lengths in one whole UPDATE add up: of the message, its parts, its attributes and its prefixes.
+#[must_use]
+pub fn check(message: &[u8]) -> bool {
+    let is_whole = u16_at(message, 16).is_some_and(|length| usize::from(length) == message.len());
+    is_whole && message.get(19..).and_then(check_update).is_some()
 }
 
 /// Writes UPDATEs of at most 4096 octets that announce `addresses` as /32 with one attribute set.
@@ -48,6 +61,43 @@ fn finish(start: usize, out: &mut [u8]) {
     if let Some(field) = out.get_mut(start + 16..start + 18) {
         field.copy_from_slice(&length);
     }
+}
+
+fn check_update(body: &[u8]) -> Option<()> {
+    let withdrawn_end = 2 + usize::from(u16_at(body, 0)?);
+    let attributes_end = withdrawn_end + 2 + usize::from(u16_at(body, withdrawn_end)?);
+    check_prefixes(body.get(2..withdrawn_end)?)?;
+    check_prefixes(body.get(attributes_end..)?)?;
+    let mut attributes = body.get(withdrawn_end + 2..attributes_end)?;
+    while let [flags, code, rest @ ..] = attributes {
+        let (length, header) = match flags & 0x10 {
+            0 => (usize::from(*rest.first()?), 1),
+            _ => (usize::from(u16_at(rest, 0)?), 2),
+        };
+        let value = rest.get(header..header + length)?;
+        match code {
+            2 => check_path(value)?,
+            14 => check_prefixes(value.get(5 + usize::from(*value.get(3)?)..)?)?,
+            15 => check_prefixes(value.get(3..)?)?,
+            _ => {}
+        }
+        attributes = rest.get(header + length..)?;
+    }
+    Some(())
+}
+
+fn check_path(mut path: &[u8]) -> Option<()> {
+    while let [_, count, rest @ ..] = path {
+        path = rest.get(4 * usize::from(*count)..)?;
+    }
+    Some(())
+}
+
+fn check_prefixes(mut prefixes: &[u8]) -> Option<()> {
+    while let [bits, rest @ ..] = prefixes {
+        prefixes = rest.get(usize::from(bits.div_ceil(8))..)?;
+    }
+    Some(())
 }
 
 fn walk_update(body: &[u8], sums: &mut Sums) -> Option<()> {

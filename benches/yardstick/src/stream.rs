@@ -75,8 +75,10 @@ pub fn put_message(stream: &mut Vec<u8>, kind: u8, body: &[u8]) {
 }
 
 fn vectors() -> PathBuf {
-    std::env::var_os("HERALD_BGP_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/bgp-vectors"), PathBuf::from)
+    std::env::var_os("HERALD_BGP_VECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/bgp-vectors"),
+        PathBuf::from,
+    )
 }
 
 fn unpack(path: &Path) -> Option<Vec<u8>> {

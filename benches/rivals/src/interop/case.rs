@@ -1,0 +1,243 @@
+//! The cases.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::network::Network;
+use super::router::{Family, Kind, Router, Setup};
+use super::spokesman::{Mission, Spokesman};
+
+/// How long something may take to come true.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Routes of each family.
+const ROUTES: u32 = 10;
+/// What operators tell each other.
+const TEXT: &str = "maintenance until noon";
+
+/// How a case ended.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// All was seen.
+    Passed,
+    /// The router cannot do it.
+    NotPossible(&'static str),
+    /// Something was not as it should be.
+    Failed(String),
+}
+
+/// One row of the table.
+pub(super) struct Case {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// What has to be seen.
+    pub(super) asks: &'static str,
+    setup: Setup,
+    mission: Mission,
+    then: Then,
+}
+
+/// What happens after the session was started.
+#[derive(Clone, Copy)]
+enum Then {
+    /// All routes arrive.
+    Arrive,
+    /// The session stays down.
+    StaysDown,
+    /// Herald is killed and comes back; the routes stay.
+    Restart,
+    /// The router asks for everything once more.
+    Refresh,
+    /// The router closes with a text.
+    RouterLeaves,
+    /// Herald is removed for good.
+    HeraldLeaves,
+}
+
+const SETUP: Setup = Setup { over_v6: false, internal: false, password: None, two_octet: false };
+const V4: Mission = Mission { v4: ROUTES, v6: 0, dual: false, password: None };
+const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None };
+const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None };
+
+/// All of them.
+pub(super) const CASES: [Case; 12] = [
+    Case {
+        name: "IPv4, eBGP",
+        asks: "a session over IPv4 brings ten /32",
+        setup: SETUP,
+        mission: V4,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "IPv6, eBGP",
+        asks: "a session over IPv6 brings ten /128",
+        setup: Setup { over_v6: true, ..SETUP },
+        mission: V6,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "both families, over IPv4",
+        asks: "one session brings ten /32 and ten /128",
+        setup: SETUP,
+        mission: BOTH,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "both families, over IPv6",
+        asks: "one session brings ten /32 and ten /128",
+        setup: Setup { over_v6: true, ..SETUP },
+        mission: BOTH,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "iBGP",
+        asks: "both ends in one AS, ten routes of each family arrive",
+        setup: Setup { internal: true, ..SETUP },
+        mission: BOTH,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "MD5",
+        asks: "with the same password at both ends ten routes arrive",
+        setup: Setup { password: Some("secret"), ..SETUP },
+        mission: Mission { password: Some("secret"), ..V4 },
+        then: Then::Arrive,
+    },
+    Case {
+        name: "MD5, wrong password",
+        asks: "with another password at Herald no route arrives and the session is not Established after four seconds",
+        setup: Setup { password: Some("secret"), ..SETUP },
+        mission: Mission { password: Some("other"), ..V4 },
+        then: Then::StaysDown,
+    },
+    Case {
+        name: "two-octet AS",
+        asks: "the router offers no four-octet AS numbers, ten routes of each family arrive",
+        setup: Setup { two_octet: true, ..SETUP },
+        mission: BOTH,
+        then: Then::Arrive,
+    },
+    Case {
+        name: "graceful restart",
+        asks: "Herald is killed; two seconds later all routes are there; it comes back and three seconds later they still are",
+        setup: SETUP,
+        mission: V4,
+        then: Then::Restart,
+    },
+    Case {
+        name: "route refresh",
+        asks: "the router asks for everything once more, Herald sends its UPDATEs again, the session stays up",
+        setup: SETUP,
+        mission: V4,
+        then: Then::Refresh,
+    },
+    Case {
+        name: "shutdown text from the router",
+        asks: "the router closes with a text (RFC 9003), and Herald's last error holds it",
+        setup: SETUP,
+        mission: V4,
+        then: Then::RouterLeaves,
+    },
+    Case {
+        name: "removal of Herald",
+        asks: "Herald is told to leave for good, and no route is left at the router although graceful restart was negotiated",
+        setup: SETUP,
+        mission: V4,
+        then: Then::HeraldLeaves,
+    },
+];
+
+impl Case {
+    /// Runs it; router and Herald are gone afterwards.
+    pub(super) fn run(&self, kind: Kind, network: &Network, program: &Path) -> Outcome {
+        match self.impossible(kind) {
+            Some(why) => Outcome::NotPossible(why),
+            None => self
+                .attempt(kind, network, program)
+                .map_or_else(|fault| Outcome::Failed(format!("{fault:#}")), |()| Outcome::Passed),
+        }
+    }
+
+    fn impossible(&self, kind: Kind) -> Option<&'static str> {
+        match (self.then, kind) {
+            _ if self.setup.two_octet && matches!(kind, Kind::Frr | Kind::Gobgp) => {
+                Some("it always offers four-octet AS numbers")
+            }
+            (Then::Restart, Kind::Exabgp) => Some("it keeps no table"),
+            (Then::Refresh, Kind::Exabgp) => Some("it asks only through a program of its own"),
+            (Then::RouterLeaves, Kind::Exabgp) => Some("it sends no text of the operator's"),
+            _ => None,
+        }
+    }
+
+    fn attempt(&self, kind: Kind, network: &Network, program: &Path) -> Result<()> {
+        let router = kind.start(&network.router, self.setup)?;
+        let start = || Spokesman::start(program, network, &self.setup, self.mission);
+        let mut herald = start()?;
+        if matches!(self.then, Then::StaysDown) {
+            std::thread::sleep(Duration::from_secs(4));
+            let phase = herald.state()?.phase;
+            ensure!(phase != "Established", "the session is up");
+            return Ok(());
+        }
+        eventually("the routes arrive", || self.all_there(&router)).map_err(|fault| {
+            fault.context(format!("Herald: {:?}", herald.state())).context(router.process().last_words())
+        })?;
+        match self.then {
+            Then::Arrive | Then::StaysDown => {}
+            Then::Restart => {
+                drop(herald);
+                std::thread::sleep(Duration::from_secs(2));
+                ensure!(self.all_there(&router)?, "routes are gone while Herald is away");
+                herald = start()?;
+                eventually("Herald is back", || Ok(herald.state()?.phase == "Established"))?;
+                std::thread::sleep(Duration::from_secs(3));
+                ensure!(self.all_there(&router)?, "routes are gone after Herald came back");
+            }
+            Then::Refresh => {
+                let before = herald.state()?.updates;
+                router.refresh()?;
+                eventually("Herald answers", || Ok(herald.state()?.updates > before))?;
+                ensure!(herald.state()?.phase == "Established", "the session went down");
+                ensure!(self.all_there(&router)?, "routes are gone");
+            }
+            Then::RouterLeaves => {
+                router.shut_down(TEXT)?;
+                eventually("Herald knows the text", || Ok(herald.state()?.fault.contains(TEXT)))
+                    .map_err(|fault| fault.context(format!("Herald: {:?}", herald.state())))?;
+            }
+            Then::HeraldLeaves => {
+                herald.say(&format!("remove {TEXT}"))?;
+                eventually("the routes are gone", || Ok(router.count(Family::V4)? == 0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn all_there(&self, router: &Router) -> Result<bool> {
+        let wanted = [(Family::V4, self.mission.v4), (Family::V6, self.mission.v6)];
+        for (family, count) in wanted {
+            if router.count(family)? != count as usize {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Asks again and again; a router that does not answer yet is asked again, too.
+fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let answer = is_so();
+        if matches!(answer, Ok(true)) {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            answer?;
+            bail!("not so after {} s: {what}", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
