@@ -4,17 +4,20 @@
 //! first one, one write a Service at a time, and no belief in news older than our own last write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use api::names::FIELD_MANAGER_CONTROLLER;
 use api::names::event::EventReason;
 use api::selector::Labels;
-use api::service::{Ingress, ServiceKey, ServiceView};
+use api::service::{Ingress, ServiceCondition, ServiceKey, ServiceView};
 use runtime::chance::Jitter;
 use runtime::event::{EventRecorder, EventType, Regarding};
 use runtime::status::StatusOutcome;
 
 use crate::alloc::Allocator;
 use crate::cluster::{Cluster, Effect};
+use crate::contest::{Contests, Permit, Repairs};
 use crate::input::Input;
 use crate::metrics::Metrics;
 use crate::patch::{Job, Rival, Sent, is_older};
@@ -22,8 +25,8 @@ use crate::plan::{Event, Memory, Outcome, Step, Surroundings, Write, existing, p
 use crate::queue::Queue;
 use crate::report::{Report, Waiting};
 
-/// How long a Service rests whose status another controller writes.
-const FOREIGN_REST: Duration = Duration::from_secs(300);
+/// Services that wait for the same rival do not wake at the same moment.
+const SPREAD: Duration = Duration::from_secs(3);
 /// Services whose leftover annotation is still to be removed; what does not fit keeps it.
 const ABANDONED: usize = 1000;
 
@@ -41,21 +44,22 @@ pub(crate) struct Desk {
     memory: BTreeMap<ServiceKey, Memory>,
     /// Services that a change elsewhere could help.
     waiting: BTreeSet<ServiceKey>,
-    /// The version after our last write: older news are not believed.
-    written: BTreeMap<ServiceKey, String>,
-    take_over: BTreeMap<ServiceKey, TakeOver>,
-    /// The managers that were named in the last event about a foreign status.
-    rivals: BTreeMap<ServiceKey, Vec<String>>,
+    written: BTreeMap<ServiceKey, Written>,
+    contests: Contests,
+    repairs: Repairs,
+    /// Services whose rivals are still to be told of.
+    news: BTreeSet<ServiceKey>,
     failing: BTreeSet<ServiceKey>,
     abandoned: VecDeque<(ServiceKey, String)>,
     changed: bool,
 }
 
-/// The one time that a predecessor's fields are taken over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TakeOver {
-    Next,
-    Done,
+/// Our last write of a Service.
+#[derive(Debug)]
+struct Written {
+    /// The version after it: older news are not believed.
+    version: String,
+    ingress: Vec<IpAddr>,
 }
 
 impl Desk {
@@ -71,8 +75,9 @@ impl Desk {
             memory: BTreeMap::new(),
             waiting: BTreeSet::new(),
             written: BTreeMap::new(),
-            take_over: BTreeMap::new(),
-            rivals: BTreeMap::new(),
+            contests: Contests::default(),
+            repairs: Repairs::default(),
+            news: BTreeSet::new(),
             failing: BTreeSet::new(),
             abandoned: VecDeque::new(),
             changed: false,
@@ -83,7 +88,7 @@ impl Desk {
     pub(crate) fn take(&mut self, input: Input) {
         let written = &self.written;
         let is_stale = |view: &ServiceView| {
-            written.get(&view.key).is_some_and(|version| is_older(&view.resource_version, version))
+            written.get(&view.key).is_some_and(|last| is_older(&view.resource_version, &last.version))
         };
         let effect = self.cluster.take(input, is_stale);
         self.metrics.updates.inc();
@@ -93,7 +98,12 @@ impl Desk {
         }
         match effect {
             Effect::Nothing => {}
-            Effect::Service(key) => self.mark(&key),
+            Effect::Service(key) => {
+                if let Some(view) = self.cluster.services.get(&key) {
+                    self.contests.look(view);
+                }
+                self.mark(&key);
+            }
             Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key)),
             Effect::Namespace(name) => {
                 let first = ServiceKey::new(name.clone(), "");
@@ -109,26 +119,57 @@ impl Desk {
     /// The next write, if a Service needs one.
     pub(crate) fn next_job(&mut self, now: Instant) -> Option<Job> {
         self.allocator.as_ref()?;
+        for key in self.contests.due(now) {
+            self.mark(&key);
+        }
         while let Some(key) = self.queue.next(now) {
             let Some(view) = self.cluster.services.get(&key).cloned() else {
                 self.queue.done(&key);
                 continue;
             };
             let started = Instant::now();
-            let step = self.plan(&view)?;
+            let mut step = self.plan(&view)?;
             self.metrics.reconcile_duration.observe(started.elapsed().as_secs_f64());
-            match step.write.clone() {
-                Some(write) => {
-                    let take_over = self.take_over.get(&key) == Some(&TakeOver::Next);
-                    return Some(Job { view, step, write, take_over });
-                }
-                None => {
-                    self.finish(&view, step);
-                    self.queue.done(&key);
+            let Some(write) = step.write.clone() else {
+                self.finish(&view, step);
+                self.queue.done(&key);
+                continue;
+            };
+            let take_over = !write.yields && self.contests.tries(&key);
+            if !take_over && self.is_repair(&view, &write) {
+                step.events.retain(|event| !event.reason.is_assignment());
+                if let Permit::NotBefore(next) = self.permit(&view, now) {
+                    self.queue.rest(&view, next);
+                    continue;
                 }
             }
+            return Some(Job { view, step, write, take_over });
         }
         None
+    }
+
+    /// Whether the write puts back what we wrote already and somebody took away.
+    fn is_repair(&self, view: &ServiceView, write: &Write) -> bool {
+        let before = self.written.get(&view.key);
+        !write.ingress.is_empty()
+            && !write.yields
+            && view.addresses() != write.ingress
+            && before.is_some_and(|last| last.ingress == write.ingress)
+    }
+
+    fn permit(&mut self, view: &ServiceView, now: Instant) -> Permit {
+        let permit = self.repairs.permit(&view.key, now);
+        if permit == (Permit::Now { tell: true }) {
+            let others = view.managed.iter().filter(|entry| entry.manager != FIELD_MANAGER_CONTROLLER);
+            let who =
+                others.max_by_key(|entry| entry.time).map_or("somebody", |entry| entry.manager.as_str());
+            let note = format!(
+                "{who} removes the load balancer status again and again: tools that apply whole objects must leave \
+                 out /status; it is put back at most once a minute"
+            );
+            self.tell(view, Event { reason: EventReason::ForeignLoadBalancerStatus, note });
+        }
+        permit
     }
 
     /// The next Service whose leftover annotation has to go.
@@ -138,13 +179,13 @@ impl Desk {
 
     /// When [`Self::next_job`] should be asked again although nothing has come in.
     pub(crate) fn wakes(&self) -> Option<Instant> {
-        self.queue.wakes()
+        self.queue.wakes().into_iter().chain(self.contests.wakes()).min()
     }
 
     /// Takes in the outcome of a write.
     pub(crate) fn written(&mut self, job: Job, sent: Sent, now: Instant) {
         self.changed = true;
-        let Job { view, step, write, take_over } = job;
+        let Job { view, step, write, take_over: _ } = job;
         let key = view.key.clone();
         self.metrics.writes.inc();
         let outcome = match sent {
@@ -155,15 +196,15 @@ impl Desk {
         };
         match outcome {
             StatusOutcome::Applied { resource_version } => {
-                if take_over {
-                    self.take_over.insert(key.clone(), TakeOver::Done);
+                if !write.yields {
+                    self.contests.show(&key, now);
                 }
-                self.rivals.remove(&key);
                 if self.failing.remove(&key) {
                     tracing::info!(service = %key, "status is written again");
                 }
                 self.show(&key, &write, resource_version);
-                tracing::info!(service = %key, ingress = ?write.ingress, pool = write.pool, "status written");
+                let (ingress, yields) = (&write.ingress, write.yields);
+                tracing::info!(service = %key, ?ingress, pool = write.pool, yields, "status written");
                 self.finish(&view, step);
                 self.queue.done(&key);
             }
@@ -196,6 +237,7 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Contested { .. }
             | Outcome::Kept { .. } => None,
         });
         let report = Report::new(&self.cluster, allocator, waiting.collect());
@@ -212,7 +254,7 @@ impl Desk {
         let mut services: Vec<&ServiceView> = self.cluster.services.values().collect();
         services.sort_by_key(|view| (view.created, view.uid.clone()));
         let nothing = Labels::new();
-        let around = Surroundings { namespace_labels: &nothing, class: self.class.as_deref() };
+        let around = Surroundings { namespace_labels: &nothing, class: self.class.as_deref(), rivals: &[] };
         let adopted = services.iter().filter_map(|view| existing(view, &around));
         let (allocator, refused) = Allocator::rebuild(&self.cluster.config.pools, adopted);
         for (service, denied) in &refused {
@@ -253,7 +295,8 @@ impl Desk {
         let allocator = self.allocator.as_mut()?;
         let nothing = Labels::new();
         let namespace_labels = self.cluster.labels_of(&view.key.namespace).unwrap_or(&nothing);
-        let around = Surroundings { namespace_labels, class: self.class.as_deref() };
+        let rivals = self.contests.rivals(&view.key);
+        let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals };
         let before = self.memory.get(&view.key).cloned().unwrap_or_default();
         let step = plan(view, &around, allocator, &before);
         match &step.memory.outcome {
@@ -264,6 +307,7 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Contested { .. }
             | Outcome::Kept { .. } => {
                 self.waiting.remove(&view.key);
             }
@@ -280,7 +324,11 @@ impl Desk {
             return;
         }
         for event in step.events {
-            self.tell(view, event);
+            // A rival is told of when it appears, not each time it is tried again.
+            let rival = event.reason == EventReason::ForeignLoadBalancerStatus;
+            if !rival || self.news.remove(&view.key) {
+                self.tell(view, event);
+            }
         }
         self.memory.insert(view.key.clone(), step.memory);
     }
@@ -299,15 +347,24 @@ impl Desk {
             return;
         };
         if is_older(&view.resource_version, &resource_version) {
-            view.ingress = match write.ingress.as_slice() {
-                [] => Ingress::None,
-                addresses => Ingress::Addresses(addresses.to_vec()),
-            };
+            if !write.yields {
+                view.ingress = match write.ingress.as_slice() {
+                    [] => Ingress::None,
+                    addresses => Ingress::Addresses(addresses.to_vec()),
+                };
+            }
             view.allocated_from_pool.clone_from(&write.pool);
+            view.condition = write.remark.as_ref().map(|remark| ServiceCondition {
+                holds: remark.holds,
+                reason: remark.reason.to_owned(),
+                message: remark.message.clone(),
+                since: view.condition.and_then(|shown| shown.since),
+            });
             view.resource_version.clone_from(&resource_version);
             self.cluster.services.apply(key.clone(), Some(view));
         }
-        self.written.insert(key.clone(), resource_version);
+        let ingress = write.ingress.clone();
+        self.written.insert(key.clone(), Written { version: resource_version, ingress });
     }
 
     fn contested(
@@ -320,27 +377,17 @@ impl Desk {
     ) {
         let key = &view.key;
         let names = managers.join(", ");
-        match (rival, self.take_over.get(key)) {
-            (Rival::Predecessor, None) => {
-                self.take_over.insert(key.clone(), TakeOver::Next);
-                let note = format!("The load balancer status written earlier by {names} is taken over once");
-                self.tell(view, Event { reason: EventReason::StatusTakenOver, note });
-                self.rest(view, now);
-            }
-            (Rival::Predecessor, Some(TakeOver::Next | TakeOver::Done)) | (Rival::Foreign, _) => {
-                self.take_over.insert(key.clone(), TakeOver::Done);
-                if self.rivals.insert(key.clone(), managers.clone()) != Some(managers) {
-                    tracing::warn!(service = %key, rivals = names, sentence, "another controller writes the status");
-                    let note = format!(
-                        "{names} writes the load balancer status too: switch it off or give one of the two a \
-                         loadBalancerClass; not trying again for 5 minutes"
-                    );
-                    self.tell(view, Event { reason: EventReason::ForeignLoadBalancerStatus, note });
-                }
-                let spread = self.jitter.between(Duration::ZERO, Duration::from_secs(30));
-                self.rest(view, now + FOREIGN_REST + spread);
+        if rival == Rival::Predecessor && self.contests.inherit(key, &managers) {
+            let note = format!("The load balancer status written earlier by {names} is taken over once");
+            self.tell(view, Event { reason: EventReason::StatusTakenOver, note });
+        } else {
+            let spread = self.jitter.between(Duration::ZERO, SPREAD);
+            if self.contests.lose(key, managers, now, spread) {
+                tracing::warn!(service = %key, rivals = names, sentence, "another controller writes the status");
+                self.news.insert(key.clone());
             }
         }
+        self.rest(view, now);
     }
 
     fn retry(&mut self, view: &ServiceView, now: Instant) {
@@ -380,8 +427,9 @@ impl Desk {
         self.memory.remove(key);
         self.waiting.remove(key);
         self.written.remove(key);
-        self.take_over.remove(key);
-        self.rivals.remove(key);
+        self.contests.forget(key);
+        self.repairs.forget(key);
+        self.news.remove(key);
         self.failing.remove(key);
     }
 

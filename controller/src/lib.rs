@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod args;
 mod cluster;
+mod contest;
 pub mod daemon;
 mod desk;
 mod input;

@@ -167,9 +167,13 @@ pub fn quoted(addresses: &[IpAddr]) -> String {
     list.join(" ")
 }
 
+/// At most five by name: the text goes into events and conditions.
 fn names(services: &[ServiceKey]) -> String {
-    let list: Vec<String> = services.iter().map(ToString::to_string).collect();
-    list.join(",")
+    let list: Vec<String> = services.iter().take(5).map(ToString::to_string).collect();
+    match services.len().saturating_sub(list.len()) {
+        0 => list.join(","),
+        more => format!("{} and {more} more", list.join(",")),
+    }
 }
 
 fn family_gap(addresses: &[IpAddr], families: &[IpFamily]) -> String {

@@ -18,7 +18,7 @@ use api::service::{Ingress, IpFamily, ServiceView, class_is_ours};
 
 use crate::alloc::{Allocator, Applicant, Denied, Existing, Place, Request, Want};
 
-pub use step::{Event, Memory, Outcome, Step, Write};
+pub use step::{Event, Memory, Outcome, Remark, Step, Write};
 
 use demand::Demand;
 use step::{Decision, same_set};
@@ -30,6 +30,8 @@ pub struct Surroundings<'a> {
     pub namespace_labels: &'a Labels,
     /// The load-balancer class that is ours; `None` = Services without a class.
     pub class: Option<&'a str>,
+    /// Field managers that write the addresses of this Service too: they are left to them for now.
+    pub rivals: &'a [String],
 }
 
 /// Decides about one Service. Level-triggered: the same input twice gives a second step without a write.
@@ -44,7 +46,19 @@ pub fn plan(
     }
     let decision =
         if is_ours(view, around) { decide(view, around, allocator) } else { leave(view, allocator) };
+    let decision = if around.rivals.is_empty() { decision } else { yielded(decision, around.rivals) };
     Step::new(view, decision, before, allocator.take_touched())
+}
+
+/// What is given stays given; only the status is left to the others, with a word about it.
+fn yielded(decision: Decision, rivals: &[String]) -> Decision {
+    match decision.show {
+        Some(write) if !write.ingress.is_empty() => {
+            let outcome = Outcome::Contested { managers: rivals.to_vec(), addresses: write.ingress.clone() };
+            Decision { outcome, show: Some(Write { yields: true, ..write }), moved: None }
+        }
+        Some(_) | None => decision,
+    }
 }
 
 /// What a Service that already shows addresses brings along when the allocator is rebuilt; `None` when it shows none
@@ -59,7 +73,7 @@ pub fn existing(view: &ServiceView, around: &Surroundings<'_>) -> Option<Existin
     if addresses.is_empty() {
         return None;
     }
-    Some(candidate(view, &demand, addresses, view.allocated_from_pool.clone()))
+    Some(candidate(view, &demand, addresses, view.vouched_pool().map(str::to_owned)))
 }
 
 fn is_ours(view: &ServiceView, around: &Surroundings<'_>) -> bool {
@@ -123,7 +137,7 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
         let recorded = match &held {
             Some(held) if same_set(&held.addresses, shown) => Some(held.pool.clone()),
             Some(_) => None,
-            None => view.allocated_from_pool.clone(),
+            None => view.vouched_pool().map(str::to_owned),
         };
         match keep(view, demand, shown, recorded, allocator) {
             Ok(()) => return Settled::Kept(None),
@@ -269,6 +283,7 @@ fn kept(
     if let Err(denied) = &demand.addresses {
         outcome = Outcome::Denied(denied.clone());
     }
-    let show = Write { ingress: holding.addresses.clone(), pool: Some(holding.pool.clone()) };
+    let show =
+        Write { ingress: holding.addresses.clone(), pool: Some(holding.pool.clone()), ..Write::default() };
     Decision { outcome, show: Some(show), moved: None }
 }

@@ -16,6 +16,21 @@ pub struct Write {
     pub ingress: Vec<IpAddr>,
     /// Annotation `metallb.io/ip-allocated-from-pool`; `None` = not there.
     pub pool: Option<String>,
+    /// Herald's condition; `None` = not there, because nothing is to be said.
+    pub remark: Option<Remark>,
+    /// The addresses in the status are left to another controller; the rest is written.
+    pub yields: bool,
+}
+
+/// What the Service's condition `herald-lb.io/AddressAssigned` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Whether the Service has the addresses that it asks for.
+    pub holds: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
 }
 
 /// One line for `kubectl describe service`.
@@ -45,6 +60,13 @@ pub enum Outcome {
         addresses: Vec<IpAddr>,
         /// The pool they came from.
         pool: String,
+    },
+    /// It has an address, and another controller shows a different one.
+    Contested {
+        /// The field managers that write there.
+        managers: Vec<String>,
+        /// The addresses that wait for it.
+        addresses: Vec<IpAddr>,
     },
     /// It has one family and not the other.
     Partial(Denied),
@@ -97,12 +119,15 @@ impl Step {
         let mut events = Vec::new();
         let mut cleared = false;
         let mut write = None;
-        if let Some(wanted) = decision.show {
-            events.extend(changes(shown, &wanted.ingress, decision.moved.as_deref()));
-            cleared = wanted == Write::default();
+        if let Some(mut wanted) = decision.show {
+            if !wanted.yields {
+                events.extend(changes(shown, &wanted.ingress, decision.moved.as_deref()));
+            }
+            wanted.remark = remark(&decision.outcome);
+            cleared = wanted.ingress.is_empty() && wanted.pool.is_none();
             write = needed(view, shown, wanted).filter(|write| {
                 let nothing_shown = matches!(view.ingress, Ingress::None);
-                !(before.cleared && *write == Write::default() && nothing_shown)
+                !(before.cleared && cleared && nothing_shown && is_shown(view, write.remark.as_ref()))
             });
         }
         if view.deprecated_annotations && !before.deprecated {
@@ -127,10 +152,53 @@ pub(super) fn same_set(left: &[IpAddr], right: &[IpAddr]) -> bool {
 fn needed(view: &ServiceView, shown: &[IpAddr], wanted: Write) -> Option<Write> {
     let invalid = matches!(view.ingress, Ingress::Invalid(_));
     let same = !invalid && same_set(shown, &wanted.ingress);
-    if same && view.allocated_from_pool == wanted.pool {
+    let settled = same || wanted.yields;
+    if settled && view.allocated_from_pool == wanted.pool && is_shown(view, wanted.remark.as_ref()) {
         return None;
     }
     Some(if same { Write { ingress: shown.to_vec(), ..wanted } } else { wanted })
+}
+
+fn is_shown(view: &ServiceView, remark: Option<&Remark>) -> bool {
+    match (&view.condition, remark) {
+        (None, None) => true,
+        (Some(shown), Some(remark)) => {
+            shown.holds == remark.holds && shown.reason == remark.reason && shown.message == remark.message
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The condition that goes with an outcome. Its words are the same as long as the outcome is.
+fn remark(outcome: &Outcome) -> Option<Remark> {
+    let (holds, reason, message) = match outcome {
+        Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
+        Outcome::Kept { addresses, pool } => {
+            (true, EventReason::AddressOutsidePool.as_str(), kept_note(addresses, pool))
+        }
+        Outcome::Contested { managers, addresses } => {
+            (false, EventReason::ForeignLoadBalancerStatus.as_str(), contested_note(managers, addresses))
+        }
+        Outcome::Partial(denied) | Outcome::Denied(denied) => (false, denied.word(), denied.to_string()),
+    };
+    Some(Remark { holds, reason, message })
+}
+
+fn kept_note(addresses: &[IpAddr], pool: &str) -> String {
+    format!(
+        "[{}] came from pool {pool}, and no pool would hand it out today: the service keeps it until it is deleted or \
+         asks for another address",
+        quoted(addresses)
+    )
+}
+
+fn contested_note(managers: &[String], addresses: &[IpAddr]) -> String {
+    format!(
+        "{} writes the load balancer status too, in place of [{}]: switch it off, or give one of the two a \
+         loadBalancerClass; the address stays reserved and is shown again once the other stops",
+        managers.join(", "),
+        quoted(addresses)
+    )
 }
 
 fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Event> {
@@ -157,14 +225,10 @@ fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Even
 fn transition(view: &ServiceView, outcome: &Outcome) -> Option<Event> {
     let (reason, note) = match outcome {
         Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
-        Outcome::Kept { addresses, pool } => (
-            EventReason::AddressOutsidePool,
-            format!(
-                "[{}] came from pool {pool}, and no pool would hand it out today: the service keeps it until it is \
-                 deleted or asks for another address",
-                quoted(addresses)
-            ),
-        ),
+        Outcome::Kept { addresses, pool } => (EventReason::AddressOutsidePool, kept_note(addresses, pool)),
+        Outcome::Contested { managers, addresses } => {
+            (EventReason::ForeignLoadBalancerStatus, contested_note(managers, addresses))
+        }
         Outcome::Partial(denied) => (
             EventReason::AdditionalAssignFailed,
             format!("Failed to assign an additional IP to \"{}\": {denied}", view.key),

@@ -24,7 +24,7 @@ impl World {
     pub(super) fn start(pools: &str, services: &[&str]) -> Self {
         let objects: BTreeMap<String, Value> = services.iter().map(|words| service(words)).collect();
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[] };
         let adopted = objects.values().filter_map(|object| existing(&view(object), &around));
         let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
         Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new() }
@@ -33,7 +33,7 @@ impl World {
     /// The same cluster after a restart of the controller with these pools.
     pub(super) fn restart(self, pools: &str) -> Self {
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[] };
         let adopted = self.objects.values().filter_map(|object| existing(&view(object), &around));
         let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
         Self { allocator, memory: BTreeMap::new(), ..self }
@@ -74,7 +74,13 @@ impl World {
             let object = self.objects.get_mut(name).unwrap();
             let ingress: Vec<Value> =
                 write.ingress.iter().map(|ip| json!({"ip": ip.to_string(), "ipMode": "VIP"})).collect();
-            object["status"] = json!({"loadBalancer": {"ingress": ingress}});
+            object["status"]["loadBalancer"] = json!({ "ingress": ingress });
+            let condition = write.remark.as_ref().map(|remark| {
+                json!({"type": "herald-lb.io/AddressAssigned", "status": if remark.holds { "True" } else { "False" },
+                       "reason": remark.reason, "message": remark.message})
+            });
+            object["status"]["conditions"] = condition.into_iter().collect();
+            object["metadata"]["managedFields"] = managed("herald-controller", true, true);
             object["metadata"]["annotations"][api::names::annotation::IP_ALLOCATED_FROM_POOL] =
                 write.pool.clone().map_or(Value::Null, Value::String);
         }
@@ -84,10 +90,15 @@ impl World {
 
     /// One pass whose write does not reach the API server.
     pub(super) fn step_without_write(&mut self, name: &str) -> Step {
+        self.step_among(name, &[])
+    }
+
+    /// The same while these field managers write the status, too.
+    pub(super) fn step_among(&mut self, name: &str, rivals: &[String]) -> Step {
         let view = view(&self.objects[name]);
         let nothing = Labels::new();
         let namespace_labels = self.namespaces.get(&view.key.namespace).unwrap_or(&nothing);
-        let around = Surroundings { namespace_labels, class: None };
+        let around = Surroundings { namespace_labels, class: None, rivals };
         let before = self.memory.get(name).cloned().unwrap_or_default();
         plan(&view, &around, &mut self.allocator, &before)
     }
@@ -120,7 +131,18 @@ impl World {
 
     /// Someone else writes the status.
     pub(super) fn overwrite_status(&mut self, name: &str, ingress: Value) {
-        self.objects.get_mut(name).unwrap()["status"] = json!({"loadBalancer": {"ingress": ingress}});
+        let object = self.objects.get_mut(name).unwrap();
+        object["status"]["loadBalancer"] = json!({ "ingress": ingress });
+        let entries = [managed("herald-controller", true, false), managed("k3s", false, true)];
+        object["metadata"]["managedFields"] =
+            entries.into_iter().flat_map(|entry| entry.as_array().cloned().unwrap()).collect();
+    }
+
+    /// The condition as `status reason`.
+    pub(super) fn condition(&self, name: &str) -> String {
+        let condition = &self.objects[name]["status"]["conditions"][0];
+        let word = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", word("status"), word("reason")).trim().to_owned()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -179,7 +201,8 @@ fn pool(line: &str) -> IPAddressPool {
 
 /// A Service: `name [v6|v4+v6|v6+v4|headless] [prefer|require] [status=ip] [hostname=h] [from=pool] [ask=ip,ip]
 /// [spec=ip] [pool=name] [share=key] [port=80] [local] [selector=a] [ns=n] [label=k=v] [type=NodePort] [uid=u]
-/// [class=c] [oldpool=name] [deleting] [ours]`; `ours`: our field manager owns the status.
+/// [class=c] [oldpool=name] [deleting] [ours] [foreign=m]`; `ours`: our field manager owns the status;
+/// `foreign=m`: manager m owns it, and ours still owns the annotation.
 pub(super) fn service(words: &str) -> (String, Value) {
     let mut words = words.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -218,10 +241,11 @@ pub(super) fn service(words: &str) -> (String, Value) {
             "type" => spec["type"] = json!(value),
             "uid" => metadata["uid"] = json!(value),
             "class" => spec["loadBalancerClass"] = json!(value),
-            "ours" => {
-                let fields = json!({ "f:status": { "f:loadBalancer": { "f:ingress": {} } } });
+            "ours" => metadata["managedFields"] = managed("herald-controller", false, true),
+            "foreign" => {
+                let entries = [managed("herald-controller", true, false), managed(value, false, true)];
                 metadata["managedFields"] =
-                    json!([{ "manager": "herald-controller", "operation": "Apply", "fieldsV1": fields }]);
+                    entries.into_iter().flat_map(|entry| entry.as_array().cloned().unwrap()).collect();
             }
             "deleting" => metadata["deletionTimestamp"] = json!("2026-01-02T00:00:00Z"),
             other => panic!("no such word: {other:?}"),
@@ -235,6 +259,18 @@ pub(super) fn service(words: &str) -> (String, Value) {
         name,
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": status}),
     )
+}
+
+/// One entry of managedFields: a manager that owns the record of the pool, the addresses, or both.
+fn managed(manager: &str, record: bool, addresses: bool) -> Value {
+    let mut fields = json!({});
+    if record {
+        fields["f:metadata"] = json!({ "f:annotations": { "f:metallb.io/ip-allocated-from-pool": {} } });
+    }
+    if addresses {
+        fields["f:status"] = json!({ "f:loadBalancer": { "f:ingress": {} } });
+    }
+    json!([{ "manager": manager, "operation": "Apply", "subresource": "status", "fieldsV1": fields }])
 }
 
 fn labels(text: &str) -> Value {
