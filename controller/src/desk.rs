@@ -15,7 +15,7 @@ use runtime::chance::Jitter;
 use runtime::event::{EventRecorder, EventType, Regarding};
 use runtime::status::StatusOutcome;
 
-use crate::alloc::Allocator;
+use crate::alloc::{Allocator, Terms};
 use crate::cluster::{Cluster, Effect};
 use crate::contest::{Contests, Permit, Repairs};
 use crate::input::Input;
@@ -34,6 +34,7 @@ const ABANDONED: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Desk {
     class: Option<String>,
+    terms: Terms,
     recorder: EventRecorder,
     metrics: Metrics,
     jitter: Jitter,
@@ -63,9 +64,16 @@ struct Written {
 }
 
 impl Desk {
-    pub(crate) fn new(class: Option<String>, recorder: EventRecorder, metrics: Metrics, seed: u64) -> Self {
+    pub(crate) fn new(
+        class: Option<String>,
+        terms: Terms,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        seed: u64,
+    ) -> Self {
         Self {
             class,
+            terms,
             recorder,
             metrics,
             jitter: Jitter::new(seed),
@@ -85,7 +93,7 @@ impl Desk {
     }
 
     /// Takes in a change.
-    pub(crate) fn take(&mut self, input: Input) {
+    pub(crate) fn take(&mut self, input: Input, now: Instant) {
         let written = &self.written;
         let is_stale = |view: &ServiceView| {
             written.get(&view.key).is_some_and(|last| is_older(&view.resource_version, &last.version))
@@ -93,7 +101,7 @@ impl Desk {
         let effect = self.cluster.take(input, is_stale);
         self.metrics.updates.inc();
         if self.allocator.is_none() {
-            self.activate();
+            self.activate(now);
             return;
         }
         match effect {
@@ -104,7 +112,7 @@ impl Desk {
                 }
                 self.mark(&key);
             }
-            Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key)),
+            Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key, now)),
             Effect::Namespace(name) => {
                 let first = ServiceKey::new(name.clone(), "");
                 let inside = self.waiting.range(first..).take_while(|key| key.namespace == name);
@@ -128,7 +136,7 @@ impl Desk {
                 continue;
             };
             let started = Instant::now();
-            let mut step = self.plan(&view)?;
+            let mut step = self.plan(&view, now)?;
             self.metrics.reconcile_duration.observe(started.elapsed().as_secs_f64());
             let Some(write) = step.write.clone() else {
                 self.finish(&view, step);
@@ -246,7 +254,7 @@ impl Desk {
     }
 
     /// Builds the allocator as soon as everything has been read once, and looks at every Service.
-    fn activate(&mut self) {
+    fn activate(&mut self, now: Instant) {
         if !self.cluster.is_synced() {
             return;
         }
@@ -254,9 +262,10 @@ impl Desk {
         let mut services: Vec<&ServiceView> = self.cluster.services.values().collect();
         services.sort_by_key(|view| (view.created, view.uid.clone()));
         let nothing = Labels::new();
-        let around = Surroundings { namespace_labels: &nothing, class: self.class.as_deref(), rivals: &[] };
+        let class = self.class.as_deref();
+        let around = Surroundings { namespace_labels: &nothing, class, rivals: &[], now };
         let adopted = services.iter().filter_map(|view| existing(view, &around));
-        let (allocator, refused) = Allocator::rebuild(&self.cluster.config.pools, adopted);
+        let (allocator, refused) = Allocator::rebuild(&self.cluster.config.pools, self.terms, now, adopted);
         for (service, denied) in &refused {
             tracing::warn!(%service, reason = denied.word(), why = %denied, "the address in its status cannot be kept");
         }
@@ -291,12 +300,12 @@ impl Desk {
         }
     }
 
-    fn plan(&mut self, view: &ServiceView) -> Option<Step> {
+    fn plan(&mut self, view: &ServiceView, now: Instant) -> Option<Step> {
         let allocator = self.allocator.as_mut()?;
         let nothing = Labels::new();
         let namespace_labels = self.cluster.labels_of(&view.key.namespace).unwrap_or(&nothing);
         let rivals = self.contests.rivals(&view.key);
-        let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals };
+        let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals, now };
         let before = self.memory.get(&view.key).cloned().unwrap_or_default();
         let step = plan(view, &around, allocator, &before);
         match &step.memory.outcome {
@@ -411,8 +420,9 @@ impl Desk {
         self.cluster.services.get(&view.key).is_some_and(|now| now.uid == view.uid)
     }
 
-    fn forget(&mut self, key: &ServiceKey) {
+    fn forget(&mut self, key: &ServiceKey, now: Instant) {
         if let Some(allocator) = &mut self.allocator {
+            allocator.advance(now);
             if let Some(holding) = allocator.holding(key)
                 && self.abandoned.len() < ABANDONED
             {

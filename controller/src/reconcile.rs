@@ -17,6 +17,7 @@ use runtime::stop::Stop;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::alloc::Terms;
 use crate::desk::Desk;
 use crate::input::inputs;
 use crate::metrics::Metrics;
@@ -42,6 +43,8 @@ pub(crate) struct Office {
     pub(crate) namespace: String,
     /// The load-balancer class that is ours.
     pub(crate) class: Option<String>,
+    /// What holds for pools that say nothing else.
+    pub(crate) terms: Terms,
     /// Where events go.
     pub(crate) recorder: EventRecorder,
     /// The counters.
@@ -58,8 +61,8 @@ enum Done {
 
 /// Leads until the lease is lost or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
-    let mut desk =
-        Desk::new(office.class.clone(), office.recorder.clone(), office.metrics.clone(), fresh_seed());
+    let (class, recorder) = (office.class.clone(), office.recorder.clone());
+    let mut desk = Desk::new(class, office.terms, recorder, office.metrics.clone(), fresh_seed());
     let mut inputs = inputs(&office.client, &office.namespace, fresh_seed());
     let mut writes: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut status = pin!(status::keep(
@@ -95,7 +98,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
                 Done::Written(job, sent) => desk.written(*job, sent, Instant::now()),
                 Done::Abandoned => {}
             },
-            Some(input) = inputs.next() => desk.take(input),
+            Some(input) = inputs.next() => desk.take(input, Instant::now()),
             () = &mut status, if !status_ended => status_ended = true,
             () = sleep_until(wake), if wake.is_some() => {}
         }

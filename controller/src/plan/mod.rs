@@ -1,7 +1,8 @@
 //! What one Service needs: pure, from its view, the pools inside the allocator and what was decided last time.
 //!
 //! The policy is *Keep*: an address in use is given up only when the Service itself asks for something else, stops
-//! being ours, or genuinely conflicts with another Service. An edit of a pool never moves an address.
+//! being ours, or genuinely conflicts with another Service. An edit of a pool moves an address only where the policy
+//! *Renumber* is asked for.
 //!
 //! Leaves out when a Service is looked at, and the writing.
 
@@ -11,6 +12,7 @@ mod step;
 mod tests;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use api::names::FIELD_MANAGER_CONTROLLER;
 use api::selector::Labels;
@@ -30,8 +32,10 @@ pub struct Surroundings<'a> {
     pub namespace_labels: &'a Labels,
     /// The load-balancer class that is ours; `None` = Services without a class.
     pub class: Option<&'a str>,
-    /// Field managers that write the addresses of this Service too: they are left to them for now.
+    /// Field managers that write the addresses of this Service too: the status is left to them.
     pub rivals: &'a [String],
+    /// When this is.
+    pub now: Instant,
 }
 
 /// Decides about one Service. Level-triggered: the same input twice gives a second step without a write.
@@ -41,6 +45,7 @@ pub fn plan(
     allocator: &mut Allocator,
     before: &Memory,
 ) -> Step {
+    allocator.advance(around.now);
     if allocator.holding(&view.key).is_some_and(|held| held.uid != view.uid) {
         allocator.release(&view.key);
     }
@@ -97,13 +102,13 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
             return Decision { outcome: Outcome::Denied(denied), show: Some(Write::default()), moved };
         }
     };
-    let moved = match settle(view, &demand, allocator) {
+    let moved = match settle(view, around, &demand, allocator) {
         Settled::Kept(moved) => return Decision { moved, ..kept(view, around, &demand, allocator) },
         Settled::Nothing => None,
         Settled::Moved(why) => Some(why),
     };
     // Without a pool there is nothing to judge foreign addresses by: they stay until there is one.
-    let nothing_to_judge_by = allocator.has_no_pools() && !view.addresses().is_empty();
+    let nothing_to_judge_by = allocator.cannot_judge() && !view.addresses().is_empty();
     if view.deleting || nothing_to_judge_by {
         return Decision { outcome: Outcome::LeftAlone, show: None, moved: None };
     }
@@ -128,7 +133,12 @@ enum Settled {
 
 /// Keeps the addresses that the Service shows; failing that, those that were given to it and that it does not show
 /// (the write is still to be made, or somebody wiped it).
-fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) -> Settled {
+fn settle(
+    view: &ServiceView,
+    around: &Surroundings<'_>,
+    demand: &Demand<'_>,
+    allocator: &mut Allocator,
+) -> Settled {
     let shown = view.addresses();
     let held = allocator.holding(&view.key).cloned();
     let mut moved = None;
@@ -139,7 +149,7 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
             Some(_) => None,
             None => view.vouched_pool().map(str::to_owned),
         };
-        match keep(view, demand, shown, recorded, allocator) {
+        match keep(view, around, demand, shown, recorded, allocator) {
             Ok(()) => return Settled::Kept(None),
             Err(why) => moved = Some(why),
         }
@@ -147,7 +157,7 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
         moved = Some(format!("status shows {text:?}, which is no IP address"));
     }
     if let Some(held) = held {
-        match keep(view, demand, &held.addresses, Some(held.pool), allocator) {
+        match keep(view, around, demand, &held.addresses, Some(held.pool), allocator) {
             Ok(()) => return Settled::Kept(moved),
             Err(why) => moved = moved.or(Some(why)),
         }
@@ -157,6 +167,7 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
 
 fn keep(
     view: &ServiceView,
+    around: &Surroundings<'_>,
     demand: &Demand<'_>,
     addresses: &[IpAddr],
     recorded: Option<String>,
@@ -177,6 +188,11 @@ fn keep(
         && !same_set(requested, &kept)
     {
         return Err("the service asks for other addresses".to_owned());
+    }
+    let applicant = applicant(view, around);
+    let objection = |address: &IpAddr| allocator.objection(*address, recorded.as_deref(), applicant);
+    if let Some(why) = kept.iter().find_map(objection) {
+        return Err(why);
     }
     let existing = candidate(view, demand, kept, recorded);
     allocator.adopt(&existing).map_err(|denied| denied.to_string())
@@ -205,7 +221,7 @@ fn one_of_each_family(demand: &Demand<'_>, addresses: &[IpAddr]) -> Vec<IpAddr> 
 
 fn is_in(place: &Place, pool: &str) -> bool {
     match place {
-        Place::Pool(name) | Place::Avoided(name) => name == pool,
+        Place::Pool(name) | Place::Avoided { pool: name, .. } => name == pool,
         Place::Outside => false,
     }
 }
@@ -226,21 +242,24 @@ fn allocate(
     allocator.allocate(&request(view, around, demand, want)).map(|_| ())
 }
 
+fn applicant<'a>(view: &'a ServiceView, around: &Surroundings<'a>) -> Applicant<'a> {
+    Applicant {
+        namespace: &view.key.namespace,
+        namespace_labels: around.namespace_labels,
+        labels: &view.labels,
+    }
+}
+
 fn request<'a>(
     view: &'a ServiceView,
     around: &Surroundings<'a>,
     demand: &'a Demand<'_>,
     want: Want<'a>,
 ) -> Request<'a> {
-    let applicant = Applicant {
-        namespace: &view.key.namespace,
-        namespace_labels: around.namespace_labels,
-        labels: &view.labels,
-    };
     Request {
         service: &view.key,
         uid: &view.uid,
-        applicant,
+        applicant: applicant(view, around),
         families: &demand.families,
         one_will_do: demand.one_will_do,
         sharing: &demand.sharing,
@@ -262,7 +281,10 @@ fn kept(
             // An explicit request that is met says exactly what is wanted.
             Ok(requested) if !requested.is_empty() => demand.check_families(requested),
             Ok(_) if view.deleting => Ok(()),
-            Ok(_) => allocator.extend(&request(view, around, demand, Want::Any)),
+            Ok(_) => {
+                let want = demand.pool.map_or(Want::Any, Want::FromPool);
+                allocator.extend(&request(view, around, demand, want))
+            }
             Err(_) => Ok(()),
         };
         if let Err(denied) = missing {
@@ -274,7 +296,7 @@ fn kept(
     };
     let stranded = |address: &IpAddr| match allocator.place(*address) {
         Place::Pool(_) => false,
-        Place::Avoided(_) | Place::Outside => true,
+        Place::Avoided { .. } | Place::Outside => true,
     };
     let addresses: Vec<IpAddr> = holding.addresses.iter().copied().filter(stranded).collect();
     if !addresses.is_empty() {

@@ -247,7 +247,8 @@ fn reason_of(denied: &Denied) -> EventReason {
         | Denied::RequestTooLong { .. }
         | Denied::RequestSameFamily { .. } => EventReason::LoadBalancerFailed,
         Denied::NoPools
-        | Denied::Exhausted
+        | Denied::Exhausted { .. }
+        | Denied::PoolDisabled { .. }
         | Denied::PoolExhausted { .. }
         | Denied::PoolHasNoPair { .. }
         | Denied::UnknownPool { .. }

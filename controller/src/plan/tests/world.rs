@@ -1,6 +1,7 @@
 //! A world in words for the tables: pools and Services as one line each, planned until nothing changes.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use api::config::{Config, Resources};
 use api::selector::Labels;
@@ -8,7 +9,7 @@ use api::service::{ServiceKey, ServiceView, SlimService};
 use api::v1beta1::IPAddressPool;
 use serde_json::{Value, json};
 
-use crate::alloc::Allocator;
+use crate::alloc::{Allocator, Terms};
 use crate::plan::{Memory, Step, Surroundings, existing, plan};
 
 /// Services and pools, and the allocator between them.
@@ -17,30 +18,42 @@ pub(super) struct World {
     objects: BTreeMap<String, Value>,
     memory: BTreeMap<String, Memory>,
     namespaces: BTreeMap<String, Labels>,
+    now: Instant,
 }
 
 impl World {
     /// A controller that starts on a cluster in this state. Pools and Services: see [`pool`] and [`service`].
     pub(super) fn start(pools: &str, services: &[&str]) -> Self {
+        Self::start_with(Terms::default(), pools, services)
+    }
+
+    /// The same with other settings of the controller.
+    pub(super) fn start_with(terms: Terms, pools: &str, services: &[&str]) -> Self {
+        let now = Instant::now();
         let objects: BTreeMap<String, Value> = services.iter().map(|words| service(words)).collect();
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[] };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
-        Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new() }
+        let (allocator, _) = Allocator::rebuild(&config(pools).pools, terms, now, adopted);
+        Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new(), now }
     }
 
     /// The same cluster after a restart of the controller with these pools.
     pub(super) fn restart(self, pools: &str) -> Self {
+        let now = self.now;
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[] };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = self.objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
+        let (allocator, _) = Allocator::rebuild(&config(pools).pools, Terms::default(), now, adopted);
         Self { allocator, memory: BTreeMap::new(), ..self }
     }
 
     pub(super) fn set_pools(&mut self, pools: &str) {
         self.allocator.set_pools(&config(pools).pools);
+    }
+
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
     }
 
     pub(super) fn namespace(&mut self, name: &str, label: (&str, &str)) {
@@ -63,6 +76,7 @@ impl World {
 
     pub(super) fn delete(&mut self, name: &str) {
         let key = view(&self.objects.remove(name).unwrap()).key;
+        self.allocator.advance(self.now);
         self.allocator.release(&key);
         self.memory.remove(name);
     }
@@ -98,7 +112,7 @@ impl World {
         let view = view(&self.objects[name]);
         let nothing = Labels::new();
         let namespace_labels = self.namespaces.get(&view.key.namespace).unwrap_or(&nothing);
-        let around = Surroundings { namespace_labels, class: None, rivals };
+        let around = Surroundings { namespace_labels, class: None, rivals, now: self.now };
         let before = self.memory.get(name).cloned().unwrap_or_default();
         plan(&view, &around, &mut self.allocator, &before)
     }
@@ -145,6 +159,11 @@ impl World {
         format!("{} {}", word("status"), word("reason")).trim().to_owned()
     }
 
+    /// The condition's sentence.
+    pub(super) fn message(&self, name: &str) -> String {
+        self.objects[name]["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned()
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.objects.keys().cloned().collect()
     }
@@ -158,7 +177,8 @@ fn view(object: &Value) -> ServiceView {
     serde_json::from_value::<SlimService>(object.clone()).unwrap().view()
 }
 
-/// Pools, one on a line: `name: range, range [auto=no] [buggy] [prio=1] [ns=a,b] [nslabel=k=v] [label=k=v]`.
+/// Pools, one on a line: `name: range, range [auto=no] [buggy] [prio=1] [ns=a,b] [nslabel=k=v] [label=k=v]
+/// [excl=range+range] [rsv=ip@service] [edges] [rest=5m] [policy=Renumber] [off] [select=Spread]`.
 pub(super) fn config(text: &str) -> Config {
     let lines = text.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty());
     let pools = lines.map(pool).collect();
@@ -174,6 +194,8 @@ fn pool(line: &str) -> IPAddressPool {
     for word in rest.split([' ', ',']).filter(|word| !word.is_empty()) {
         match word.split_once('=') {
             None if word == "buggy" => spec["avoidBuggyIPs"] = json!(true),
+            None if word == "edges" => spec["skipNetworkAndBroadcast"] = json!(true),
+            None if word == "off" => spec["disabled"] = json!(true),
             None if word == "pinned" => spec["serviceAllocation"] = json!({}),
             None => spec["addresses"].as_array_mut().unwrap().push(json!(word)),
             Some(("auto", "no")) => spec["autoAssign"] = json!(false),
@@ -189,6 +211,14 @@ fn pool(line: &str) -> IPAddressPool {
             Some(("label", label)) => {
                 spec["serviceAllocation"]["serviceSelectors"] = json!([{ "matchLabels": labels(label) }]);
             }
+            Some(("excl", ranges)) => spec["excluded"] = json!(ranges.split('+').collect::<Vec<_>>()),
+            Some(("rsv", text)) => {
+                let (address, service) = text.split_once('@').unwrap();
+                spec["reserved"] = json!([{"address": address, "namespace": "default", "service": service}]);
+            }
+            Some(("rest", time)) => spec["releaseQuarantine"] = json!(time),
+            Some(("policy", policy)) => spec["editPolicy"] = json!(policy),
+            Some(("select", how)) => spec["selection"] = json!(how),
             Some(other) => panic!("no such word: {other:?}"),
         }
     }
