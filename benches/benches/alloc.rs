@@ -6,7 +6,7 @@ use std::time::Instant;
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
 use benches::{Measured, Size, Table, cluster};
-use controller::alloc::{Allocator, Applicant, Existing, Request, Sharing, Terms, Want};
+use controller::alloc::{Allocator, Applicant, Existing, Network, Request, Sharing, Terms, Want};
 
 fn main() {
     let size = Size::from_args();
@@ -39,7 +39,8 @@ fn measure(size: Size, table: &Table, range: &str, taken: usize, expected: &str)
         sharing: Sharing::default(),
     });
     let pools = [("home".to_owned(), pool)].into();
-    let (mut allocator, refused) = Allocator::rebuild(&pools, Terms::default(), Instant::now(), existing);
+    let (mut allocator, refused) =
+        Allocator::rebuild(&pools, Network::default(), Terms::default(), Instant::now(), existing);
     assert!(refused.is_empty(), "every address is adopted");
 
     let service = ServiceKey::new("shop", "next");

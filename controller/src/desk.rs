@@ -8,9 +8,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use api::names::FIELD_MANAGER_CONTROLLER;
+use api::names::condition::ConditionType;
 use api::names::event::EventReason;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceCondition, ServiceKey, ServiceView};
+use api::v1beta1::IPAddressPool;
 use runtime::chance::Jitter;
 use runtime::event::{EventRecorder, EventType, Regarding};
 use runtime::status::StatusOutcome;
@@ -20,8 +22,10 @@ use crate::cluster::{Cluster, Effect};
 use crate::contest::{Contests, Permit, Repairs};
 use crate::input::Input;
 use crate::metrics::Metrics;
+use crate::overlap::network;
 use crate::patch::{Job, Rival, Sent, is_older};
 use crate::plan::{Event, Memory, Outcome, Step, Surroundings, Write, existing, plan};
+use crate::pool_condition::full_sentence;
 use crate::queue::Queue;
 use crate::report::{Report, Waiting};
 
@@ -51,6 +55,8 @@ pub(crate) struct Desk {
     /// Services whose rivals are still to be told of.
     news: BTreeSet<ServiceKey>,
     failing: BTreeSet<ServiceKey>,
+    /// Pools with nothing left.
+    full: BTreeSet<String>,
     abandoned: VecDeque<(ServiceKey, String)>,
     changed: bool,
 }
@@ -67,6 +73,7 @@ impl Desk {
     pub(crate) fn new(
         class: Option<String>,
         terms: Terms,
+        has_cidrs: bool,
         recorder: EventRecorder,
         metrics: Metrics,
         seed: u64,
@@ -77,7 +84,7 @@ impl Desk {
             recorder,
             metrics,
             jitter: Jitter::new(seed),
-            cluster: Cluster::default(),
+            cluster: Cluster::new(has_cidrs),
             allocator: None,
             queue: Queue::default(),
             memory: BTreeMap::new(),
@@ -87,6 +94,7 @@ impl Desk {
             repairs: Repairs::default(),
             news: BTreeSet::new(),
             failing: BTreeSet::new(),
+            full: BTreeSet::new(),
             abandoned: VecDeque::new(),
             changed: false,
         }
@@ -119,6 +127,7 @@ impl Desk {
                 let keys: Vec<ServiceKey> = inside.cloned().collect();
                 keys.iter().for_each(|key| self.mark(key));
             }
+            Effect::Network => self.resurvey(),
             Effect::Config => self.reconfigure(),
         }
         self.changed = true;
@@ -245,12 +254,31 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Displaced { .. }
             | Outcome::Contested { .. }
             | Outcome::Kept { .. } => None,
         });
         let report = Report::new(&self.cluster, allocator, waiting.collect());
         self.metrics.show(&report);
+        self.tell_full_pools(&report);
         Some(report)
+    }
+
+    /// Tells of pools that have just become full; one that says so already in its status was told of before.
+    fn tell_full_pools(&mut self, report: &Report) {
+        let full: BTreeMap<&String, String> =
+            report.usage.iter().filter_map(|(name, usage)| Some((name, full_sentence(usage)?))).collect();
+        self.full.retain(|name| full.contains_key(name));
+        for (name, sentence) in full {
+            if self.full.insert(name.clone())
+                && let Some(pool) = self.cluster.pool(name)
+                && !is_shown_full(pool)
+            {
+                tracing::warn!(pool = name, sentence, "a pool is full");
+                let (kind, reason) = (EventType::Warning, EventReason::PoolExhausted);
+                self.recorder.publish(Regarding::object(pool), kind, reason, sentence);
+            }
+        }
     }
 
     /// Builds the allocator as soon as everything has been read once, and looks at every Service.
@@ -265,7 +293,9 @@ impl Desk {
         let class = self.class.as_deref();
         let around = Surroundings { namespace_labels: &nothing, class, rivals: &[], now };
         let adopted = services.iter().filter_map(|view| existing(view, &around));
-        let (allocator, refused) = Allocator::rebuild(&self.cluster.config.pools, self.terms, now, adopted);
+        let network = network(&self.cluster.config, &self.cluster.around());
+        let (allocator, refused) =
+            Allocator::rebuild(&self.cluster.config.pools, network, self.terms, now, adopted);
         for (service, denied) in &refused {
             tracing::warn!(%service, reason = denied.word(), why = %denied, "the address in its status cannot be kept");
         }
@@ -288,6 +318,17 @@ impl Desk {
         if changed && let Some(allocator) = &mut self.allocator {
             allocator.set_pools(&self.cluster.config.pools);
             tracing::info!(pools = self.cluster.config.pools.len(), "pools changed");
+            self.mark_all();
+        }
+        self.resurvey();
+    }
+
+    /// Nodes, routers and cluster networks may have moved with respect to the pools.
+    fn resurvey(&mut self) {
+        let network = network(&self.cluster.config, &self.cluster.around());
+        if let Some(allocator) = &mut self.allocator
+            && allocator.set_network(network)
+        {
             self.mark_all();
         }
     }
@@ -316,6 +357,7 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Displaced { .. }
             | Outcome::Contested { .. }
             | Outcome::Kept { .. } => {
                 self.waiting.remove(&view.key);
@@ -462,4 +504,10 @@ impl Desk {
             self.queue.mark(view);
         }
     }
+}
+
+fn is_shown_full(pool: &IPAddressPool) -> bool {
+    let exhausted = ConditionType::Exhausted.as_str();
+    let mut shown = pool.status.iter().flat_map(|status| &status.conditions);
+    shown.any(|condition| condition.type_ == exhausted && condition.status == "True")
 }

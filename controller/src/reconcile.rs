@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::alloc::Terms;
 use crate::desk::Desk;
-use crate::input::inputs;
+use crate::input::{has_service_cidrs, inputs};
 use crate::metrics::Metrics;
 use crate::patch::{Job, Sent, WRITE_LIMIT, abandon, send};
 use crate::report::Report;
@@ -61,9 +61,14 @@ enum Done {
 
 /// Leads until the lease is lost or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
+    let has_cidrs = tokio::select! {
+        has_cidrs = has_service_cidrs(&office.client) => has_cidrs,
+        () = stop.requested() => return,
+        () = lost(leadership.clone()) => return,
+    };
     let (class, recorder) = (office.class.clone(), office.recorder.clone());
-    let mut desk = Desk::new(class, office.terms, recorder, office.metrics.clone(), fresh_seed());
-    let mut inputs = inputs(&office.client, &office.namespace, fresh_seed());
+    let mut desk = Desk::new(class, office.terms, has_cidrs, recorder, office.metrics.clone(), fresh_seed());
+    let mut inputs = inputs(&office.client, &office.namespace, has_cidrs, fresh_seed());
     let mut writes: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut status = pin!(status::keep(
         office.client.clone(),

@@ -37,8 +37,8 @@ impl Holdings {
         self.by_service.get(service)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Holding> {
-        self.by_service.values()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Holding)> {
+        self.by_service.iter()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -7,7 +7,8 @@
 //! ```
 //! use controller::alloc::{Allocator, Terms};
 //! let now = std::time::Instant::now();
-//! let (allocator, refused) = Allocator::rebuild(&Default::default(), Terms::default(), now, []);
+//! let (pools, network) = (Default::default(), Default::default());
+//! let (allocator, refused) = Allocator::rebuild(&pools, network, Terms::default(), now, []);
 //! assert!(refused.is_empty());
 //! assert_eq!(allocator.len(), 0);
 //! ```
@@ -137,6 +138,7 @@ impl Allocator {
     /// refuse. Time stands still until [`Self::advance`].
     pub fn rebuild(
         pools: &BTreeMap<String, Pool>,
+        network: Network,
         terms: Terms,
         now: Instant,
         existing: impl IntoIterator<Item = Existing>,
@@ -145,7 +147,7 @@ impl Allocator {
             terms,
             now,
             pools: Pools::default(),
-            network: Network::default(),
+            network,
             holdings: Holdings::default(),
             quarantine: Quarantine::default(),
             blocked: Runs::default(),
@@ -171,12 +173,21 @@ impl Allocator {
         self.survey();
     }
 
-    /// Replaces what is known of the network around the pools. Nobody loses an address by it.
-    pub fn set_network(&mut self, network: Network) {
-        if self.network != network {
+    /// Replaces what is known of the network around the pools. Nobody loses an address by it. Returns whether that is
+    /// news.
+    pub fn set_network(&mut self, network: Network) -> bool {
+        let news = self.network != network;
+        if news {
             self.network = network;
             self.survey();
         }
+        news
+    }
+
+    /// What is known of the network around the pools.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// It is `now`: rests that are over end.
@@ -267,10 +278,27 @@ impl Allocator {
     #[must_use]
     pub fn services_by_pool(&self) -> BTreeMap<String, usize> {
         let mut services = BTreeMap::new();
-        for holding in self.holdings.iter() {
+        for (_, holding) in self.holdings.iter() {
             *services.entry(holding.pool.clone()).or_default() += 1;
         }
         services
+    }
+
+    /// The addresses in use that no pool hands out, by the pool they came from or lie in, with who keeps them; sorted.
+    #[must_use]
+    pub fn kept_by_pool(&self) -> BTreeMap<String, Vec<(IpAddr, ServiceKey)>> {
+        let mut kept: BTreeMap<String, Vec<(IpAddr, ServiceKey)>> = BTreeMap::new();
+        for (service, holding) in self.holdings.iter() {
+            for address in &holding.addresses {
+                let pool = match self.pools.around(*address) {
+                    Some(pool) if !self.is_blocked(pool, *address) => continue,
+                    Some(pool) => &pool.name,
+                    None => &holding.pool,
+                };
+                kept.entry(pool.clone()).or_default().push((*address, service.clone()));
+            }
+        }
+        kept
     }
 
     /// The addresses that changed hands since the last call: a Service that waits may fit now.

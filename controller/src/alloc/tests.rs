@@ -26,7 +26,7 @@ fn rebuild(
     existing: impl IntoIterator<Item = Existing>,
 ) -> (Allocator, Vec<(ServiceKey, Denied)>) {
     let terms = Terms { quarantine: Duration::ZERO, ..Terms::default() };
-    Allocator::rebuild(pools, terms, Instant::now(), existing)
+    Allocator::rebuild(pools, Network::default(), terms, Instant::now(), existing)
 }
 
 fn service(number: usize) -> ServiceKey {

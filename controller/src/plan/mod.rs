@@ -23,7 +23,7 @@ use crate::alloc::{Allocator, Applicant, Denied, Existing, Place, Request, Want}
 pub use step::{Event, Memory, Outcome, Remark, Step, Write};
 
 use demand::Demand;
-use step::{Decision, same_set};
+use step::{Decision, Moved, same_set};
 
 /// The facts around a Service that are not written on it.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ fn is_ours(view: &ServiceView, around: &Surroundings<'_>) -> bool {
 fn leave(view: &ServiceView, allocator: &mut Allocator) -> Decision {
     allocator.release(&view.key);
     let ours = view.managed.iter().any(|entry| entry.manager == FIELD_MANAGER_CONTROLLER);
-    let moved = Some("the service is no longer served by this controller".to_owned());
+    let moved = Some("the service is no longer served by this controller".into());
     Decision { outcome: Outcome::NotOurs, show: ours.then(Write::default), moved }
 }
 
@@ -98,7 +98,7 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
         Ok(demand) => demand,
         Err(denied) => {
             allocator.release(&view.key);
-            let moved = Some(denied.to_string());
+            let moved = Some(denied.clone().into());
             return Decision { outcome: Outcome::Denied(denied), show: Some(Write::default()), moved };
         }
     };
@@ -114,9 +114,9 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
     }
     allocator.release(&view.key);
     match allocate(view, around, &demand, allocator) {
-        Ok(()) => Decision { moved, ..kept(view, around, &demand, allocator) },
+        Ok(()) => displaced(Decision { moved, ..kept(view, around, &demand, allocator) }),
         Err(denied) => {
-            let moved = moved.or_else(|| Some(denied.to_string()));
+            let moved = moved.or_else(|| Some(denied.clone().into()));
             Decision { outcome: Outcome::Denied(denied), show: Some(Write::default()), moved }
         }
     }
@@ -124,11 +124,21 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
 
 enum Settled {
     /// The allocator holds what the Service keeps, and why that is not what it shows.
-    Kept(Option<String>),
+    Kept(Option<Moved>),
     /// There was nothing to keep.
     Nothing,
     /// Nothing of what there was can be kept, and why.
-    Moved(String),
+    Moved(Moved),
+}
+
+/// A Service that lost its address to another one is told so, also when it gets a new one at once.
+fn displaced(decision: Decision) -> Decision {
+    match (&decision.outcome, &decision.moved) {
+        (Outcome::Given, Some(Moved { why, conflict: true })) => {
+            Decision { outcome: Outcome::Displaced { why: why.clone() }, ..decision }
+        }
+        _ => decision,
+    }
 }
 
 /// Keeps the addresses that the Service shows; failing that, those that were given to it and that it does not show
@@ -154,7 +164,7 @@ fn settle(
             Err(why) => moved = Some(why),
         }
     } else if let Ingress::Invalid(text) = &view.ingress {
-        moved = Some(format!("status shows {text:?}, which is no IP address"));
+        moved = Some(format!("status shows {text:?}, which is no IP address").into());
     }
     if let Some(held) = held {
         match keep(view, around, demand, &held.addresses, Some(held.pool), allocator) {
@@ -172,30 +182,30 @@ fn keep(
     addresses: &[IpAddr],
     recorded: Option<String>,
     allocator: &mut Allocator,
-) -> Result<(), String> {
+) -> Result<(), Moved> {
     let kept = one_of_each_family(demand, addresses);
     if kept.is_empty() {
-        return Err("the service has no clusterIP of that IP family".to_owned());
+        return Err("the service has no clusterIP of that IP family".into());
     }
     if let Some(pool) = demand.pool
         && recorded.as_deref() != Some(pool)
         && kept.iter().all(|address| !is_in(&allocator.place(*address), pool))
     {
-        return Err(format!("the service asks for pool {pool}"));
+        return Err(format!("the service asks for pool {pool}").into());
     }
     if let Ok(requested) = &demand.addresses
         && !requested.is_empty()
         && !same_set(requested, &kept)
     {
-        return Err("the service asks for other addresses".to_owned());
+        return Err("the service asks for other addresses".into());
     }
     let applicant = applicant(view, around);
     let objection = |address: &IpAddr| allocator.objection(*address, recorded.as_deref(), applicant);
     if let Some(why) = kept.iter().find_map(objection) {
-        return Err(why);
+        return Err(why.into());
     }
     let existing = candidate(view, demand, kept, recorded);
-    allocator.adopt(&existing).map_err(|denied| denied.to_string())
+    allocator.adopt(&existing).map_err(Moved::from)
 }
 
 fn candidate(

@@ -54,6 +54,11 @@ pub enum Outcome {
     LeftAlone,
     /// It has what it asked for.
     Given,
+    /// It got another address, because an older Service has the one that it showed.
+    Displaced {
+        /// Who has it.
+        why: String,
+    },
     /// It keeps an address that no pool would hand out any more.
     Kept {
         /// Those addresses.
@@ -105,7 +110,28 @@ pub(super) struct Decision {
     /// Addresses to show in order of the families, and the pool; `None` = the status is none of our business.
     pub(super) show: Option<Write>,
     /// Why addresses that the Service shows now are taken from it.
-    pub(super) moved: Option<String>,
+    pub(super) moved: Option<Moved>,
+}
+
+/// Why a Service does not keep the addresses that it shows.
+#[derive(Debug, Clone)]
+pub(super) struct Moved {
+    pub(super) why: String,
+    /// Whether another Service has them.
+    pub(super) conflict: bool,
+}
+
+impl<T: Into<String>> From<T> for Moved {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), conflict: false }
+    }
+}
+
+impl From<Denied> for Moved {
+    fn from(denied: Denied) -> Self {
+        let conflict = matches!(denied, Denied::InUse { .. } | Denied::PortInUse { .. });
+        Self { why: denied.to_string(), conflict }
+    }
 }
 
 impl Step {
@@ -121,7 +147,7 @@ impl Step {
         let mut write = None;
         if let Some(mut wanted) = decision.show {
             if !wanted.yields {
-                events.extend(changes(shown, &wanted.ingress, decision.moved.as_deref()));
+                events.extend(changes(shown, &wanted.ingress, decision.moved.as_ref()));
             }
             wanted.remark = remark(&decision.outcome);
             cleared = wanted.ingress.is_empty() && wanted.pool.is_none();
@@ -162,6 +188,8 @@ fn needed(view: &ServiceView, shown: &[IpAddr], wanted: Write) -> Option<Write> 
 fn is_shown(view: &ServiceView, remark: Option<&Remark>) -> bool {
     match (&view.condition, remark) {
         (None, None) => true,
+        // News of the past stay until something else is to be said: removing them alone is no write worth.
+        (Some(shown), None) if shown.reason == EventReason::AddressConflict.as_str() => true,
         (Some(shown), Some(remark)) => {
             shown.holds == remark.holds && shown.reason == remark.reason && shown.message == remark.message
         }
@@ -176,6 +204,7 @@ fn remark(outcome: &Outcome) -> Option<Remark> {
         Outcome::Kept { addresses, pool } => {
             (true, EventReason::AddressOutsidePool.as_str(), kept_note(addresses, pool))
         }
+        Outcome::Displaced { why } => (true, EventReason::AddressConflict.as_str(), why.clone()),
         Outcome::Contested { managers, addresses } => {
             (false, EventReason::ForeignLoadBalancerStatus.as_str(), contested_note(managers, addresses))
         }
@@ -201,16 +230,22 @@ fn contested_note(managers: &[String], addresses: &[IpAddr]) -> String {
     )
 }
 
-fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Event> {
+fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&Moved>) -> Vec<Event> {
     let lost: Vec<IpAddr> = shown.iter().copied().filter(|address| !wanted.contains(address)).collect();
     let gained: Vec<IpAddr> = wanted.iter().copied().filter(|address| !shown.contains(address)).collect();
     let mut events = Vec::new();
     if !lost.is_empty() {
-        let why = moved.unwrap_or("the service no longer has that IP family");
+        let why = moved.map_or("the service no longer has that IP family", |moved| moved.why.as_str());
         events.push(Event {
             reason: EventReason::ClearAssignment,
             note: format!("Released IP [{}]: {why}", quoted(&lost)),
         });
+    }
+    if let Some(Moved { why, conflict: true }) = moved
+        && !lost.is_empty()
+    {
+        let note = format!("[{}] belongs to another service: {why}", quoted(&lost));
+        events.push(Event { reason: EventReason::AddressConflict, note });
     }
     if !gained.is_empty() {
         let additional = if gained.len() < wanted.len() { "additional " } else { "" };
@@ -224,7 +259,11 @@ fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Even
 
 fn transition(view: &ServiceView, outcome: &Outcome) -> Option<Event> {
     let (reason, note) = match outcome {
-        Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
+        Outcome::Unplanned
+        | Outcome::NotOurs
+        | Outcome::LeftAlone
+        | Outcome::Given
+        | Outcome::Displaced { .. } => return None,
         Outcome::Kept { addresses, pool } => (EventReason::AddressOutsidePool, kept_note(addresses, pool)),
         Outcome::Contested { managers, addresses } => {
             (EventReason::ForeignLoadBalancerStatus, contested_note(managers, addresses))

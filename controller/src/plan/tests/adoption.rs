@@ -48,6 +48,13 @@ fn of_two_services_with_one_address_the_first_keeps_it() {
     assert_eq!(world.shows("a"), "10.1.0.2 one");
     assert_eq!(world.shows("b"), "10.1.0.0 one");
     assert!(told.iter().any(|line| line.starts_with("b ClearAssignment: ")), "{told:?}");
+    let conflict: Vec<&String> = told.iter().filter(|line| line.starts_with("b AddressConflict: ")).collect();
+    assert_eq!(conflict.len(), 1, "{told:?}");
+    assert!(conflict[0].contains("default/a"), "the winner is named: {conflict:?}");
+    assert_eq!(world.condition("b"), "True AddressConflict");
+    assert!(world.message("b").contains("default/a"), "{}", world.message("b"));
+    let mut world = world.restart(POOLS);
+    assert_eq!(world.step("b").write, None, "the word stays, and is not worth a write");
 }
 
 #[test]

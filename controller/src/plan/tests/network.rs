@@ -16,7 +16,8 @@ fn network() -> Network {
 #[test]
 fn neighbours_keep_their_addresses() {
     let mut world = World::start("one: 10.1.0.0/29", &[]);
-    world.allocator.set_network(network());
+    assert!(world.allocator.set_network(network()));
+    assert!(!world.allocator.set_network(network()), "no news");
     for service in ["a", "n ask=10.1.0.0", "r ask=10.1.0.1", "c ask=10.1.0.3"] {
         world.put(service);
     }

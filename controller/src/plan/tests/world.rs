@@ -9,7 +9,7 @@ use api::service::{ServiceKey, ServiceView, SlimService};
 use api::v1beta1::IPAddressPool;
 use serde_json::{Value, json};
 
-use crate::alloc::{Allocator, Terms};
+use crate::alloc::{Allocator, Network, Terms};
 use crate::plan::{Memory, Step, Surroundings, existing, plan};
 
 /// Services and pools, and the allocator between them.
@@ -34,7 +34,8 @@ impl World {
         let labels = Labels::new();
         let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, terms, now, adopted);
+        let (allocator, _) =
+            Allocator::rebuild(&config(pools).pools, Network::default(), terms, now, adopted);
         Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new(), now }
     }
 
@@ -44,7 +45,8 @@ impl World {
         let labels = Labels::new();
         let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = self.objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, Terms::default(), now, adopted);
+        let (allocator, _) =
+            Allocator::rebuild(&config(pools).pools, Network::default(), Terms::default(), now, adopted);
         Self { allocator, memory: BTreeMap::new(), ..self }
     }
 
