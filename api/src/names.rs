@@ -163,6 +163,12 @@ pub mod event {
             }
         }
 
+        /// Whether the event tells that a Service got or lost addresses.
+        #[must_use]
+        pub const fn is_assignment(self) -> bool {
+            matches!(self, Self::IpAllocated | Self::ClearAssignment)
+        }
+
         /// Whether the event is a Warning; otherwise it is Normal.
         #[must_use]
         pub const fn is_warning(self) -> bool {
@@ -205,8 +211,14 @@ pub mod condition {
         PoolReconcilerValid,
         /// On a speaker's ConfigurationState: whether all objects it reads were accepted.
         ConfigReconcilerValid,
-        /// On a Service: whether its addresses are in a pool.
-        AddressInPool,
+        /// On a Service, and only while something is to be said: whether it has the addresses that it asks for.
+        AddressAssigned,
+        /// On a pool: whether it touches other pools, nodes, routers or cluster networks.
+        Overlapping,
+        /// On a pool: whether no address is left to give in one of its families.
+        Exhausted,
+        /// On a pool: whether Services keep addresses that it would not hand out any more.
+        KeptAddresses,
     }
 
     impl ConditionType {
@@ -218,7 +230,10 @@ pub mod condition {
                 Self::InForce => "InForce",
                 Self::PoolReconcilerValid => "poolReconcilerValid",
                 Self::ConfigReconcilerValid => "configReconcilerValid",
-                Self::AddressInPool => "herald-lb.io/AddressInPool",
+                Self::AddressAssigned => "herald-lb.io/AddressAssigned",
+                Self::Overlapping => "Overlapping",
+                Self::Exhausted => "Exhausted",
+                Self::KeptAddresses => "KeptAddresses",
             }
         }
     }

@@ -1,11 +1,12 @@
 //! The next free address in a nearly full IPv4 /16 and in an IPv6 /64.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
 use benches::cluster;
-use controller::alloc::{Allocator, Applicant, Existing, Request, Sharing, Want};
+use controller::alloc::{Allocator, Applicant, Existing, Network, Request, Sharing, Terms, Want};
 use yardstick::{Measured, Size, Table};
 
 fn main() {
@@ -38,7 +39,9 @@ fn measure(size: Size, table: &Table, range: &str, taken: usize, expected: &str)
         named_pool: None,
         sharing: Sharing::default(),
     });
-    let (mut allocator, refused) = Allocator::rebuild(&[("home".to_owned(), pool)].into(), existing);
+    let pools = [("home".to_owned(), pool)].into();
+    let (mut allocator, refused) =
+        Allocator::rebuild(&pools, Network::default(), Terms::default(), Instant::now(), existing);
     assert!(refused.is_empty(), "every address is adopted");
 
     let service = ServiceKey::new("shop", "next");

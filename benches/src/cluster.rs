@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use api::config::{Advertisement, Config, Peer, Pool, RemoteAsn};
 use api::range::AddressRange;
-use api::selector::{Labels, Selectors};
+use api::selector::Selectors;
 
 use yardstick::memory::NODE_ASN;
 use yardstick::router::ROUTER_ASN;
@@ -42,11 +42,9 @@ pub fn peer(name: &str, address: SocketAddr) -> Peer {
 pub fn pool(name: &str, range: &str) -> Pool {
     Pool {
         name: name.to_owned(),
-        labels: Labels::new(),
         ranges: vec![AddressRange::parse(range).expect("a range")],
         auto_assign: true,
-        avoid_buggy_ips: false,
-        allocation: None,
+        ..Pool::default()
     }
 }
 

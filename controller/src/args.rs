@@ -4,9 +4,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use api::duration::{DurationFault, parse};
+use api::v1beta1::EditPolicy;
 use clap::Parser;
 use runtime::settings::{CommonArgs, Component};
+
+use crate::alloc::Terms;
 
 /// Herald's controller: gives addresses to Services of type LoadBalancer
 #[derive(Debug, Parser)]
@@ -15,6 +20,35 @@ pub struct Args {
     /// What both daemons have.
     #[command(flatten)]
     pub common: CommonArgs,
+    /// How long a released address rests before another Service gets it, such as 60s; 0s turns it off. A pool's own
+    /// releaseQuarantine wins
+    #[arg(long, env = "HERALD_RELEASE_QUARANTINE", default_value = "60s", value_parser = duration)]
+    pub release_quarantine: Duration,
+    /// What a pool edit does to addresses in use that no pool hands out any more. A pool's own editPolicy wins
+    #[arg(long, env = "HERALD_EDIT_POLICY", default_value = "Keep", value_enum, ignore_case = true)]
+    pub edit_policy: EditPolicyArg,
+}
+
+/// [`EditPolicy`] as a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EditPolicyArg {
+    /// Services keep them
+    Keep,
+    /// Services get new ones, as with MetalLB
+    Renumber,
+}
+
+impl From<EditPolicyArg> for EditPolicy {
+    fn from(arg: EditPolicyArg) -> Self {
+        match arg {
+            EditPolicyArg::Keep => Self::Keep,
+            EditPolicyArg::Renumber => Self::Renumber,
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, DurationFault> {
+    parse(text)
 }
 
 /// The flags in checked form.
@@ -32,11 +66,15 @@ pub struct Settings {
     pub admin_addr: SocketAddr,
     /// Where metrics alone are served as well.
     pub metrics_addr: Option<SocketAddr>,
+    /// What holds for pools that say nothing else.
+    pub terms: Terms,
 }
 
-impl From<CommonArgs> for Settings {
-    fn from(args: CommonArgs) -> Self {
+impl From<Args> for Settings {
+    fn from(args: Args) -> Self {
+        let Args { common: args, release_quarantine, edit_policy } = args;
         Self {
+            terms: Terms { quarantine: release_quarantine, edit_policy: edit_policy.into() },
             admin_addr: args.admin_addr(Component::Controller),
             kubeconfig: args.kubeconfig,
             namespace: args.namespace,
@@ -55,10 +93,22 @@ mod tests {
     fn flags_become_settings() {
         let args =
             Args::try_parse_from(["controller", "--namespace=lb", "--load-balancer-class=herald-lb.io/home"]);
-        let settings = Settings::from(args.unwrap().common);
+        let settings = Settings::from(args.unwrap());
+        assert_eq!(settings.terms, Terms::default());
         assert_eq!(settings.namespace, "lb");
         assert_eq!(settings.class.as_deref(), Some("herald-lb.io/home"));
         assert_eq!(settings.admin_addr.to_string(), "127.0.0.1:7472");
+    }
+
+    #[test]
+    fn the_terms_of_pools_can_be_set() {
+        let args = Args::try_parse_from(["controller", "--release-quarantine=5m", "--edit-policy=Renumber"]);
+        let terms = Settings::from(args.unwrap()).terms;
+        let wanted = Terms { quarantine: Duration::from_secs(300), edit_policy: EditPolicy::Renumber };
+        assert_eq!(terms, wanted);
+        for wrong in ["--release-quarantine=soon", "--edit-policy=Move"] {
+            assert_eq!(Args::try_parse_from(["controller", wrong]).unwrap_err().exit_code(), 2, "{wrong}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ use kube::{Resource, ResourceExt};
 use runtime::watch::{Change, Guarded, Mirror};
 
 use crate::input::Input;
+use crate::neighbour::{Place, SlimNode, SlimServiceCidr};
+use crate::overlap::Around;
 
 /// The state of the cluster as far as the watches have told it.
 #[derive(Debug, Default)]
@@ -21,6 +23,10 @@ pub(crate) struct Cluster {
     /// Services of type LoadBalancer.
     pub(crate) services: Mirror<ServiceKey, ServiceView>,
     namespaces: Mirror<String, Labels>,
+    nodes: Mirror<String, Place>,
+    service_cidrs: Mirror<String, Place>,
+    /// Whether ServiceCIDRs are watched.
+    has_cidrs: bool,
     pools: Mirror<String, IPAddressPool>,
     peers: Mirror<String, BGPPeer>,
     advertisements: Mirror<String, BGPAdvertisement>,
@@ -44,11 +50,18 @@ pub(crate) enum Effect {
     ServicesGone(Vec<ServiceKey>),
     /// The labels of this namespace.
     Namespace(String),
+    /// A node or a cluster network.
+    Network,
     /// A configuration object.
     Config,
 }
 
 impl Cluster {
+    /// Nothing has been seen yet.
+    pub(crate) fn new(has_cidrs: bool) -> Self {
+        Self { has_cidrs, ..Self::default() }
+    }
+
     /// Takes in one change. A Service older than what `is_stale` knows of our own writes is left as it is.
     pub(crate) fn take(&mut self, input: Input, is_stale: impl Fn(&ServiceView) -> bool) -> Effect {
         match input {
@@ -69,6 +82,8 @@ impl Cluster {
                 self.namespaces.sweep();
                 Effect::Nothing
             }
+            Input::Node(change) => locate(&mut self.nodes, change, SlimNode::place),
+            Input::ServiceCidr(change) => locate(&mut self.service_cidrs, change, SlimServiceCidr::place),
             Input::Pool(change) => follow(&mut self.pools, change),
             Input::Peer(change) => follow(&mut self.peers, change),
             Input::Advertisement(change) => follow(&mut self.advertisements, change),
@@ -82,6 +97,8 @@ impl Cluster {
     pub(crate) fn is_synced(&self) -> bool {
         self.services.is_synced()
             && self.namespaces.is_synced()
+            && self.nodes.is_synced()
+            && (!self.has_cidrs || self.service_cidrs.is_synced())
             && self.pools.is_synced()
             && self.peers.is_synced()
             && self.advertisements.is_synced()
@@ -93,6 +110,16 @@ impl Cluster {
     /// The labels of a namespace, if it has been seen.
     pub(crate) fn labels_of(&self, namespace: &String) -> Option<&Labels> {
         self.namespaces.get(namespace)
+    }
+
+    /// What is around the pools.
+    pub(crate) fn around(&self) -> Around<'_> {
+        Around { nodes: self.nodes.iter().collect(), service_cidrs: self.service_cidrs.iter().collect() }
+    }
+
+    /// The pool as it stands in the API.
+    pub(crate) fn pool(&self, name: &str) -> Option<&IPAddressPool> {
+        self.pools.get(&name.to_owned())
     }
 
     /// The configuration objects as they are now.
@@ -146,6 +173,31 @@ impl Cluster {
 fn begin<K: Ord, V>(mirror: &mut Mirror<K, V>) -> Effect {
     mirror.begin();
     Effect::Nothing
+}
+
+/// Follows a kind of object that takes up room in the network.
+fn locate<K: ResourceExt>(
+    mirror: &mut Mirror<String, Place>,
+    change: Change<K>,
+    place: impl Fn(&K) -> Place,
+) -> Effect {
+    match change {
+        Change::Restarted => begin(mirror),
+        Change::Apply(object) => {
+            let place = place(&object);
+            let before = mirror.apply(object.name_any(), Some(place.clone()));
+            // A node tells how it is every few seconds, and where it is once.
+            if before.as_ref() == Some(&place) { Effect::Nothing } else { Effect::Network }
+        }
+        Change::Delete(object) => {
+            mirror.apply(object.name_any(), None);
+            Effect::Network
+        }
+        Change::Synced => {
+            mirror.sweep();
+            Effect::Network
+        }
+    }
 }
 
 /// Follows a kind of configuration object. One that cannot be read keeps its last good version.

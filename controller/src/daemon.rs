@@ -47,6 +47,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         client,
         namespace: settings.namespace,
         class: settings.class,
+        terms: settings.terms,
         recorder,
         metrics: metrics.clone(),
         reports,

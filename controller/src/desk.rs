@@ -4,26 +4,33 @@
 //! first one, one write a Service at a time, and no belief in news older than our own last write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use api::names::FIELD_MANAGER_CONTROLLER;
+use api::names::condition::ConditionType;
 use api::names::event::EventReason;
 use api::selector::Labels;
-use api::service::{Ingress, ServiceKey, ServiceView};
+use api::service::{Ingress, ServiceCondition, ServiceKey, ServiceView};
+use api::v1beta1::IPAddressPool;
 use runtime::chance::Jitter;
 use runtime::event::{EventRecorder, EventType, Regarding};
 use runtime::status::StatusOutcome;
 
-use crate::alloc::Allocator;
+use crate::alloc::{Allocator, Terms};
 use crate::cluster::{Cluster, Effect};
+use crate::contest::{Contests, Permit, Repairs};
 use crate::input::Input;
 use crate::metrics::Metrics;
+use crate::overlap::network;
 use crate::patch::{Job, Rival, Sent, is_older};
 use crate::plan::{Event, Memory, Outcome, Step, Surroundings, Write, existing, plan};
+use crate::pool_condition::full_sentence;
 use crate::queue::Queue;
 use crate::report::{Report, Waiting};
 
-/// How long a Service rests whose status another controller writes.
-const FOREIGN_REST: Duration = Duration::from_secs(300);
+/// Services that wait for the same rival do not wake at the same moment.
+const SPREAD: Duration = Duration::from_secs(3);
 /// Services whose leftover annotation is still to be removed; what does not fit keeps it.
 const ABANDONED: usize = 1000;
 
@@ -31,6 +38,7 @@ const ABANDONED: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Desk {
     class: Option<String>,
+    terms: Terms,
     recorder: EventRecorder,
     metrics: Metrics,
     jitter: Jitter,
@@ -41,66 +49,85 @@ pub(crate) struct Desk {
     memory: BTreeMap<ServiceKey, Memory>,
     /// Services that a change elsewhere could help.
     waiting: BTreeSet<ServiceKey>,
-    /// The version after our last write: older news are not believed.
-    written: BTreeMap<ServiceKey, String>,
-    take_over: BTreeMap<ServiceKey, TakeOver>,
-    /// The managers that were named in the last event about a foreign status.
-    rivals: BTreeMap<ServiceKey, Vec<String>>,
+    written: BTreeMap<ServiceKey, Written>,
+    contests: Contests,
+    repairs: Repairs,
+    /// Services whose rivals are still to be told of.
+    news: BTreeSet<ServiceKey>,
     failing: BTreeSet<ServiceKey>,
+    /// Pools with nothing left.
+    full: BTreeSet<String>,
     abandoned: VecDeque<(ServiceKey, String)>,
     changed: bool,
 }
 
-/// The one time that a predecessor's fields are taken over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TakeOver {
-    Next,
-    Done,
+/// Our last write of a Service.
+#[derive(Debug)]
+struct Written {
+    /// The version after it: older news are not believed.
+    version: String,
+    ingress: Vec<IpAddr>,
 }
 
 impl Desk {
-    pub(crate) fn new(class: Option<String>, recorder: EventRecorder, metrics: Metrics, seed: u64) -> Self {
+    pub(crate) fn new(
+        class: Option<String>,
+        terms: Terms,
+        has_cidrs: bool,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        seed: u64,
+    ) -> Self {
         Self {
             class,
+            terms,
             recorder,
             metrics,
             jitter: Jitter::new(seed),
-            cluster: Cluster::default(),
+            cluster: Cluster::new(has_cidrs),
             allocator: None,
             queue: Queue::default(),
             memory: BTreeMap::new(),
             waiting: BTreeSet::new(),
             written: BTreeMap::new(),
-            take_over: BTreeMap::new(),
-            rivals: BTreeMap::new(),
+            contests: Contests::default(),
+            repairs: Repairs::default(),
+            news: BTreeSet::new(),
             failing: BTreeSet::new(),
+            full: BTreeSet::new(),
             abandoned: VecDeque::new(),
             changed: false,
         }
     }
 
     /// Takes in a change.
-    pub(crate) fn take(&mut self, input: Input) {
+    pub(crate) fn take(&mut self, input: Input, now: Instant) {
         let written = &self.written;
         let is_stale = |view: &ServiceView| {
-            written.get(&view.key).is_some_and(|version| is_older(&view.resource_version, version))
+            written.get(&view.key).is_some_and(|last| is_older(&view.resource_version, &last.version))
         };
         let effect = self.cluster.take(input, is_stale);
         self.metrics.updates.inc();
         if self.allocator.is_none() {
-            self.activate();
+            self.activate(now);
             return;
         }
         match effect {
             Effect::Nothing => {}
-            Effect::Service(key) => self.mark(&key),
-            Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key)),
+            Effect::Service(key) => {
+                if let Some(view) = self.cluster.services.get(&key) {
+                    self.contests.look(view);
+                }
+                self.mark(&key);
+            }
+            Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key, now)),
             Effect::Namespace(name) => {
                 let first = ServiceKey::new(name.clone(), "");
                 let inside = self.waiting.range(first..).take_while(|key| key.namespace == name);
                 let keys: Vec<ServiceKey> = inside.cloned().collect();
                 keys.iter().for_each(|key| self.mark(key));
             }
+            Effect::Network => self.resurvey(),
             Effect::Config => self.reconfigure(),
         }
         self.changed = true;
@@ -109,26 +136,57 @@ impl Desk {
     /// The next write, if a Service needs one.
     pub(crate) fn next_job(&mut self, now: Instant) -> Option<Job> {
         self.allocator.as_ref()?;
+        for key in self.contests.due(now) {
+            self.mark(&key);
+        }
         while let Some(key) = self.queue.next(now) {
             let Some(view) = self.cluster.services.get(&key).cloned() else {
                 self.queue.done(&key);
                 continue;
             };
             let started = Instant::now();
-            let step = self.plan(&view)?;
+            let mut step = self.plan(&view, now)?;
             self.metrics.reconcile_duration.observe(started.elapsed().as_secs_f64());
-            match step.write.clone() {
-                Some(write) => {
-                    let take_over = self.take_over.get(&key) == Some(&TakeOver::Next);
-                    return Some(Job { view, step, write, take_over });
-                }
-                None => {
-                    self.finish(&view, step);
-                    self.queue.done(&key);
+            let Some(write) = step.write.clone() else {
+                self.finish(&view, step);
+                self.queue.done(&key);
+                continue;
+            };
+            let take_over = !write.yields && self.contests.tries(&key);
+            if !take_over && self.is_repair(&view, &write) {
+                step.events.retain(|event| !event.reason.is_assignment());
+                if let Permit::NotBefore(next) = self.permit(&view, now) {
+                    self.queue.rest(&view, next);
+                    continue;
                 }
             }
+            return Some(Job { view, step, write, take_over });
         }
         None
+    }
+
+    /// Whether the write puts back what we wrote already and somebody took away.
+    fn is_repair(&self, view: &ServiceView, write: &Write) -> bool {
+        let before = self.written.get(&view.key);
+        !write.ingress.is_empty()
+            && !write.yields
+            && view.addresses() != write.ingress
+            && before.is_some_and(|last| last.ingress == write.ingress)
+    }
+
+    fn permit(&mut self, view: &ServiceView, now: Instant) -> Permit {
+        let permit = self.repairs.permit(&view.key, now);
+        if permit == (Permit::Now { tell: true }) {
+            let others = view.managed.iter().filter(|entry| entry.manager != FIELD_MANAGER_CONTROLLER);
+            let who =
+                others.max_by_key(|entry| entry.time).map_or("somebody", |entry| entry.manager.as_str());
+            let note = format!(
+                "{who} removes the load balancer status again and again: tools that apply whole objects must leave \
+                 out /status; it is put back at most once a minute"
+            );
+            self.tell(view, Event { reason: EventReason::ForeignLoadBalancerStatus, note });
+        }
+        permit
     }
 
     /// The next Service whose leftover annotation has to go.
@@ -138,13 +196,13 @@ impl Desk {
 
     /// When [`Self::next_job`] should be asked again although nothing has come in.
     pub(crate) fn wakes(&self) -> Option<Instant> {
-        self.queue.wakes()
+        self.queue.wakes().into_iter().chain(self.contests.wakes()).min()
     }
 
     /// Takes in the outcome of a write.
     pub(crate) fn written(&mut self, job: Job, sent: Sent, now: Instant) {
         self.changed = true;
-        let Job { view, step, write, take_over } = job;
+        let Job { view, step, write, take_over: _ } = job;
         let key = view.key.clone();
         self.metrics.writes.inc();
         let outcome = match sent {
@@ -155,15 +213,15 @@ impl Desk {
         };
         match outcome {
             StatusOutcome::Applied { resource_version } => {
-                if take_over {
-                    self.take_over.insert(key.clone(), TakeOver::Done);
+                if !write.yields {
+                    self.contests.show(&key, now);
                 }
-                self.rivals.remove(&key);
                 if self.failing.remove(&key) {
                     tracing::info!(service = %key, "status is written again");
                 }
                 self.show(&key, &write, resource_version);
-                tracing::info!(service = %key, ingress = ?write.ingress, pool = write.pool, "status written");
+                let (ingress, yields) = (&write.ingress, write.yields);
+                tracing::info!(service = %key, ?ingress, pool = write.pool, yields, "status written");
                 self.finish(&view, step);
                 self.queue.done(&key);
             }
@@ -196,15 +254,35 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Displaced { .. }
+            | Outcome::Contested { .. }
             | Outcome::Kept { .. } => None,
         });
         let report = Report::new(&self.cluster, allocator, waiting.collect());
         self.metrics.show(&report);
+        self.tell_full_pools(&report);
         Some(report)
     }
 
+    /// Tells of pools that have just become full; one that says so already in its status was told of before.
+    fn tell_full_pools(&mut self, report: &Report) {
+        let full: BTreeMap<&String, String> =
+            report.usage.iter().filter_map(|(name, usage)| Some((name, full_sentence(usage)?))).collect();
+        self.full.retain(|name| full.contains_key(name));
+        for (name, sentence) in full {
+            if self.full.insert(name.clone())
+                && let Some(pool) = self.cluster.pool(name)
+                && !is_shown_full(pool)
+            {
+                tracing::warn!(pool = name, sentence, "a pool is full");
+                let (kind, reason) = (EventType::Warning, EventReason::PoolExhausted);
+                self.recorder.publish(Regarding::object(pool), kind, reason, sentence);
+            }
+        }
+    }
+
     /// Builds the allocator as soon as everything has been read once, and looks at every Service.
-    fn activate(&mut self) {
+    fn activate(&mut self, now: Instant) {
         if !self.cluster.is_synced() {
             return;
         }
@@ -212,9 +290,12 @@ impl Desk {
         let mut services: Vec<&ServiceView> = self.cluster.services.values().collect();
         services.sort_by_key(|view| (view.created, view.uid.clone()));
         let nothing = Labels::new();
-        let around = Surroundings { namespace_labels: &nothing, class: self.class.as_deref() };
+        let class = self.class.as_deref();
+        let around = Surroundings { namespace_labels: &nothing, class, rivals: &[], now };
         let adopted = services.iter().filter_map(|view| existing(view, &around));
-        let (allocator, refused) = Allocator::rebuild(&self.cluster.config.pools, adopted);
+        let network = network(&self.cluster.config, &self.cluster.around());
+        let (allocator, refused) =
+            Allocator::rebuild(&self.cluster.config.pools, network, self.terms, now, adopted);
         for (service, denied) in &refused {
             tracing::warn!(%service, reason = denied.word(), why = %denied, "the address in its status cannot be kept");
         }
@@ -239,6 +320,17 @@ impl Desk {
             tracing::info!(pools = self.cluster.config.pools.len(), "pools changed");
             self.mark_all();
         }
+        self.resurvey();
+    }
+
+    /// Nodes, routers and cluster networks may have moved with respect to the pools.
+    fn resurvey(&mut self) {
+        let network = network(&self.cluster.config, &self.cluster.around());
+        if let Some(allocator) = &mut self.allocator
+            && allocator.set_network(network)
+        {
+            self.mark_all();
+        }
     }
 
     fn tell_rejections(&self, before: &[api::config::Rejection]) {
@@ -249,11 +341,12 @@ impl Desk {
         }
     }
 
-    fn plan(&mut self, view: &ServiceView) -> Option<Step> {
+    fn plan(&mut self, view: &ServiceView, now: Instant) -> Option<Step> {
         let allocator = self.allocator.as_mut()?;
         let nothing = Labels::new();
         let namespace_labels = self.cluster.labels_of(&view.key.namespace).unwrap_or(&nothing);
-        let around = Surroundings { namespace_labels, class: self.class.as_deref() };
+        let rivals = self.contests.rivals(&view.key);
+        let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals, now };
         let before = self.memory.get(&view.key).cloned().unwrap_or_default();
         let step = plan(view, &around, allocator, &before);
         match &step.memory.outcome {
@@ -264,6 +357,8 @@ impl Desk {
             | Outcome::NotOurs
             | Outcome::LeftAlone
             | Outcome::Given
+            | Outcome::Displaced { .. }
+            | Outcome::Contested { .. }
             | Outcome::Kept { .. } => {
                 self.waiting.remove(&view.key);
             }
@@ -280,7 +375,11 @@ impl Desk {
             return;
         }
         for event in step.events {
-            self.tell(view, event);
+            // A rival is told of when it appears, not each time it is tried again.
+            let rival = event.reason == EventReason::ForeignLoadBalancerStatus;
+            if !rival || self.news.remove(&view.key) {
+                self.tell(view, event);
+            }
         }
         self.memory.insert(view.key.clone(), step.memory);
     }
@@ -299,15 +398,24 @@ impl Desk {
             return;
         };
         if is_older(&view.resource_version, &resource_version) {
-            view.ingress = match write.ingress.as_slice() {
-                [] => Ingress::None,
-                addresses => Ingress::Addresses(addresses.to_vec()),
-            };
+            if !write.yields {
+                view.ingress = match write.ingress.as_slice() {
+                    [] => Ingress::None,
+                    addresses => Ingress::Addresses(addresses.to_vec()),
+                };
+            }
             view.allocated_from_pool.clone_from(&write.pool);
+            view.condition = write.remark.as_ref().map(|remark| ServiceCondition {
+                holds: remark.holds,
+                reason: remark.reason.to_owned(),
+                message: remark.message.clone(),
+                since: view.condition.and_then(|shown| shown.since),
+            });
             view.resource_version.clone_from(&resource_version);
             self.cluster.services.apply(key.clone(), Some(view));
         }
-        self.written.insert(key.clone(), resource_version);
+        let ingress = write.ingress.clone();
+        self.written.insert(key.clone(), Written { version: resource_version, ingress });
     }
 
     fn contested(
@@ -320,27 +428,17 @@ impl Desk {
     ) {
         let key = &view.key;
         let names = managers.join(", ");
-        match (rival, self.take_over.get(key)) {
-            (Rival::Predecessor, None) => {
-                self.take_over.insert(key.clone(), TakeOver::Next);
-                let note = format!("The load balancer status written earlier by {names} is taken over once");
-                self.tell(view, Event { reason: EventReason::StatusTakenOver, note });
-                self.rest(view, now);
-            }
-            (Rival::Predecessor, Some(TakeOver::Next | TakeOver::Done)) | (Rival::Foreign, _) => {
-                self.take_over.insert(key.clone(), TakeOver::Done);
-                if self.rivals.insert(key.clone(), managers.clone()) != Some(managers) {
-                    tracing::warn!(service = %key, rivals = names, sentence, "another controller writes the status");
-                    let note = format!(
-                        "{names} writes the load balancer status too: switch it off or give one of the two a \
-                         loadBalancerClass; not trying again for 5 minutes"
-                    );
-                    self.tell(view, Event { reason: EventReason::ForeignLoadBalancerStatus, note });
-                }
-                let spread = self.jitter.between(Duration::ZERO, Duration::from_secs(30));
-                self.rest(view, now + FOREIGN_REST + spread);
+        if rival == Rival::Predecessor && self.contests.inherit(key, &managers) {
+            let note = format!("The load balancer status written earlier by {names} is taken over once");
+            self.tell(view, Event { reason: EventReason::StatusTakenOver, note });
+        } else {
+            let spread = self.jitter.between(Duration::ZERO, SPREAD);
+            if self.contests.lose(key, managers, now, spread) {
+                tracing::warn!(service = %key, rivals = names, sentence, "another controller writes the status");
+                self.news.insert(key.clone());
             }
         }
+        self.rest(view, now);
     }
 
     fn retry(&mut self, view: &ServiceView, now: Instant) {
@@ -364,8 +462,9 @@ impl Desk {
         self.cluster.services.get(&view.key).is_some_and(|now| now.uid == view.uid)
     }
 
-    fn forget(&mut self, key: &ServiceKey) {
+    fn forget(&mut self, key: &ServiceKey, now: Instant) {
         if let Some(allocator) = &mut self.allocator {
+            allocator.advance(now);
             if let Some(holding) = allocator.holding(key)
                 && self.abandoned.len() < ABANDONED
             {
@@ -380,8 +479,9 @@ impl Desk {
         self.memory.remove(key);
         self.waiting.remove(key);
         self.written.remove(key);
-        self.take_over.remove(key);
-        self.rivals.remove(key);
+        self.contests.forget(key);
+        self.repairs.forget(key);
+        self.news.remove(key);
         self.failing.remove(key);
     }
 
@@ -404,4 +504,10 @@ impl Desk {
             self.queue.mark(view);
         }
     }
+}
+
+fn is_shown_full(pool: &IPAddressPool) -> bool {
+    let exhausted = ConditionType::Exhausted.as_str();
+    let mut shown = pool.status.iter().flat_map(|status| &status.conditions);
+    shown.any(|condition| condition.type_ == exhausted && condition.status == "True")
 }

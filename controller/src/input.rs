@@ -3,6 +3,7 @@
 //! Leaves out what the objects mean. Secrets are not watched: passwords are the speakers' business.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use api::service::SlimService;
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
@@ -10,10 +11,19 @@ use api::v1beta2::BGPPeer;
 use futures::stream::{SelectAll, select_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client};
 use runtime::chance::Jitter;
+use runtime::client::{CallError, call};
 use runtime::watch::{Change, Guarded, Query, watch};
+
+use crate::neighbour::{SlimNode, SlimServiceCidr};
+
+/// For the one question whether a kind exists.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// Before it is asked again.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// One change of one of the watched kinds.
 #[derive(Debug)]
@@ -22,6 +32,10 @@ pub(crate) enum Input {
     Service(Change<SlimService>),
     /// A Namespace (its labels).
     Namespace(Change<PartialObjectMeta<Namespace>>),
+    /// A node (its addresses and pod networks).
+    Node(Change<SlimNode>),
+    /// A network of cluster addresses.
+    ServiceCidr(Change<SlimServiceCidr>),
     /// A pool.
     Pool(Change<Guarded<IPAddressPool>>),
     /// A peer.
@@ -39,27 +53,53 @@ pub(crate) enum Input {
 /// The merged watches.
 pub(crate) type Inputs = SelectAll<Pin<Box<dyn Stream<Item = Input> + Send>>>;
 
-/// Opens all watches; configuration in `namespace` only.
-pub(crate) fn inputs(client: &Client, namespace: &str, seed: u64) -> Inputs {
+/// Opens all watches; configuration in `namespace` only. ServiceCIDRs are watched where the API server `has_cidrs`.
+pub(crate) fn inputs(client: &Client, namespace: &str, has_cidrs: bool, seed: u64) -> Inputs {
     let mut seeds = Jitter::new(seed);
     let services = Query::fields("spec.type=LoadBalancer");
     let all = || Query::everything();
     let services = watch(Api::<SlimService>::all(client.clone()), services, seeds.draw());
     let namespaces = watch(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), all(), seeds.draw());
+    let nodes = watch(Api::<SlimNode>::all(client.clone()), all(), seeds.draw());
     let pools = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
     let peers = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
     let advertisements = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
     let communities = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
     let profiles = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
     let l2 = watch(Api::namespaced(client.clone(), namespace), all(), seeds.draw());
-    select_all([
+    let mut inputs = select_all([
         services.map(Input::Service).boxed(),
         namespaces.map(Input::Namespace).boxed(),
+        nodes.map(Input::Node).boxed(),
         pools.map(Input::Pool).boxed(),
         peers.map(Input::Peer).boxed(),
         advertisements.map(Input::Advertisement).boxed(),
         communities.map(Input::Community).boxed(),
         profiles.map(Input::BfdProfile).boxed(),
         l2.map(Input::L2Advertisement).boxed(),
-    ])
+    ]);
+    if has_cidrs {
+        let cidrs = watch(Api::<SlimServiceCidr>::all(client.clone()), all(), seeds.draw());
+        inputs.push(cidrs.map(Input::ServiceCidr).boxed());
+    }
+    inputs
+}
+
+/// Whether the API server has ServiceCIDRs (Kubernetes 1.33) and lets us read them. Asks until it is known.
+pub(crate) async fn has_service_cidrs(client: &Client) -> bool {
+    let api = Api::<SlimServiceCidr>::all(client.clone());
+    let one = ListParams::default().limit(1);
+    loop {
+        match call(ASK_LIMIT, api.list(&one)).await {
+            Ok(_) => return true,
+            Err(error) if error.is_not_found() => return false,
+            Err(CallError::Refused(status)) if status.code == 403 => {
+                tracing::warn!(
+                    "ServiceCIDRs may not be read: pools are not compared with the cluster's Service networks"
+                );
+                return false;
+            }
+            Err(_) => tokio::time::sleep(ASK_PAUSE).await,
+        }
+    }
 }

@@ -6,12 +6,16 @@
 pub mod alloc;
 pub mod args;
 mod cluster;
+mod contest;
 pub mod daemon;
 mod desk;
 mod input;
 mod metrics;
+mod neighbour;
+mod overlap;
 mod patch;
 pub mod plan;
+mod pool_condition;
 mod queue;
 mod reconcile;
 mod report;

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(tokio) => tokio,
         Err(error) => return failed(&error),
     };
-    let settings = Settings::from(args.common);
+    let settings = Settings::from(args);
     match tokio.block_on(async { run(settings, level, runtime::stop::on_signals()).await }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

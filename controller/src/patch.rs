@@ -5,9 +5,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use api::names::condition::ConditionType;
 use api::names::{FIELD_MANAGER_CONTROLLER, annotation};
 use api::service::{ServiceKey, ServiceView, SlimService};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource};
 use runtime::client::{CallError, call};
@@ -29,7 +31,7 @@ pub(crate) struct Job {
     pub(crate) step: Step,
     /// The write of that step.
     pub(crate) write: Write,
-    /// Whether a predecessor's fields are taken over.
+    /// Whether the fields of others are taken: a predecessor's, or a rival's after a pause.
     pub(crate) take_over: bool,
 }
 
@@ -60,7 +62,8 @@ pub(crate) async fn send(client: Client, job: Job, limit: Duration) -> (Job, Sen
 }
 
 async fn write(api: &Api<SlimService>, job: &Job, limit: Duration) -> Sent {
-    let body = body(&job.view.key, &job.view.uid, &job.write);
+    let now = Time(Timestamp::now());
+    let body = body(&job.view, &job.write, &now);
     if job.take_over {
         return Sent::Ended(take_over(api, &body, limit).await);
     }
@@ -94,8 +97,8 @@ pub(crate) async fn abandon(client: Client, key: ServiceKey, uid: String, limit:
     let _ = tokio::time::timeout(limit, apply_status(&api, FIELD_MANAGER_CONTROLLER, &body)).await;
 }
 
-/// The only write with force: fields that a predecessor wrote before our first write become ours, once. The caller
-/// counts.
+/// The only write with force: fields that others wrote become ours. The caller counts: once for a predecessor, once
+/// after each pause that a rival was given.
 pub(crate) async fn take_over<K>(api: &Api<K>, body: &Value, limit: Duration) -> StatusOutcome
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -111,18 +114,29 @@ where
     }
 }
 
-/// The body of the server-side apply: status and annotation in one write, guarded by the UID.
-pub(crate) fn body(key: &ServiceKey, uid: &str, write: &Write) -> Value {
-    let ingress: Vec<Value> =
-        write.ingress.iter().map(|address| json!({ "ip": address.to_string(), "ipMode": "VIP" })).collect();
-    let mut metadata = json!({ "name": key.name, "namespace": key.namespace, "uid": uid });
+/// The body of the server-side apply: addresses, annotation and condition in one write, guarded by the UID. A condition
+/// that keeps its status keeps its time; a new one begins at `now`.
+pub(crate) fn body(view: &ServiceView, write: &Write, now: &Time) -> Value {
+    let ServiceKey { namespace, name } = &view.key;
+    let mut metadata = json!({ "name": name, "namespace": namespace, "uid": view.uid });
     if let Some(pool) = &write.pool {
         metadata["annotations"] = json!({ annotation::IP_ALLOCATED_FROM_POOL: pool });
     }
-    json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-        "status": { "loadBalancer": { "ingress": ingress } },
-    })
+    let mut status = json!({});
+    if !write.yields {
+        let ingress = write.ingress.iter().map(|ip| json!({ "ip": ip.to_string(), "ipMode": "VIP" }));
+        status["loadBalancer"] = json!({ "ingress": ingress.collect::<Vec<Value>>() });
+    }
+    if let Some(remark) = &write.remark {
+        let shown = view.condition.as_ref().filter(|shown| shown.holds == remark.holds);
+        let since = shown.and_then(|shown| shown.since.as_ref()).unwrap_or(now);
+        status["conditions"] = json!([{
+            "type": ConditionType::AddressAssigned.as_str(),
+            "status": if remark.holds { "True" } else { "False" },
+            "reason": remark.reason, "message": remark.message, "lastTransitionTime": since,
+        }]);
+    }
+    json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "status": status })
 }
 
 /// Who stands behind a conflict.
@@ -155,37 +169,57 @@ pub(crate) fn is_older(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use k8s_openapi::jiff::Timestamp;
+    use api::service::ServiceCondition;
 
     use super::*;
+    use crate::plan::Remark;
 
     #[test]
-    fn one_body_carries_status_annotation_and_guard() {
+    fn one_body_carries_addresses_annotation_condition_and_guard() {
+        let second = |seconds| Time(Timestamp::from_second(seconds).unwrap());
         let key = ServiceKey::new("shop", "web");
+        let mut view = ServiceView { key, uid: "u-1".to_owned(), ..ServiceView::default() };
         let addresses = ["10.1.0.1", "fd00::1"].map(|text| text.parse().unwrap());
-        let write = Write { ingress: addresses.to_vec(), pool: Some("home".to_owned()) };
+        let write = Write { ingress: addresses.to_vec(), pool: Some("home".to_owned()), ..Write::default() };
+        let metadata = json!({
+            "name": "web", "namespace": "shop", "uid": "u-1",
+            "annotations": {"metallb.io/ip-allocated-from-pool": "home"},
+        });
         assert_eq!(
-            body(&key, "u-1", &write),
+            body(&view, &write, &second(1)),
             json!({
-                "apiVersion": "v1", "kind": "Service",
-                "metadata": {
-                    "name": "web", "namespace": "shop", "uid": "u-1",
-                    "annotations": {"metallb.io/ip-allocated-from-pool": "home"},
-                },
+                "apiVersion": "v1", "kind": "Service", "metadata": metadata,
                 "status": {"loadBalancer": {"ingress": [
                     {"ip": "10.1.0.1", "ipMode": "VIP"}, {"ip": "fd00::1", "ipMode": "VIP"},
                 ]}},
             })
         );
         assert_eq!(
-            body(&key, "u-1", &Write::default()),
+            body(&view, &Write::default(), &second(1)),
             json!({
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": {"name": "web", "namespace": "shop", "uid": "u-1"},
                 "status": {"loadBalancer": {"ingress": []}},
             })
         );
+        let remark = Remark { holds: false, reason: "Foreign", message: "k3s".to_owned() };
+        let yielding = Write { yields: true, remark: Some(remark), ..write };
+        let condition = |since: &str| {
+            json!({ "conditions": [{
+                "type": "herald-lb.io/AddressAssigned", "status": "False", "reason": "Foreign",
+                "message": "k3s", "lastTransitionTime": since,
+            }]})
+        };
+        let first = body(&view, &yielding, &second(1));
+        assert_eq!(first["metadata"], metadata);
+        assert_eq!(first["status"], condition("1970-01-01T00:00:01Z"), "the addresses are left alone");
+        view.condition = Some(ServiceCondition {
+            holds: false,
+            reason: "Exhausted".to_owned(),
+            message: String::new(),
+            since: Some(second(1)),
+        });
+        assert_eq!(body(&view, &yielding, &second(9))["status"], condition("1970-01-01T00:00:01Z"));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use runtime::stop::Stop;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::alloc::Terms;
 use crate::desk::Desk;
-use crate::input::inputs;
+use crate::input::{has_service_cidrs, inputs};
 use crate::metrics::Metrics;
 use crate::patch::{Job, Sent, WRITE_LIMIT, abandon, send};
 use crate::report::Report;
@@ -42,6 +43,8 @@ pub(crate) struct Office {
     pub(crate) namespace: String,
     /// The load-balancer class that is ours.
     pub(crate) class: Option<String>,
+    /// What holds for pools that say nothing else.
+    pub(crate) terms: Terms,
     /// Where events go.
     pub(crate) recorder: EventRecorder,
     /// The counters.
@@ -58,9 +61,14 @@ enum Done {
 
 /// Leads until the lease is lost or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
-    let mut desk =
-        Desk::new(office.class.clone(), office.recorder.clone(), office.metrics.clone(), fresh_seed());
-    let mut inputs = inputs(&office.client, &office.namespace, fresh_seed());
+    let has_cidrs = tokio::select! {
+        has_cidrs = has_service_cidrs(&office.client) => has_cidrs,
+        () = stop.requested() => return,
+        () = lost(leadership.clone()) => return,
+    };
+    let (class, recorder) = (office.class.clone(), office.recorder.clone());
+    let mut desk = Desk::new(class, office.terms, has_cidrs, recorder, office.metrics.clone(), fresh_seed());
+    let mut inputs = inputs(&office.client, &office.namespace, has_cidrs, fresh_seed());
     let mut writes: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut status = pin!(status::keep(
         office.client.clone(),
@@ -95,7 +103,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
                 Done::Written(job, sent) => desk.written(*job, sent, Instant::now()),
                 Done::Abandoned => {}
             },
-            Some(input) = inputs.next() => desk.take(input),
+            Some(input) = inputs.next() => desk.take(input, Instant::now()),
             () = &mut status, if !status_ended => status_ended = true,
             () = sleep_until(wake), if wake.is_some() => {}
         }

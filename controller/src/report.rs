@@ -3,6 +3,7 @@
 //! Leaves out the writing.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use api::config::{Kind, ObjectRef, Resources};
 use api::report::{Reporter, WantedCondition, WantedState, conditions};
@@ -13,6 +14,8 @@ use serde_json::{Value, json};
 
 use crate::alloc::{Allocator, Usage};
 use crate::cluster::Cluster;
+use crate::overlap::sentences;
+use crate::pool_condition::of_pool;
 
 /// Services that the debug state names.
 const SHOWN: usize = 100;
@@ -24,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) usage: BTreeMap<String, Usage>,
     /// Services with an address, by the pool it came from.
     pub(crate) allocated: BTreeMap<String, usize>,
+    /// Some of the released addresses: who had them, and for how many seconds nobody else gets them.
+    pub(crate) resting: Vec<(IpAddr, ServiceKey, u64)>,
     /// Services of type LoadBalancer.
     pub(crate) services: usize,
     /// Services that lack something.
@@ -86,10 +91,17 @@ impl Report {
         {
             objects.entry(object).or_default().wanted = wanted;
         }
+        let network = allocator.network();
+        let overlaps = sentences(&cluster.config, &cluster.rejections, network, &cluster.around());
+        let kept = allocator.kept_by_pool();
         for pool in &resources.pools {
             let name = pool.metadata.name.clone().unwrap_or_default();
             let usage = allocator.usage().get(&name).cloned().unwrap_or_default();
+            let beside = overlaps.get(&name).map_or(&[][..], Vec::as_slice);
+            let kept = kept.get(&name).map_or(&[][..], Vec::as_slice);
+            let more = of_pool(pool.metadata.generation, &usage, beside, kept);
             let report = objects.entry(ObjectRef::new(Kind::IPAddressPool, name)).or_default();
+            report.wanted.extend(more);
             report.counters = Some(Counters::from(&usage));
             report.shown_counters = pool.status.as_ref().map(Counters::from);
         }
@@ -102,6 +114,11 @@ impl Report {
         Self {
             usage: allocator.usage().clone(),
             allocated: allocator.services_by_pool(),
+            resting: allocator
+                .resting()
+                .take(SHOWN)
+                .map(|(address, service, left)| (address, service.clone(), left.as_secs()))
+                .collect(),
             services: cluster.services.len(),
             waiting,
             objects,
@@ -123,7 +140,11 @@ impl Report {
         let waiting = self.waiting.iter().take(SHOWN).map(
             |one| json!({ "service": one.service.to_string(), "reason": one.word, "message": one.message }),
         );
+        let resting = self.resting.iter().map(|(address, service, left)| {
+            json!({ "address": address.to_string(), "service": service.to_string(), "secondsLeft": left })
+        });
         json!({
+            "resting": resting.collect::<Vec<Value>>(),
             "services": self.services,
             "pools": pools.collect::<serde_json::Map<String, Value>>(),
             "waiting": waiting.collect::<Vec<Value>>(),

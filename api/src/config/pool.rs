@@ -1,15 +1,20 @@
 //! Pools: their ranges, who may use them, and which of two that overlap wins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::{Kind, RejectionReason, Work, by_age, name_of};
+use crate::duration;
 use crate::range::AddressRange;
 use crate::selector::{Labels, Selector, try_list};
-use crate::v1beta1::{self, IPAddressPool, IPAddressPoolSpec};
+use crate::service::ServiceKey;
+use crate::v1beta1::{self, EditPolicy, IPAddressPool, IPAddressPoolSpec, Selection};
 
 /// A pool in its checked form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     /// Name of the object.
     pub name: String,
@@ -23,6 +28,20 @@ pub struct Pool {
     pub avoid_buggy_ips: bool,
     /// Who may use the pool; `None` for all.
     pub allocation: Option<ServiceAllocation>,
+    /// Ranges that are never handed out.
+    pub excluded: Vec<AddressRange>,
+    /// First and last addresses of networks, where they are left out.
+    pub edges: BTreeSet<IpAddr>,
+    /// Addresses that wait for one Service each.
+    pub reserved: BTreeMap<IpAddr, ServiceKey>,
+    /// What an edit does to addresses in use; `None` = the controller's setting.
+    pub edit_policy: Option<EditPolicy>,
+    /// How long a released address rests; `None` = the controller's setting.
+    pub release_quarantine: Option<Duration>,
+    /// Whether nothing new is handed out.
+    pub disabled: bool,
+    /// Which free address is handed out.
+    pub selection: Selection,
 }
 
 impl Pool {
@@ -32,12 +51,18 @@ impl Pool {
         self.ranges.iter().any(|range| range.contains(ip))
     }
 
-    /// Whether the address may be handed out, as far as `avoidBuggyIPs` goes.
+    /// Whether the address may be handed out, as far as the pool itself says.
     #[must_use]
     pub fn hands_out(&self, ip: IpAddr) -> bool {
+        !self.avoids(ip) && !self.edges.contains(&ip) && !self.excluded.iter().any(|range| range.contains(ip))
+    }
+
+    /// Whether the address is left out by `avoidBuggyIPs`.
+    #[must_use]
+    pub fn avoids(&self, ip: IpAddr) -> bool {
         match ip {
-            IpAddr::V4(ip) => !(self.avoid_buggy_ips && matches!(ip.octets()[3], 0 | 255)),
-            IpAddr::V6(_) => true,
+            IpAddr::V4(ip) => self.avoid_buggy_ips && matches!(ip.octets()[3], 0 | 255),
+            IpAddr::V6(_) => false,
         }
     }
 
@@ -59,6 +84,13 @@ impl Pool {
             auto_assign: spec.auto_assign.unwrap_or(true),
             avoid_buggy_ips: spec.avoid_buggy_ips,
             allocation: spec.service_allocation.as_ref().map(ServiceAllocation::try_new).transpose()?,
+            excluded: spec.excluded.iter().map(|text| excluded(text)).collect::<Result<_, _>>()?,
+            edges: if spec.skip_network_and_broadcast { edges(spec) } else { BTreeSet::new() },
+            reserved: reserved(spec)?,
+            edit_policy: spec.edit_policy,
+            release_quarantine: spec.release_quarantine.as_deref().map(quarantine).transpose()?,
+            disabled: spec.disabled,
+            selection: spec.selection.unwrap_or_default(),
         })
     }
 
@@ -151,13 +183,16 @@ impl Work<'_> {
 
 fn ranges(name: &str, spec: &IPAddressPoolSpec) -> Result<Vec<AddressRange>, RejectionReason> {
     let mut ranges: Vec<AddressRange> = Vec::with_capacity(spec.addresses.len());
+    // First address -> last address: what is accepted never overlaps, so only the neighbour below can.
+    let mut by_first: BTreeMap<IpAddr, AddressRange> = BTreeMap::new();
     for text in &spec.addresses {
         let range = AddressRange::parse(text).map_err(|fault| RejectionReason::InvalidAddresses {
             pool: name.to_owned(),
             text: text.clone(),
             fault: Box::new(fault),
         })?;
-        if let Some(other) = ranges.iter().find(|other| other.overlaps(&range)) {
+        let below = by_first.range(..=range.last()).next_back().map(|(_, other)| other);
+        if let Some(other) = below.filter(|other| other.overlaps(&range)) {
             return Err(RejectionReason::Overlap {
                 cidr: range.to_string(),
                 pool: name.to_owned(),
@@ -165,10 +200,63 @@ fn ranges(name: &str, spec: &IPAddressPoolSpec) -> Result<Vec<AddressRange>, Rej
                 other_pool: name.to_owned(),
             });
         }
+        by_first.insert(range.first(), range);
         ranges.push(range);
     }
     if ranges.is_empty() { Err(RejectionReason::NoAddresses) } else { Ok(ranges) }
 }
+
+/// A network, a range or one address.
+fn excluded(text: &str) -> Result<AddressRange, RejectionReason> {
+    if let Ok(address) = text.trim().parse::<IpAddr>() {
+        return Ok(AddressRange::from(IpNet::from(address)));
+    }
+    AddressRange::parse(text).map_err(|_| RejectionReason::InvalidField {
+        field: "excluded",
+        text: text.to_owned(),
+        advice: "write an address as 10.0.4.7, a network as 10.0.4.0/28 or a range as 10.0.4.1-10.0.4.99",
+    })
+}
+
+/// First and last address of each IPv4 network that has others between them, and the first of each such IPv6 network.
+fn edges(spec: &IPAddressPoolSpec) -> BTreeSet<IpAddr> {
+    let mut edges = BTreeSet::new();
+    for network in spec.addresses.iter().filter_map(|text| text.parse::<IpNet>().ok()) {
+        if network.prefix_len() < network.max_prefix_len() - 1 {
+            edges.insert(network.network());
+            if network.addr().is_ipv4() {
+                edges.insert(network.broadcast());
+            }
+        }
+    }
+    edges
+}
+
+fn reserved(spec: &IPAddressPoolSpec) -> Result<BTreeMap<IpAddr, ServiceKey>, RejectionReason> {
+    let mut reserved = BTreeMap::new();
+    for one in &spec.reserved {
+        let address = one.address.trim().parse::<IpAddr>().map_err(|_| RejectionReason::InvalidField {
+            field: "reserved.address",
+            text: one.address.clone(),
+            advice: "write one address of the pool, such as 10.0.4.7",
+        })?;
+        let service = ServiceKey::new(one.namespace.clone(), one.service.clone());
+        if reserved.insert(address, service).is_some() {
+            return Err(RejectionReason::Duplicate { what: "reserved address", value: address.to_string() });
+        }
+    }
+    Ok(reserved)
+}
+
+fn quarantine(text: &str) -> Result<Duration, RejectionReason> {
+    let advice = "write a duration such as 60s or 5m, at most 24h; 0s turns it off";
+    let unfit =
+        || RejectionReason::InvalidField { field: "releaseQuarantine", text: text.to_owned(), advice };
+    duration::parse(text).ok().filter(|rest| *rest <= LONGEST_QUARANTINE).ok_or_else(unfit)
+}
+
+/// Longer rests would only fill memory.
+const LONGEST_QUARANTINE: Duration = Duration::from_secs(24 * 3600);
 
 /// A list of names in which none may stand twice.
 pub(super) fn unique(what: &'static str, names: &[String]) -> Result<BTreeSet<String>, RejectionReason> {

@@ -49,6 +49,16 @@ pub enum RejectionReason {
         /// The pool of the other entry; it may be the same one.
         other_pool: String,
     },
+    /// A text in one of Herald's own fields cannot be read.
+    #[error("invalid {field} {text:?}: {advice}")]
+    InvalidField {
+        /// Name of the field.
+        field: &'static str,
+        /// What stands there.
+        text: String,
+        /// What to write.
+        advice: &'static str,
+    },
     /// Something is listed twice.
     #[error("duplicate definition of {what} {value:?}; remove one of them")]
     Duplicate {
@@ -235,6 +245,7 @@ impl RejectionReason {
             Self::NoAddresses => "NoAddresses",
             Self::InvalidAddresses { .. } => "InvalidAddresses",
             Self::Overlap { .. } => "Overlap",
+            Self::InvalidField { .. } => "InvalidField",
             Self::Duplicate { .. } => "DuplicateEntry",
             Self::Selector { .. } => "InvalidSelector",
             Self::MissingLocalAsn => "MissingLocalASN",

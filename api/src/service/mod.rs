@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use crate::selector::Labels;
 
 mod slim;
@@ -82,8 +84,12 @@ pub struct ServiceView {
     pub deprecated_annotations: bool,
     /// Whether the Service is being deleted.
     pub deleting: bool,
-    /// Who wrote `status.loadBalancer`, as the API server remembers it.
+    /// Who wrote the addresses in `status.loadBalancer`, as the API server remembers it.
     pub managed: Vec<StatusManager>,
+    /// Field managers that wrote the annotation behind `allocated_from_pool`, as the API server remembers it.
+    pub recorders: Vec<String>,
+    /// Herald's own condition on the Service.
+    pub condition: Option<ServiceCondition>,
 }
 
 impl ServiceView {
@@ -100,6 +106,17 @@ impl ServiceView {
             Ingress::Addresses(addresses) => addresses,
             Ingress::None | Ingress::Invalid(_) => &[],
         }
+    }
+
+    /// The pool that was recorded for the addresses in the status, if whoever recorded it wrote those addresses too.
+    ///
+    /// The annotation stays when another controller overwrites the status, and then it speaks of addresses that are
+    /// there no more. An object without any trace of its writers is believed.
+    #[must_use]
+    pub fn vouched_pool(&self) -> Option<&str> {
+        let untraced = self.managed.is_empty() && self.recorders.is_empty();
+        let same_hand = self.managed.iter().any(|entry| self.recorders.contains(&entry.manager));
+        self.allocated_from_pool.as_deref().filter(|_| untraced || same_hand)
     }
 }
 
@@ -223,6 +240,19 @@ pub struct StatusManager {
     pub time: Option<i64>,
     /// Whether it wrote by server-side apply; otherwise by update or patch.
     pub applied: bool,
+}
+
+/// Herald's condition on a Service, as the Service shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCondition {
+    /// Whether it holds.
+    pub holds: bool,
+    /// One word that says why.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// When it last changed between holding and not holding.
+    pub since: Option<Time>,
 }
 
 /// Whether a Service of this class is for us: without a class of our own, those without a class; with one, exactly

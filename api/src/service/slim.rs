@@ -11,9 +11,10 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    FamilyPolicy, Ingress, IpFamily, Port, Protocol, ServiceKey, ServiceType, ServiceView, StatusManager,
-    TrafficPolicy,
+    FamilyPolicy, Ingress, IpFamily, Port, Protocol, ServiceCondition, ServiceKey, ServiceType, ServiceView,
+    StatusManager, TrafficPolicy,
 };
+use crate::names::condition::ConditionType;
 use crate::names::{GROUP, annotation};
 
 /// A Service with only the fields that Herald reads. Every field may be absent.
@@ -22,6 +23,7 @@ use crate::names::{GROUP, annotation};
 pub struct SlimService {
     metadata: ObjectMeta,
     managed: Vec<StatusManager>,
+    recorders: Vec<String>,
     spec: Spec,
     status: Status,
 }
@@ -68,6 +70,8 @@ impl SlimService {
                 .is_some_and(|all| all.keys().any(|key| key.starts_with(annotation::OLD_PREFIX))),
             deleting: meta.deletion_timestamp.is_some(),
             managed: self.managed.clone(),
+            recorders: self.recorders.clone(),
+            condition: self.status.condition(),
         }
     }
 }
@@ -113,7 +117,8 @@ struct Wire {
 
 impl From<Wire> for SlimService {
     fn from(wire: Wire) -> Self {
-        let meta = wire.metadata.unwrap_or_default();
+        let mut meta = wire.metadata.unwrap_or_default();
+        let entries = meta.managed_fields.take().unwrap_or_default();
         Self {
             metadata: ObjectMeta {
                 name: meta.name,
@@ -126,7 +131,8 @@ impl From<Wire> for SlimService {
                 annotations: meta.annotations.map(|ours| ours.0),
                 ..ObjectMeta::default()
             },
-            managed: meta.managed_fields.into_iter().flatten().filter_map(Managed::checked).collect(),
+            recorders: entries.iter().filter_map(Managed::recorder).collect(),
+            managed: entries.into_iter().filter_map(Managed::checked).collect(),
             spec: wire.spec.unwrap_or_default(),
             status: wire.status.unwrap_or_default(),
         }
@@ -241,6 +247,18 @@ impl WirePort {
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     load_balancer: Option<LoadBalancer>,
+    conditions: Option<Vec<WireCondition>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireCondition {
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    status: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    last_transition_time: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -257,6 +275,18 @@ struct Entry {
 }
 
 impl Status {
+    fn condition(&self) -> Option<ServiceCondition> {
+        let ours = ConditionType::AddressAssigned.as_str();
+        let mut all = self.conditions.iter().flatten();
+        let wire = all.find(|condition| condition.type_.as_deref() == Some(ours))?;
+        Some(ServiceCondition {
+            holds: wire.status.as_deref() == Some("True"),
+            reason: wire.reason.clone().unwrap_or_default(),
+            message: wire.message.clone().unwrap_or_default(),
+            since: wire.last_transition_time.clone(),
+        })
+    }
+
     fn ingress(&self) -> Ingress {
         let entries =
             self.load_balancer.as_ref().and_then(|status| status.ingress.as_deref()).unwrap_or_default();
@@ -288,8 +318,15 @@ struct Managed {
 }
 
 impl Managed {
+    /// The manager's name, if it wrote the annotation that records a pool.
+    fn recorder(&self) -> Option<String> {
+        let annotations = &self.fields_v1.as_ref()?.metadata.as_ref()?.annotations.as_ref()?;
+        let is_record = annotations.current.is_some() || annotations.old.is_some();
+        is_record.then(|| self.manager.clone().unwrap_or_default())
+    }
+
     fn checked(self) -> Option<StatusManager> {
-        self.fields_v1?.status?.load_balancer?;
+        self.fields_v1?.status?.load_balancer?.ingress?;
         Some(StatusManager {
             manager: self.manager.unwrap_or_default(),
             time: self.time.as_ref().map(seconds),
@@ -301,6 +338,8 @@ impl Managed {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct OwnedFields {
+    #[serde(rename = "f:metadata")]
+    metadata: Option<OwnedMetadata>,
     #[serde(rename = "f:status")]
     status: Option<OwnedStatus>,
 }
@@ -309,7 +348,30 @@ struct OwnedFields {
 #[serde(default)]
 struct OwnedStatus {
     #[serde(rename = "f:loadBalancer")]
-    load_balancer: Option<IgnoredAny>,
+    load_balancer: Option<OwnedLoadBalancer>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnedLoadBalancer {
+    #[serde(rename = "f:ingress")]
+    ingress: Option<IgnoredAny>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnedMetadata {
+    #[serde(rename = "f:annotations")]
+    annotations: Option<OwnedAnnotations>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OwnedAnnotations {
+    #[serde(rename = "f:metallb.io/ip-allocated-from-pool")]
+    current: Option<IgnoredAny>,
+    #[serde(rename = "f:metallb.universe.tf/ip-allocated-from-pool")]
+    old: Option<IgnoredAny>,
 }
 
 /// Annotations that start with a prefix of ours; the values of the others are never stored.

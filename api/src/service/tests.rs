@@ -81,3 +81,44 @@ fn a_service_is_ours_by_exactly_our_class() {
     assert!(class_is_ours(Some("metal.example/bgp"), Some("metal.example/bgp")));
     assert!(!class_is_ours(None, Some("metal.example/bgp")));
 }
+
+#[test]
+fn a_record_vouches_only_for_what_the_same_manager_wrote() {
+    let managed = |entries: &str| {
+        view(&format!(
+            r#"{{"metadata":{{"annotations":{{"metallb.io/ip-allocated-from-pool":"home"}},"managedFields":[{entries}]}}}}"#
+        ))
+    };
+    let entry = |manager: &str, fields: &str| {
+        format!(
+            r#"{{"manager":"{manager}","operation":"Update","subresource":"status","fieldsV1":{{{fields}}}}}"#
+        )
+    };
+    let status = r#""f:status":{"f:loadBalancer":{"f:ingress":{}}}"#;
+    let record = r#""f:metadata":{"f:annotations":{"f:metallb.io/ip-allocated-from-pool":{}}}"#;
+    let both = format!("{record},{status}");
+    for (entries, expected) in [
+        (String::new(), Some("home")),
+        (entry("herald-controller", &both), Some("home")),
+        (entry("controller", &both), Some("home")),
+        (format!("{},{}", entry("controller", record), entry("controller", status)), Some("home")),
+        (format!("{},{}", entry("herald-controller", record), entry("k3s", status)), None),
+        (entry("herald-controller", record), None),
+        (entry("k3s", status), None),
+    ] {
+        assert_eq!(managed(&entries).vouched_pool(), expected, "{entries}");
+    }
+}
+
+#[test]
+fn of_the_conditions_only_ours_is_read() {
+    let view = view(
+        r#"{"status":{"conditions":[{"type":"LoadBalancerPortsError","status":"True"},
+            {"type":"herald-lb.io/AddressAssigned","status":"False","reason":"Exhausted","message":"no available IPs",
+             "lastTransitionTime":"2026-01-02T03:05:00Z"}]}}"#,
+    );
+    let condition = view.condition.expect("a condition");
+    assert!(!condition.holds);
+    assert_eq!((condition.reason.as_str(), condition.message.as_str()), ("Exhausted", "no available IPs"));
+    assert_eq!(condition.since.map(|time| time.0.as_second()), Some(1_767_323_100));
+}

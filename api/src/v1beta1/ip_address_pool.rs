@@ -39,6 +39,65 @@ pub struct IPAddressPoolSpec {
     /// Which Services may use this pool. Unset means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_allocation: Option<ServiceAllocation>,
+    /// Herald extension. Addresses that are never handed out: a DHCP range, printers, a gateway. Networks, ranges or
+    /// single addresses. One that is in use already stays with its Service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<String>,
+    /// Herald extension. Addresses that wait for one Service each, also before it exists and after it is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<Reservation>,
+    /// Herald extension. Leave out the first and last address of each IPv4 network written above, and the all-zero
+    /// host of each IPv6 network. One that is in use already stays with its Service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip_network_and_broadcast: bool,
+    /// Herald extension. What an edit of the pool does to addresses in use that it no longer hands out: Keep leaves them
+    /// with their Services, Renumber gives the Services new ones. Unset means what the controller is set to (Keep).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit_policy: Option<EditPolicy>,
+    /// Herald extension. How long a released address rests before another Service gets it, such as 60s; 0s turns it
+    /// off. Only a Service of the same namespace and name gets it back earlier. Skipped when nothing else is left.
+    /// Unset means what the controller is set to (60s).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_quarantine: Option<String>,
+    /// Herald extension. No new addresses from here; Services keep the ones they have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+    /// Herald extension. Which free address is handed out: Lowest, or Spread (a place that follows from the Service's
+    /// namespace and name, so that addresses are rarely used by two Services one after the other). Unset means Lowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection: Option<Selection>,
+}
+
+/// An address that waits for one Service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reservation {
+    /// An address of this pool.
+    pub address: String,
+    /// Namespace of the Service.
+    pub namespace: String,
+    /// Name of the Service.
+    pub service: String,
+}
+
+/// What an edit of a pool does to addresses in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum EditPolicy {
+    /// Services keep them.
+    #[default]
+    Keep,
+    /// Services get new ones, as with MetalLB.
+    Renumber,
+}
+
+/// Which free address of a pool is handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Selection {
+    /// The lowest of the first range that has one.
+    #[default]
+    Lowest,
+    /// One whose place follows from the Service's namespace and name.
+    Spread,
 }
 
 /// Which Services may use a pool, and which pool they try first.

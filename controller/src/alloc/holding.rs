@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use api::service::ServiceKey;
 
 use super::reason::Denied;
-use super::run::Runs;
 use super::sharing::{Sharing, Tenants};
 
 /// What one Service holds.
@@ -24,12 +23,11 @@ pub struct Holding {
     pub sharing: Sharing,
 }
 
-/// All holdings, with the indexes: by address, runs of used addresses, addresses by sharing key.
+/// All holdings, with the indexes: by address, addresses by sharing key.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     by_service: BTreeMap<ServiceKey, Holding>,
     tenants: BTreeMap<IpAddr, Tenants>,
-    runs: Runs,
     /// (sharing key, backend) -> the addresses in use under them.
     shared: BTreeMap<(String, String), BTreeSet<IpAddr>>,
 }
@@ -39,16 +37,12 @@ impl Holdings {
         self.by_service.get(service)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Holding> {
-        self.by_service.values()
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Holding)> {
+        self.by_service.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_service.len()
-    }
-
-    pub(crate) fn runs(&self) -> &Runs {
-        &self.runs
     }
 
     /// Every address in use, sorted.
@@ -103,7 +97,6 @@ impl Holdings {
         }
         self.clear(service);
         for address in &holding.addresses {
-            self.runs.insert(*address);
             self.tenants.entry(*address).or_default().insert(service, &holding.sharing);
             if let Some(terms) = terms(&holding.sharing) {
                 self.shared.entry(terms).or_default().insert(*address);
@@ -123,7 +116,6 @@ impl Holdings {
                 tenants.remove(service);
                 if tenants.is_empty() {
                     self.tenants.remove(address);
-                    self.runs.remove(*address);
                     self.unshare(&holding.sharing, *address);
                 }
             }

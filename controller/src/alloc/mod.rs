@@ -5,8 +5,10 @@
 //! [`Allocator::rebuild`] is its only constructor.
 //!
 //! ```
-//! use controller::alloc::Allocator;
-//! let (allocator, refused) = Allocator::rebuild(&Default::default(), []);
+//! use controller::alloc::{Allocator, Terms};
+//! let now = std::time::Instant::now();
+//! let (pools, network) = (Default::default(), Default::default());
+//! let (allocator, refused) = Allocator::rebuild(&pools, network, Terms::default(), now, []);
 //! assert!(refused.is_empty());
 //! assert_eq!(allocator.len(), 0);
 //! ```
@@ -14,7 +16,9 @@
 //! Leaves out what a Service asks for and what is written back to it: that is [`crate::plan`].
 
 mod holding;
+mod place;
 mod pool;
+mod quarantine;
 mod reason;
 mod run;
 mod search;
@@ -25,18 +29,23 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use api::config::Pool;
 use api::service::{IpFamily, ServiceKey};
+use api::v1beta1::EditPolicy;
 
 pub use holding::Holding;
+pub use place::{Neighbour, Network, Obstacle, Place};
 pub use pool::Applicant;
-pub use reason::{Denied, quoted};
+pub use reason::{Denied, Hindrance, Tried, quoted};
 pub use sharing::Sharing;
 pub use usage::Usage;
 
 use holding::Holdings;
 use pool::Pools;
+use quarantine::Quarantine;
+use run::Runs;
 
 /// An address in use as it is found on a Service.
 #[derive(Debug, Clone)]
@@ -90,40 +99,64 @@ pub enum Want<'a> {
     },
 }
 
-/// Where an address lies with respect to the pools.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// In this pool, which could hand it out.
-    Pool(String),
-    /// In this pool, which no longer hands it out (`avoidBuggyIPs`).
-    Avoided(String),
-    /// In no pool.
-    Outside,
+/// What holds for all pools that say nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a released address rests.
+    pub quarantine: Duration,
+    /// What a pool edit does to addresses in use.
+    pub edit_policy: EditPolicy,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { quarantine: Duration::from_secs(60), edit_policy: EditPolicy::Keep }
+    }
 }
 
 /// The pools, and who holds which of their addresses.
 #[derive(Debug)]
 pub struct Allocator {
+    terms: Terms,
+    now: Instant,
     pools: Pools,
+    network: Network,
     holdings: Holdings,
+    quarantine: Quarantine,
+    /// What no pool ever hands out: excluded, skipped, in use by the network around.
+    blocked: Runs,
+    /// Everything that cannot be given now: in use, blocked, reserved, at rest.
+    taken: Runs,
+    /// For each pool, the first range of each family that may have something left.
+    open: BTreeMap<String, [usize; 2]>,
     usage: BTreeMap<String, Usage>,
     touched: Vec<IpAddr>,
 }
 
 impl Allocator {
     /// Adopts all addresses that are in use, in the order given (oldest Service first), and returns those it had to
-    /// refuse.
+    /// refuse. Time stands still until [`Self::advance`].
     pub fn rebuild(
         pools: &BTreeMap<String, Pool>,
+        network: Network,
+        terms: Terms,
+        now: Instant,
         existing: impl IntoIterator<Item = Existing>,
     ) -> (Self, Vec<(ServiceKey, Denied)>) {
         let mut allocator = Self {
-            pools: Pools::new(pools),
+            terms,
+            now,
+            pools: Pools::default(),
+            network,
             holdings: Holdings::default(),
+            quarantine: Quarantine::default(),
+            blocked: Runs::default(),
+            taken: Runs::default(),
+            open: BTreeMap::new(),
             usage: BTreeMap::new(),
             touched: Vec::new(),
         };
-        allocator.recount();
+        allocator.set_pools(pools);
         let mut refused = Vec::new();
         for one in existing {
             if let Err(denied) = allocator.adopt(&one) {
@@ -137,7 +170,64 @@ impl Allocator {
     /// Replaces the pools. Nobody loses an address by it.
     pub fn set_pools(&mut self, pools: &BTreeMap<String, Pool>) {
         self.pools = Pools::new(pools);
-        self.recount();
+        self.survey();
+    }
+
+    /// Replaces what is known of the network around the pools. Nobody loses an address by it. Returns whether that is
+    /// news.
+    pub fn set_network(&mut self, network: Network) -> bool {
+        let news = self.network != network;
+        if news {
+            self.network = network;
+            self.survey();
+        }
+        news
+    }
+
+    /// What is known of the network around the pools.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// It is `now`: rests that are over end.
+    pub fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        for address in self.quarantine.expire(self.now) {
+            self.refresh(address);
+        }
+    }
+
+    /// The addresses at rest: who had them, and for how much longer nobody else gets them.
+    pub fn resting(&self) -> impl Iterator<Item = (IpAddr, &ServiceKey, Duration)> {
+        let now = self.now;
+        self.quarantine
+            .iter()
+            .map(move |(address, service, until)| (address, service, until.saturating_duration_since(now)))
+    }
+
+    /// Why the Service should get another address in place of this one, under policy Renumber; `None` = it stays.
+    #[must_use]
+    pub fn objection(
+        &self,
+        address: IpAddr,
+        recorded: Option<&str>,
+        applicant: Applicant<'_>,
+    ) -> Option<String> {
+        let around = self.pools.around(address);
+        let judge = around.or_else(|| self.pools.named(recorded?));
+        let policy = judge.and_then(|pool| pool.edit_policy).unwrap_or(self.terms.edit_policy);
+        match (policy, around) {
+            (EditPolicy::Keep, _) => None,
+            (EditPolicy::Renumber, None) => Some("no pool holds it any more".to_owned()),
+            (EditPolicy::Renumber, Some(pool)) => match self.place(address) {
+                Place::Avoided { pool, why } => Some(why.of(&pool)),
+                Place::Pool(name) if !pool::admits(pool, applicant) => {
+                    Some(Denied::PoolNotForService { pool: name }.to_string())
+                }
+                Place::Pool(_) | Place::Outside => None,
+            },
+        }
     }
 
     /// Number of Services that hold an address.
@@ -152,10 +242,10 @@ impl Allocator {
         self.len() == 0
     }
 
-    /// Whether there is no pool at all.
+    /// Whether there is no pool at all, and addresses stay all the same.
     #[must_use]
-    pub fn has_no_pools(&self) -> bool {
-        self.pools.is_empty()
+    pub fn cannot_judge(&self) -> bool {
+        self.pools.is_empty() && self.terms.edit_policy == EditPolicy::Keep
     }
 
     /// What the Service holds.
@@ -167,10 +257,14 @@ impl Allocator {
     /// Where an address lies.
     #[must_use]
     pub fn place(&self, address: IpAddr) -> Place {
-        match self.pools.around(address) {
-            Some(pool) if !pool.hands_out(address) => Place::Avoided(pool.name.clone()),
-            Some(pool) => Place::Pool(pool.name.clone()),
-            None => Place::Outside,
+        let Some(pool) = self.pools.around(address) else {
+            return Place::Outside;
+        };
+        let name = pool.name.clone();
+        let neighbour = || self.network.neighbour(address).cloned().map(Obstacle::Taken);
+        match place::own_obstacle(pool, address).or_else(neighbour) {
+            Some(why) => Place::Avoided { pool: name, why },
+            None => Place::Pool(name),
         }
     }
 
@@ -184,10 +278,27 @@ impl Allocator {
     #[must_use]
     pub fn services_by_pool(&self) -> BTreeMap<String, usize> {
         let mut services = BTreeMap::new();
-        for holding in self.holdings.iter() {
+        for (_, holding) in self.holdings.iter() {
             *services.entry(holding.pool.clone()).or_default() += 1;
         }
         services
+    }
+
+    /// The addresses in use that no pool hands out, by the pool they came from or lie in, with who keeps them; sorted.
+    #[must_use]
+    pub fn kept_by_pool(&self) -> BTreeMap<String, Vec<(IpAddr, ServiceKey)>> {
+        let mut kept: BTreeMap<String, Vec<(IpAddr, ServiceKey)>> = BTreeMap::new();
+        for (service, holding) in self.holdings.iter() {
+            for address in &holding.addresses {
+                let pool = match self.pools.around(*address) {
+                    Some(pool) if !self.is_blocked(pool, *address) => continue,
+                    Some(pool) => &pool.name,
+                    None => &holding.pool,
+                };
+                kept.entry(pool.clone()).or_default().push((*address, service.clone()));
+            }
+        }
+        kept
     }
 
     /// The addresses that changed hands since the last call: a Service that waits may fit now.
@@ -197,14 +308,20 @@ impl Allocator {
     }
 
     /// Makes the addresses that a Service already has its holding, whatever the pools say now: an address in use is
-    /// never revoked by a pool edit. Refused are addresses in use by others under other terms, and addresses outside
-    /// every pool that no allocator ever recorded (somebody else gave them).
+    /// never revoked by a pool edit. Refused are addresses in use by others under other terms, and addresses that no
+    /// allocator recorded and no pool would hand out (somebody else gave them).
     ///
     /// # Errors
-    /// [`Denied::InUse`], [`Denied::PortInUse`] or [`Denied::OutsidePools`]; the holding is then as before.
+    /// [`Denied::InUse`], [`Denied::PortInUse`], [`Denied::OutsidePools`] or [`Denied::AvoidedAddress`]; the holding is
+    /// then as before.
     pub fn adopt(&mut self, existing: &Existing) -> Result<(), Denied> {
         for address in &existing.addresses {
             self.holdings.admit(*address, &existing.service, &existing.sharing)?;
+            if existing.recorded_pool.is_none()
+                && let Place::Avoided { pool, why: why @ Obstacle::Taken(_) } = self.place(*address)
+            {
+                return Err(Denied::AvoidedAddress { address: *address, pool, why });
+            }
         }
         let pool = match &existing.recorded_pool {
             Some(recorded) if existing.named_pool.as_ref() == Some(recorded) => recorded.clone(),
@@ -236,26 +353,20 @@ impl Allocator {
         Ok(self.holdings.named(request.service).expect("a holding was just set for this service"))
     }
 
-    /// Adds the missing families from the pool around the address that is already held, or tells why not.
+    /// Adds the missing families, from the pool around the address that is held where that has some, or tells why not.
     /// The held address stays in either case.
     ///
     /// # Errors
-    /// [`Denied::PoolExhausted`] or [`Denied::OutsidePools`].
+    /// The [`Denied`] of the family that cannot be given.
     pub fn extend(&mut self, request: &Request<'_>) -> Result<(), Denied> {
         let Some(held) = self.holdings.named(request.service).cloned() else {
             return Ok(());
         };
-        let outside = || Denied::OutsidePools { addresses: held.addresses.clone() };
-        let pool =
-            held.addresses.first().and_then(|address| self.pools.around(*address)).ok_or_else(outside)?;
-        if !pool::admits(pool, request.applicant) {
-            return Err(Denied::PoolNotForService { pool: pool.name.clone() });
-        }
         let mut addresses = Vec::new();
         for family in request.families {
             let kept = held.addresses.iter().copied().find(|address| IpFamily::of(*address) == *family);
-            let found = kept.or_else(|| self.lowest(pool, *family, request.service, request.sharing));
-            addresses.push(found.ok_or_else(|| Denied::PoolExhausted { pool: pool.name.clone() })?);
+            let found = kept.or_else(|| self.second(request, &held.addresses, *family));
+            addresses.push(found.ok_or_else(|| self.nothing_left(request, &[*family]))?);
         }
         let holding = Holding { addresses, ..held };
         self.hold(request.service, holding);
@@ -266,7 +377,7 @@ impl Allocator {
     pub fn release(&mut self, service: &ServiceKey) {
         let freed = self.holdings.clear(service);
         for address in &freed {
-            self.count(*address);
+            self.lay_down(*address, service);
         }
         self.touched.extend(freed);
     }
@@ -276,11 +387,117 @@ impl Allocator {
         let now = holding.addresses.clone();
         let touched = self.holdings.set(service, holding);
         self.touched.extend(touched);
-        if before != now {
-            for address in before.iter().chain(&now) {
-                self.count(*address);
+        for address in now.iter().filter(|address| !before.contains(address)) {
+            self.quarantine.take(*address);
+            self.refresh(*address);
+            self.count(*address);
+        }
+        for address in before.iter().filter(|address| !now.contains(address)) {
+            self.lay_down(*address, service);
+        }
+    }
+
+    /// The Service has left the address. If it was the last one there, the address goes to rest.
+    fn lay_down(&mut self, address: IpAddr, service: &ServiceKey) {
+        if !self.holdings.is_used(address) {
+            let of_pool = self.pools.around(address).and_then(|pool| pool.release_quarantine);
+            let rest = of_pool.unwrap_or(self.terms.quarantine);
+            if !rest.is_zero()
+                && let Some(until) = self.now.checked_add(rest)
+            {
+                self.quarantine.put(address, service, until);
             }
         }
+        self.refresh(address);
+        self.count(address);
+    }
+
+    /// Whether no pool hands the address out, reservations and use aside.
+    fn is_blocked(&self, pool: &Pool, address: IpAddr) -> bool {
+        pool.avoids(address) || self.blocked.end_of_run(address).is_some()
+    }
+
+    /// Brings `taken` up to date with one address.
+    fn refresh(&mut self, address: IpAddr) {
+        let found = self.pools.range_around(address).map(|(pool, index)| {
+            let buggy = [run::before(address), run::after(address)].into_iter().flatten();
+            let beside: Vec<IpAddr> = buggy.filter(|ip| pool.avoids(*ip) && pool.contains(*ip)).collect();
+            (pool.name.clone(), index, beside)
+        });
+        let taken = self.holdings.is_used(address)
+            || self.quarantine.contains(address)
+            || self.blocked.end_of_run(address).is_some()
+            || self.pools.reservation(address).is_some();
+        if !taken {
+            self.taken.remove(address);
+            if let Some((pool, index, _)) = found
+                && let Some(open) = self.open.get_mut(&pool)
+            {
+                let first = &mut open[usize::from(address.is_ipv6())];
+                *first = (*first).min(index);
+            }
+            return;
+        }
+        self.taken.insert(address);
+        if let Some((pool, _, beside)) = found {
+            // Addresses that are never given close the gap between two runs, so that a full pool is one run.
+            for ip in beside {
+                self.taken.insert(ip);
+                let next = if ip > address { run::after(ip) } else { run::before(ip) };
+                let further = next.filter(|ip| {
+                    self.pools.around(*ip).is_some_and(|around| around.name == pool && around.avoids(*ip))
+                });
+                if let Some(ip) = further {
+                    self.taken.insert(ip);
+                }
+            }
+            self.skip_full_ranges(&pool, IpFamily::of(address));
+        }
+    }
+
+    /// Moves the mark of the first range with something left, as long as ranges are full.
+    fn skip_full_ranges(&mut self, name: &str, family: IpFamily) {
+        let (Some(pool), Some(open)) = (self.pools.named(name), self.open.get_mut(name)) else {
+            return;
+        };
+        let first = &mut open[usize::from(family == IpFamily::V6)];
+        while let Some(range) = pool.ranges.get(*first)
+            && (IpFamily::of(range.first()) != family
+                || self.taken.end_of_run(range.first()).is_some_and(|end| end >= range.last()))
+        {
+            *first += 1;
+        }
+    }
+
+    /// Builds everything that follows from pools, network, holdings and rests anew.
+    fn survey(&mut self) {
+        let mut blocked = Runs::default();
+        for pool in self.pools.iter() {
+            for range in &pool.excluded {
+                blocked.insert_range(range.first(), range.last());
+            }
+            for edge in &pool.edges {
+                blocked.insert(*edge);
+            }
+        }
+        for (first, last, _) in self.network.iter() {
+            blocked.insert_range(first, last);
+        }
+        self.taken = blocked.clone();
+        self.blocked = blocked;
+        self.open = self.pools.iter().map(|pool| (pool.name.clone(), [0, 0])).collect();
+        let mut addresses: Vec<IpAddr> = self.holdings.addresses().collect();
+        addresses.extend(self.quarantine.oldest_first());
+        addresses.extend(self.pools.reservations());
+        for address in addresses {
+            self.refresh(address);
+        }
+        let names: Vec<String> = self.open.keys().cloned().collect();
+        for name in names {
+            self.skip_full_ranges(&name, IpFamily::V4);
+            self.skip_full_ranges(&name, IpFamily::V6);
+        }
+        self.recount();
     }
 
     /// The recorded pool stays the name as long as it holds one of the addresses; a renamed or split pool passes

@@ -8,16 +8,28 @@ use std::net::IpAddr;
 use api::config::Pool;
 use api::range::AddressRange;
 use api::selector::Labels;
-use api::service::IpFamily;
+use api::service::{IpFamily, ServiceKey};
+
+use super::run::Runs;
 
 /// All pools of the configuration, with the indexes that follow from them.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
     by_name: BTreeMap<String, Pool>,
-    /// First address of each range -> (last address, pool). Ranges never overlap: an overlapping pool is rejected.
-    by_first: BTreeMap<IpAddr, (IpAddr, String)>,
+    /// Ranges never overlap: an overlapping pool is rejected.
+    by_first: BTreeMap<IpAddr, Stretch>,
     pinned: Vec<String>,
     open: Vec<String>,
+    reserved: BTreeMap<ServiceKey, Vec<IpAddr>>,
+}
+
+/// One range of a pool.
+#[derive(Debug)]
+struct Stretch {
+    last: IpAddr,
+    pool: String,
+    /// Its place in the list of the pool.
+    index: usize,
 }
 
 /// The Service in the eyes of a pool: what `serviceAllocation` looks at.
@@ -36,11 +48,16 @@ impl Pools {
         let mut by_first = BTreeMap::new();
         let mut pinned = Vec::new();
         let mut open = Vec::new();
+        let mut reserved: BTreeMap<ServiceKey, Vec<IpAddr>> = BTreeMap::new();
         for (name, pool) in pools {
-            for range in &pool.ranges {
-                by_first.insert(range.first(), (range.last(), name.clone()));
+            for (index, range) in pool.ranges.iter().enumerate() {
+                by_first.insert(range.first(), Stretch { last: range.last(), pool: name.clone(), index });
+            }
+            for (address, service) in pool.reserved.iter().filter(|(address, _)| pool.contains(**address)) {
+                reserved.entry(service.clone()).or_default().push(*address);
             }
             match &pool.allocation {
+                _ if pool.disabled => {}
                 Some(allocation) if pool.auto_assign => {
                     let rank = if allocation.priority == 0 { u32::MAX } else { allocation.priority };
                     pinned.push((rank, name.clone()));
@@ -51,7 +68,7 @@ impl Pools {
         }
         pinned.sort();
         let pinned = pinned.into_iter().map(|(_, name)| name).collect();
-        Self { by_name: pools.clone(), by_first, pinned, open }
+        Self { by_name: pools.clone(), by_first, pinned, open, reserved }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -68,13 +85,32 @@ impl Pools {
 
     /// The pool whose ranges contain `address`.
     pub(crate) fn around(&self, address: IpAddr) -> Option<&Pool> {
-        let (_, (last, name)) = self.by_first.range(..=address).next_back()?;
-        if *last < address { None } else { self.by_name.get(name) }
+        self.range_around(address).map(|(pool, _)| pool)
     }
 
-    /// The pools for a Service that asks for nothing, in two groups that are exhausted one after the other: first
-    /// the pools pinned to it by `serviceAllocation` (lowest priority number first, 0 last, then name), then the
-    /// pools without `serviceAllocation` by name.
+    /// The pool whose ranges contain `address`, and which of its ranges that is.
+    pub(crate) fn range_around(&self, address: IpAddr) -> Option<(&Pool, usize)> {
+        let (_, stretch) = self.by_first.range(..=address).next_back()?;
+        if stretch.last < address { None } else { Some((self.by_name.get(&stretch.pool)?, stretch.index)) }
+    }
+
+    /// The addresses that wait for the Service.
+    pub(crate) fn reserved_for(&self, service: &ServiceKey) -> &[IpAddr] {
+        self.reserved.get(service).map_or(&[], Vec::as_slice)
+    }
+
+    /// For whom the address waits.
+    pub(crate) fn reservation(&self, address: IpAddr) -> Option<&ServiceKey> {
+        self.around(address)?.reserved.get(&address)
+    }
+
+    /// Every address that waits for a Service.
+    pub(crate) fn reservations(&self) -> impl Iterator<Item = IpAddr> {
+        self.reserved.values().flatten().copied()
+    }
+
+    /// The pools for a Service that asks for nothing, in two groups by preference: first those pinned to it by
+    /// `serviceAllocation` (lowest priority number first, 0 last, then name), then those without by name.
     pub(crate) fn automatic(&self, applicant: Applicant<'_>) -> [Vec<&Pool>; 2] {
         let pinned = self.pinned.iter().filter_map(|name| self.by_name.get(name));
         let open = self.open.iter().filter_map(|name| self.by_name.get(name));
@@ -87,14 +123,15 @@ pub(crate) fn admits(pool: &Pool, applicant: Applicant<'_>) -> bool {
     pool.admits(applicant.namespace, applicant.namespace_labels, applicant.labels)
 }
 
-/// How many addresses of one family the pool can hand out, saturating.
-pub(crate) fn capacity(pool: &Pool, family: IpFamily) -> u128 {
+/// How many addresses of one family the pool can hand out, saturating. `blocked` are never given.
+pub(crate) fn capacity(pool: &Pool, family: IpFamily, blocked: &Runs) -> u128 {
     let ranges = pool.ranges.iter().filter(|range| IpFamily::of(range.first()) == family);
-    ranges.map(|range| range_capacity(pool, range)).fold(0, u128::saturating_add)
+    let gaps = ranges.flat_map(|range| blocked.gaps(range.first(), range.last()));
+    gaps.map(|gap| gap_capacity(pool, gap)).fold(0, u128::saturating_add)
 }
 
-fn range_capacity(pool: &Pool, range: &AddressRange) -> u128 {
-    match (range.first(), range.last()) {
+fn gap_capacity(pool: &Pool, (first, last): (IpAddr, IpAddr)) -> u128 {
+    match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) if pool.avoid_buggy_ips => {
             let (first, last) = (u64::from(u32::from(first)), u64::from(u32::from(last)));
             // How many n in first..=last have n % 256 == 0, and how many n % 256 == 255.
@@ -102,6 +139,6 @@ fn range_capacity(pool: &Pool, range: &AddressRange) -> u128 {
             let ones = (last + 1) / 256 - first / 256;
             u128::from((last - first + 1) - zeros - ones)
         }
-        _ => range.len(),
+        _ => AddressRange::try_new(first, last).map_or(0, |range| range.len()),
     }
 }

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use api::service::{IpFamily, ServiceKey};
 
+use super::place::Obstacle;
+
 /// Why no address was given, or why an address could not be kept.
 ///
 /// `Display` is the sentence that scripts written for MetalLB match.
@@ -15,8 +17,13 @@ pub enum Denied {
     #[error("no available IPs: there is no IPAddressPool")]
     NoPools,
     /// No pool that this Service may use by itself has a fitting address left.
-    #[error("no available IPs")]
-    Exhausted,
+    #[error("no available IPs{}", sentences(.tried, *.more))]
+    Exhausted {
+        /// The first few pools, and why each has nothing for the Service.
+        tried: Vec<Tried>,
+        /// How many pools there are besides.
+        more: usize,
+    },
     /// The pool the Service asks for has no fitting address left.
     #[error("no available IPs in pool {pool}")]
     PoolExhausted {
@@ -47,12 +54,20 @@ pub enum Denied {
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
     },
-    /// An address that its pool skips because of `avoidBuggyIPs`.
-    #[error("[\"{address}\"] is not allowed in config: pool {pool} avoids addresses that end in .0 or .255")]
+    /// An address that its pool does not hand out.
+    #[error("[\"{address}\"] is not allowed in config: {}", .why.of(.pool))]
     AvoidedAddress {
         /// The address asked for.
         address: IpAddr,
         /// The pool around it.
+        pool: String,
+        /// Why it does not.
+        why: Obstacle,
+    },
+    /// The pool gives nothing new.
+    #[error("pool {pool} is disabled: it gives no new address")]
+    PoolDisabled {
+        /// The pool asked for.
         pool: String,
     },
     /// `serviceAllocation` of the pool does not admit this Service.
@@ -132,13 +147,59 @@ pub enum Denied {
     },
 }
 
+/// Why one pool has nothing for a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The pool.
+    pub pool: String,
+    /// Why not.
+    pub why: Hindrance,
+}
+
+/// What keeps a pool from giving a Service an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Hindrance {
+    /// Every address of the family is in use.
+    #[error("is full ({used} of {capacity} {family} addresses in use)")]
+    Full {
+        /// The family that is missing.
+        family: IpFamily,
+        /// Addresses in use.
+        used: i64,
+        /// Addresses that it can give.
+        capacity: i64,
+    },
+    /// What is left waits for other Services.
+    #[error("has only {family} addresses left that are reserved")]
+    OnlyReserved {
+        /// The family that is missing.
+        family: IpFamily,
+    },
+    /// The pool has no address of the family.
+    #[error("has no {family} addresses")]
+    NoFamily {
+        /// The family that is missing.
+        family: IpFamily,
+    },
+    /// `serviceAllocation` does not let the Service in.
+    #[error("is for other services (serviceAllocation)")]
+    NotForService,
+    /// `autoAssign: false`.
+    #[error("is given on request only (autoAssign)")]
+    OnRequest,
+    /// `disabled: true`.
+    #[error("is disabled")]
+    Disabled,
+}
+
 impl Denied {
     /// One word for metric labels and log fields.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::NoPools => "NoPools",
-            Self::Exhausted => "Exhausted",
+            Self::Exhausted { .. } => "Exhausted",
+            Self::PoolDisabled { .. } => "PoolDisabled",
             Self::PoolExhausted { .. } => "PoolExhausted",
             Self::PoolHasNoPair { .. } => "PoolHasNoPair",
             Self::UnknownPool { .. } => "UnknownPool",
@@ -167,9 +228,22 @@ pub fn quoted(addresses: &[IpAddr]) -> String {
     list.join(" ")
 }
 
+fn sentences(tried: &[Tried], more: usize) -> String {
+    let pools: Vec<String> = tried.iter().map(|one| format!("pool {} {}", one.pool, one.why)).collect();
+    match (pools.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {}", pools.join(", ")),
+        (false, more) => format!(": {} and {more} more pools", pools.join(", ")),
+    }
+}
+
+/// At most five by name: the text goes into events and conditions.
 fn names(services: &[ServiceKey]) -> String {
-    let list: Vec<String> = services.iter().map(ToString::to_string).collect();
-    list.join(",")
+    let list: Vec<String> = services.iter().take(5).map(ToString::to_string).collect();
+    match services.len().saturating_sub(list.len()) {
+        0 => list.join(","),
+        more => format!("{} and {more} more", list.join(",")),
+    }
 }
 
 fn family_gap(addresses: &[IpAddr], families: &[IpFamily]) -> String {

@@ -1,7 +1,7 @@
-//! The addresses in use as runs of neighbours, so that the lowest free address of a range is found by jumping over
-//! whole runs: the cost depends on the number of runs, never on the size of the pool.
+//! Addresses as runs of neighbours. In a set of everything that cannot be given, whatever follows a run is free: the
+//! lowest free address is found by one look, however large the pool and however full.
 //!
-//! Leaves out who uses an address.
+//! Leaves out why an address is in the set.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,6 +40,50 @@ impl Runs {
         self.by_first.insert(first, last);
     }
 
+    /// Adds all addresses of a range.
+    pub(crate) fn insert_range(&mut self, first: IpAddr, last: IpAddr) {
+        let mut start = first;
+        let mut end = last;
+        let below = self.by_first.range(..first).next_back().map(|(a, b)| (*a, *b));
+        if let Some((run_start, run_end)) = below
+            && after(run_end).is_none_or(|next| next >= first)
+            && run_end.is_ipv4() == first.is_ipv4()
+        {
+            start = run_start;
+            end = end.max(run_end);
+        }
+        let beyond = after(last).filter(|next| next.is_ipv4() == last.is_ipv4()).unwrap_or(last);
+        let inside: Vec<(IpAddr, IpAddr)> =
+            self.by_first.range(first..=beyond).map(|(a, b)| (*a, *b)).collect();
+        for (run_start, run_end) in inside {
+            self.by_first.remove(&run_start);
+            end = end.max(run_end);
+        }
+        self.by_first.insert(start, end);
+    }
+
+    /// The parts of `first..=last` that are not in the set, in order.
+    pub(crate) fn gaps(&self, first: IpAddr, last: IpAddr) -> Vec<(IpAddr, IpAddr)> {
+        let mut gaps = Vec::new();
+        let mut start = match self.end_of_run(first) {
+            Some(end) => after(end),
+            None => Some(first),
+        };
+        while let Some(from) = start.filter(|from| *from <= last) {
+            match self.by_first.range(from..=last).next() {
+                Some((run_start, run_end)) => {
+                    gaps.extend(before(*run_start).map(|end| (from, end)));
+                    start = after(*run_end);
+                }
+                None => {
+                    gaps.push((from, last));
+                    start = None;
+                }
+            }
+        }
+        gaps
+    }
+
     /// Removes one address; removing an absent one changes nothing.
     pub(crate) fn remove(&mut self, address: IpAddr) {
         let Some((first, last)) = self.by_first.range(..=address).next_back().map(|(a, b)| (*a, *b)) else {
@@ -70,7 +114,7 @@ pub(crate) fn after(address: IpAddr) -> Option<IpAddr> {
     }
 }
 
-fn before(address: IpAddr) -> Option<IpAddr> {
+pub(crate) fn before(address: IpAddr) -> Option<IpAddr> {
     match address {
         IpAddr::V4(v4) => u32::from(v4).checked_sub(1).map(|next| Ipv4Addr::from(next).into()),
         IpAddr::V6(v6) => u128::from(v6).checked_sub(1).map(|next| Ipv6Addr::from(next).into()),

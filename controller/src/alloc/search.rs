@@ -1,17 +1,23 @@
-//! The choice of an address: which pool, which range, and the lowest address in it that is free or can be shared.
+//! The choice of an address: which pool, which range, and which address in it that is free or can be shared.
 //!
-//! Every reason to pass over an address is an obstacle in [`Allocator::lowest_free`] that is jumped over whole. Leaves out
-//! the holding: nothing here changes anything.
+//! First what waits for the Service by name (a reservation, an address it had a moment ago), then what is free, then
+//! what rests. Leaves out the holding: nothing here changes anything.
 
 use std::net::IpAddr;
 
 use api::config::Pool;
+use api::range::{AddressRange, address_above};
 use api::service::{IpFamily, ServiceKey};
+use api::v1beta1::Selection;
 
-use super::{Allocator, Denied, Request, Sharing, pool, run};
+use super::reason::{Hindrance, Tried};
+use super::{Allocator, Denied, Obstacle, Place, Request, Sharing, Want, pool, run};
 
 /// The name of the pool, and one address of each family in the order of the Service's families.
 type Found = (String, Vec<IpAddr>);
+
+/// Pools that a refusal names.
+const MOST_TRIED: usize = 5;
 
 impl Allocator {
     pub(super) fn exactly(
@@ -28,8 +34,9 @@ impl Allocator {
             let Some(around) = self.pools.around(*address) else {
                 return Err(Denied::OutsidePools { addresses: addresses.to_vec() });
             };
-            if !around.hands_out(*address) {
-                return Err(Denied::AvoidedAddress { address: *address, pool: around.name.clone() });
+            if let Some(why) = self.obstacle(around, *address, request.service) {
+                let pool = around.name.clone();
+                return Err(Denied::AvoidedAddress { address: *address, pool, why });
             }
             if pool.is_some_and(|first| first.name != around.name) {
                 return Err(Denied::AcrossPools { addresses: addresses.to_vec() });
@@ -44,9 +51,7 @@ impl Allocator {
         {
             return Err(Denied::RequestedPool { addresses: addresses.to_vec(), pool: wanted.to_owned() });
         }
-        if !pool::admits(pool, request.applicant) {
-            return Err(Denied::PoolNotForService { pool: pool.name.clone() });
-        }
+        check(pool, request)?;
         let ordered = request.families.iter();
         let ordered =
             ordered.filter_map(|family| addresses.iter().copied().find(|a| IpFamily::of(*a) == *family));
@@ -57,10 +62,8 @@ impl Allocator {
         let Some(pool) = self.pools.named(name) else {
             return Err(Denied::UnknownPool { pool: name.to_owned() });
         };
-        if !pool::admits(pool, request.applicant) {
-            return Err(Denied::PoolNotForService { pool: name.to_owned() });
-        }
-        self.of_group(request, &[pool]).ok_or_else(|| {
+        check(pool, request)?;
+        self.combine(request, &[vec![pool]]).ok_or_else(|| {
             let pool = name.to_owned();
             if request.families.len() > 1 {
                 Denied::PoolHasNoPair { pool }
@@ -75,32 +78,111 @@ impl Allocator {
             return Err(Denied::NoPools);
         }
         let groups = self.pools.automatic(request.applicant);
-        groups.iter().find_map(|group| self.of_group(request, group)).ok_or(Denied::Exhausted)
+        self.combine(request, &groups).ok_or_else(|| self.nothing_left(request, request.families))
     }
 
-    /// All families from the first pool that has them; else, where one will do, the primary from the first pool that
-    /// has one; else the secondary.
-    fn of_group(&self, request: &Request<'_>, group: &[&Pool]) -> Option<Found> {
-        let from = |families: &[IpFamily]| {
-            group.iter().find_map(|pool| {
-                let found = families.iter().map(|f| self.lowest(pool, *f, request.service, request.sharing));
-                Some((pool.name.clone(), found.collect::<Option<Vec<IpAddr>>>()?))
-            })
+    /// The missing family of a Service that holds another one: of the same pool if that has it, else of the next.
+    pub(super) fn second(&self, request: &Request<'_>, held: &[IpAddr], family: IpFamily) -> Option<IpAddr> {
+        let home = held.first().and_then(|address| self.pools.around(*address));
+        let home = home.filter(|pool| check(pool, request).is_ok());
+        let mut pools: Vec<&Pool> = home.into_iter().collect();
+        match request.want {
+            Want::FromPool(name) => pools.retain(|pool| pool.name == name),
+            Want::Any | Want::Exactly { .. } => {
+                pools.extend(self.pools.automatic(request.applicant).into_iter().flatten());
+            }
+        }
+        self.earmarked(request, &pools, family)
+            .or_else(|| pools.iter().find_map(|pool| self.first_fit(pool, family, request)))
+    }
+
+    /// One address of each family: what is earmarked for the Service; else all of the first pool that has them all; else
+    /// each of the first pool that has it; else, where one will do, what there is.
+    fn combine(&self, request: &Request<'_>, groups: &[Vec<&Pool>]) -> Option<Found> {
+        let pools: Vec<&Pool> = groups.iter().flatten().copied().collect();
+        let earmarks: Vec<Option<IpAddr>> =
+            request.families.iter().map(|family| self.earmarked(request, &pools, *family)).collect();
+        if earmarks.iter().all(Option::is_none)
+            && let Some(whole) = self.whole(request, groups)
+        {
+            return Some(whole);
+        }
+        let mut found = Vec::new();
+        for (family, earmark) in request.families.iter().zip(&earmarks) {
+            let home =
+                earmarks.iter().flatten().chain(&found).find_map(|address| self.pools.around(*address));
+            let home = home.filter(|home| pools.iter().any(|pool| pool.name == home.name));
+            let address = earmark.or_else(|| {
+                let order = home.into_iter().chain(pools.iter().copied());
+                order.into_iter().find_map(|pool| self.first_fit(pool, *family, request))
+            });
+            match address {
+                Some(address) => found.push(address),
+                None if request.one_will_do => {}
+                None => return None,
+            }
+        }
+        let pool = self.pools.around(*found.first()?)?;
+        Some((pool.name.clone(), found))
+    }
+
+    /// All families from the first pool that has them. Pools that are pinned to a Service for which one family will do
+    /// are not passed over for open ones as long as they have one.
+    fn whole(&self, request: &Request<'_>, groups: &[Vec<&Pool>]) -> Option<Found> {
+        for group in groups {
+            for pool in group {
+                let all = request.families.iter().map(|family| self.first_fit(pool, *family, request));
+                if let Some(all) = all.collect::<Option<Vec<IpAddr>>>() {
+                    return Some((pool.name.clone(), all));
+                }
+            }
+            let has =
+                |family: &IpFamily| group.iter().any(|pool| self.first_fit(pool, *family, request).is_some());
+            if request.one_will_do && request.families.iter().any(has) {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// A reservation of the Service, or an address that it had a moment ago, in a pool that it may use.
+    fn earmarked(&self, request: &Request<'_>, pools: &[&Pool], family: IpFamily) -> Option<IpAddr> {
+        let fits = |address: &IpAddr| {
+            IpFamily::of(*address) == family
+                && !self.holdings.is_used(*address)
+                && self.pools.around(*address).is_some_and(|pool| {
+                    check(pool, request).is_ok() && self.obstacle(pool, *address, request.service).is_none()
+                })
         };
-        let alone = || request.families.iter().find_map(|family| from(&[*family]));
-        from(request.families).or_else(|| if request.one_will_do { alone() } else { None })
+        let listed = |address: &IpAddr| {
+            self.pools.around(*address).is_some_and(|pool| pools.iter().any(|one| one.name == pool.name))
+        };
+        // A reservation is a request: it counts in pools that give nothing by themselves, too.
+        let anywhere = matches!(request.want, Want::Any);
+        let mut reserved = self.pools.reserved_for(request.service).iter().copied();
+        reserved
+            .find(|address| fits(address) && (anywhere || listed(address)))
+            .or_else(|| self.quarantine.of(request.service).find(|address| fits(address) && listed(address)))
     }
 
-    /// The lowest address of the first range, in listed order, that is free or can be shared. Obstacles are jumped
-    /// over whole, so the work does not grow with the size of the pool.
-    pub(super) fn lowest(
-        &self,
-        pool: &Pool,
-        family: IpFamily,
-        who: &ServiceKey,
-        sharing: &Sharing,
-    ) -> Option<IpAddr> {
-        let ranges = pool.ranges.iter().filter(|range| IpFamily::of(range.first()) == family);
+    /// The address that the pool gives, by its way of selection.
+    fn first_fit(&self, pool: &Pool, family: IpFamily, request: &Request<'_>) -> Option<IpAddr> {
+        let (who, sharing) = (request.service, request.sharing);
+        let fresh = match pool.selection {
+            Selection::Lowest => self.lowest(pool, family, who, sharing),
+            Selection::Spread => {
+                self.shared_anywhere(pool, family, who, sharing).or_else(|| self.spread(pool, family, who))
+            }
+        };
+        fresh.or_else(|| self.longest_rested(pool, family, who))
+    }
+
+    /// The lowest address of the first range, in listed order, that is free or can be shared.
+    fn lowest(&self, pool: &Pool, family: IpFamily, who: &ServiceKey, sharing: &Sharing) -> Option<IpAddr> {
+        // A shared address may lie in a range that is full.
+        let open = self.open.get(&pool.name).map_or(0, |open| open[usize::from(family == IpFamily::V6)]);
+        let start = if sharing.key.is_empty() { open } else { 0 };
+        let ranges = pool.ranges.get(start..)?.iter().filter(|range| IpFamily::of(range.first()) == family);
         ranges.into_iter().find_map(|range| {
             let free = self.lowest_free(pool, range.first(), range.last());
             let shared = self.lowest_shared(pool, range.first(), range.last(), who, sharing);
@@ -111,9 +193,9 @@ impl Allocator {
     fn lowest_free(&self, pool: &Pool, first: IpAddr, last: IpAddr) -> Option<IpAddr> {
         let mut candidate = first;
         while candidate <= last {
-            if let Some(end) = self.holdings.runs().end_of_run(candidate) {
+            if let Some(end) = self.taken.end_of_run(candidate) {
                 candidate = run::after(end)?;
-            } else if !pool.hands_out(candidate) {
+            } else if pool.avoids(candidate) {
                 candidate = run::after(candidate)?;
             } else {
                 return Some(candidate);
@@ -133,11 +215,125 @@ impl Allocator {
         let mut start = first;
         while start <= last {
             let found = self.holdings.joinable(start, last, who, sharing)?;
-            if pool.hands_out(found) {
+            if self.obstacle(pool, found, who).is_none() {
                 return Some(found);
             }
             start = run::after(found)?;
         }
         None
     }
+
+    fn shared_anywhere(
+        &self,
+        pool: &Pool,
+        family: IpFamily,
+        who: &ServiceKey,
+        sharing: &Sharing,
+    ) -> Option<IpAddr> {
+        let mut ranges = pool.ranges.iter().filter(|range| IpFamily::of(range.first()) == family);
+        ranges.find_map(|range| self.lowest_shared(pool, range.first(), range.last(), who, sharing))
+    }
+
+    /// The first free address from a place on that follows from the Service's name; the same Service, the same place.
+    fn spread(&self, pool: &Pool, family: IpFamily, who: &ServiceKey) -> Option<IpAddr> {
+        let ranges: Vec<&AddressRange> =
+            pool.ranges.iter().filter(|range| IpFamily::of(range.first()) == family).collect();
+        let total = ranges.iter().fold(0_u128, |sum, range| sum.saturating_add(range.len()));
+        let mut steps = digest(who).checked_rem(total)?;
+        let mut home = 0;
+        for (index, range) in ranges.iter().enumerate() {
+            home = index;
+            if steps < range.len() {
+                break;
+            }
+            steps -= range.len();
+        }
+        let start = address_above(ranges.get(home)?.first(), steps)?;
+        let behind = ranges.iter().skip(home + 1).chain(ranges.iter().take(home));
+        self.lowest_free(pool, start, ranges.get(home)?.last())
+            .or_else(|| {
+                behind.into_iter().find_map(|range| self.lowest_free(pool, range.first(), range.last()))
+            })
+            .or_else(|| self.lowest_free(pool, ranges.get(home)?.first(), start))
+    }
+
+    fn longest_rested(&self, pool: &Pool, family: IpFamily, who: &ServiceKey) -> Option<IpAddr> {
+        self.quarantine.oldest_first().find(|address| {
+            IpFamily::of(*address) == family
+                && self.pools.around(*address).is_some_and(|around| around.name == pool.name)
+                && !self.holdings.is_used(*address)
+                && self.obstacle(pool, *address, who).is_none()
+        })
+    }
+
+    /// What stands against giving an address of the pool to this Service, use by others aside.
+    fn obstacle(&self, pool: &Pool, address: IpAddr, who: &ServiceKey) -> Option<Obstacle> {
+        if self.is_blocked(pool, address)
+            && let Place::Avoided { why, .. } = self.place(address)
+        {
+            return Some(why);
+        }
+        let reserved = pool.reserved.get(&address).filter(|service| *service != who);
+        reserved.cloned().map(Obstacle::Reserved)
+    }
+
+    /// Says of the pools why none of them has anything for the Service.
+    pub(super) fn nothing_left(&self, request: &Request<'_>, families: &[IpFamily]) -> Denied {
+        if let Want::FromPool(name) = request.want {
+            return Denied::PoolExhausted { pool: name.to_owned() };
+        }
+        let automatic: Vec<&Pool> = self.pools.automatic(request.applicant).into_iter().flatten().collect();
+        let is_automatic = |pool: &&Pool| automatic.iter().any(|one| one.name == pool.name);
+        let others = self.pools.iter().filter(|pool| !is_automatic(pool));
+        let all = automatic.iter().copied().chain(others);
+        let tried: Vec<Tried> = all
+            .take(MOST_TRIED)
+            .map(|pool| Tried { pool: pool.name.clone(), why: self.hindrance(pool, request, families) })
+            .collect();
+        let more = self.pools.iter().count().saturating_sub(tried.len());
+        Denied::Exhausted { tried, more }
+    }
+
+    fn hindrance(&self, pool: &Pool, request: &Request<'_>, families: &[IpFamily]) -> Hindrance {
+        if pool.disabled {
+            return Hindrance::Disabled;
+        }
+        if !pool::admits(pool, request.applicant) {
+            return Hindrance::NotForService;
+        }
+        if !pool.auto_assign {
+            return Hindrance::OnRequest;
+        }
+        let lacking = families.iter().find(|family| self.first_fit(pool, **family, request).is_none());
+        let family = lacking.or_else(|| families.first()).copied().unwrap_or(IpFamily::V4);
+        let usage = self.usage.get(&pool.name).cloned().unwrap_or_default();
+        let (capacity, available) = match family {
+            IpFamily::V4 => (usage.capacity_ipv4, usage.available_ipv4()),
+            IpFamily::V6 => (usage.capacity_ipv6, usage.available_ipv6()),
+        };
+        match (capacity, available) {
+            (0, _) => Hindrance::NoFamily { family },
+            (_, 0) => Hindrance::Full { family, used: capacity, capacity },
+            _ => Hindrance::OnlyReserved { family },
+        }
+    }
+}
+
+/// Whether the pool gives anything new to this Service.
+fn check(pool: &Pool, request: &Request<'_>) -> Result<(), Denied> {
+    if !pool::admits(pool, request.applicant) {
+        return Err(Denied::PoolNotForService { pool: pool.name.clone() });
+    }
+    if pool.disabled {
+        return Err(Denied::PoolDisabled { pool: pool.name.clone() });
+    }
+    Ok(())
+}
+
+/// FNV-1a over namespace and name, in 128 bits: the same on every machine and in every version.
+fn digest(who: &ServiceKey) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let octets = who.namespace.bytes().chain([b'/']).chain(who.name.bytes());
+    octets.fold(BASIS, |sum, octet| (sum ^ u128::from(octet)).wrapping_mul(PRIME))
 }

@@ -18,7 +18,8 @@ pub struct Usage {
     pub capacity_ipv6: i64,
     in_use: BTreeSet<IpAddr>,
     in_use_ipv4: i64,
-    kept_ipv4: i64,
+    /// Those in use that the pool would no longer hand out.
+    kept: BTreeSet<IpAddr>,
 }
 
 impl Usage {
@@ -37,13 +38,24 @@ impl Usage {
     /// IPv4 addresses left. One in use that the pool would no longer hand out does not count against it.
     #[must_use]
     pub fn available_ipv4(&self) -> i64 {
-        self.capacity_ipv4.saturating_sub(self.in_use_ipv4 - self.kept_ipv4).max(0)
+        self.capacity_ipv4.saturating_sub(self.in_use_ipv4 - self.kept_of(IpFamily::V4)).max(0)
     }
 
     /// IPv6 addresses left.
     #[must_use]
     pub fn available_ipv6(&self) -> i64 {
-        self.capacity_ipv6.saturating_sub(self.assigned_ipv6()).max(0)
+        self.capacity_ipv6.saturating_sub(self.assigned_ipv6() - self.kept_of(IpFamily::V6)).max(0)
+    }
+
+    /// Addresses of the pool in use that it would no longer hand out, sorted.
+    #[must_use]
+    pub fn kept(&self) -> &BTreeSet<IpAddr> {
+        &self.kept
+    }
+
+    fn kept_of(&self, family: IpFamily) -> i64 {
+        let kept = self.kept.iter().filter(|address| IpFamily::of(**address) == family);
+        i64::try_from(kept.count()).unwrap_or(i64::MAX)
     }
 }
 
@@ -51,8 +63,8 @@ impl Allocator {
     /// Counts everything again: the pools changed.
     pub(super) fn recount(&mut self) {
         let empty = |pool| Usage {
-            capacity_ipv4: saturating(pool::capacity(pool, IpFamily::V4)),
-            capacity_ipv6: saturating(pool::capacity(pool, IpFamily::V6)),
+            capacity_ipv4: saturating(pool::capacity(pool, IpFamily::V4, &self.blocked)),
+            capacity_ipv6: saturating(pool::capacity(pool, IpFamily::V6, &self.blocked)),
             ..Usage::default()
         };
         self.usage =
@@ -68,21 +80,22 @@ impl Allocator {
         let Some(pool) = self.pools.around(address) else {
             return;
         };
-        let Some(usage) = self.usage.get_mut(&pool.name) else {
+        let name = pool.name.clone();
+        let kept = self.is_blocked(pool, address);
+        let Some(usage) = self.usage.get_mut(&name) else {
             return;
         };
         let step = if self.holdings.is_used(address) {
+            if kept {
+                usage.kept.insert(address);
+            }
             if usage.in_use.insert(address) { 1 } else { 0 }
-        } else if usage.in_use.remove(&address) {
-            -1
         } else {
-            0
+            usage.kept.remove(&address);
+            if usage.in_use.remove(&address) { -1 } else { 0 }
         };
         if IpFamily::of(address) == IpFamily::V4 {
             usage.in_use_ipv4 += step;
-            if !pool.hands_out(address) {
-                usage.kept_ipv4 += step;
-            }
         }
     }
 }

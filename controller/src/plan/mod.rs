@@ -1,7 +1,8 @@
 //! What one Service needs: pure, from its view, the pools inside the allocator and what was decided last time.
 //!
 //! The policy is *Keep*: an address in use is given up only when the Service itself asks for something else, stops
-//! being ours, or genuinely conflicts with another Service. An edit of a pool never moves an address.
+//! being ours, or genuinely conflicts with another Service. An edit of a pool moves an address only where the policy
+//! *Renumber* is asked for.
 //!
 //! Leaves out when a Service is looked at, and the writing.
 
@@ -11,6 +12,7 @@ mod step;
 mod tests;
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use api::names::FIELD_MANAGER_CONTROLLER;
 use api::selector::Labels;
@@ -18,10 +20,10 @@ use api::service::{Ingress, IpFamily, ServiceView, class_is_ours};
 
 use crate::alloc::{Allocator, Applicant, Denied, Existing, Place, Request, Want};
 
-pub use step::{Event, Memory, Outcome, Step, Write};
+pub use step::{Event, Memory, Outcome, Remark, Step, Write};
 
 use demand::Demand;
-use step::{Decision, same_set};
+use step::{Decision, Moved, same_set};
 
 /// The facts around a Service that are not written on it.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,10 @@ pub struct Surroundings<'a> {
     pub namespace_labels: &'a Labels,
     /// The load-balancer class that is ours; `None` = Services without a class.
     pub class: Option<&'a str>,
+    /// Field managers that write the addresses of this Service too: the status is left to them.
+    pub rivals: &'a [String],
+    /// When this is.
+    pub now: Instant,
 }
 
 /// Decides about one Service. Level-triggered: the same input twice gives a second step without a write.
@@ -39,12 +45,25 @@ pub fn plan(
     allocator: &mut Allocator,
     before: &Memory,
 ) -> Step {
+    allocator.advance(around.now);
     if allocator.holding(&view.key).is_some_and(|held| held.uid != view.uid) {
         allocator.release(&view.key);
     }
     let decision =
         if is_ours(view, around) { decide(view, around, allocator) } else { leave(view, allocator) };
+    let decision = if around.rivals.is_empty() { decision } else { yielded(decision, around.rivals) };
     Step::new(view, decision, before, allocator.take_touched())
+}
+
+/// What is given stays given; only the status is left to the others, with a word about it.
+fn yielded(decision: Decision, rivals: &[String]) -> Decision {
+    match decision.show {
+        Some(write) if !write.ingress.is_empty() => {
+            let outcome = Outcome::Contested { managers: rivals.to_vec(), addresses: write.ingress.clone() };
+            Decision { outcome, show: Some(Write { yields: true, ..write }), moved: None }
+        }
+        Some(_) | None => decision,
+    }
 }
 
 /// What a Service that already shows addresses brings along when the allocator is rebuilt; `None` when it shows none
@@ -59,7 +78,7 @@ pub fn existing(view: &ServiceView, around: &Surroundings<'_>) -> Option<Existin
     if addresses.is_empty() {
         return None;
     }
-    Some(candidate(view, &demand, addresses, view.allocated_from_pool.clone()))
+    Some(candidate(view, &demand, addresses, view.vouched_pool().map(str::to_owned)))
 }
 
 fn is_ours(view: &ServiceView, around: &Surroundings<'_>) -> bool {
@@ -70,7 +89,7 @@ fn is_ours(view: &ServiceView, around: &Surroundings<'_>) -> bool {
 fn leave(view: &ServiceView, allocator: &mut Allocator) -> Decision {
     allocator.release(&view.key);
     let ours = view.managed.iter().any(|entry| entry.manager == FIELD_MANAGER_CONTROLLER);
-    let moved = Some("the service is no longer served by this controller".to_owned());
+    let moved = Some("the service is no longer served by this controller".into());
     Decision { outcome: Outcome::NotOurs, show: ours.then(Write::default), moved }
 }
 
@@ -79,25 +98,25 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
         Ok(demand) => demand,
         Err(denied) => {
             allocator.release(&view.key);
-            let moved = Some(denied.to_string());
+            let moved = Some(denied.clone().into());
             return Decision { outcome: Outcome::Denied(denied), show: Some(Write::default()), moved };
         }
     };
-    let moved = match settle(view, &demand, allocator) {
+    let moved = match settle(view, around, &demand, allocator) {
         Settled::Kept(moved) => return Decision { moved, ..kept(view, around, &demand, allocator) },
         Settled::Nothing => None,
         Settled::Moved(why) => Some(why),
     };
     // Without a pool there is nothing to judge foreign addresses by: they stay until there is one.
-    let nothing_to_judge_by = allocator.has_no_pools() && !view.addresses().is_empty();
+    let nothing_to_judge_by = allocator.cannot_judge() && !view.addresses().is_empty();
     if view.deleting || nothing_to_judge_by {
         return Decision { outcome: Outcome::LeftAlone, show: None, moved: None };
     }
     allocator.release(&view.key);
     match allocate(view, around, &demand, allocator) {
-        Ok(()) => Decision { moved, ..kept(view, around, &demand, allocator) },
+        Ok(()) => displaced(Decision { moved, ..kept(view, around, &demand, allocator) }),
         Err(denied) => {
-            let moved = moved.or_else(|| Some(denied.to_string()));
+            let moved = moved.or_else(|| Some(denied.clone().into()));
             Decision { outcome: Outcome::Denied(denied), show: Some(Write::default()), moved }
         }
     }
@@ -105,16 +124,31 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
 
 enum Settled {
     /// The allocator holds what the Service keeps, and why that is not what it shows.
-    Kept(Option<String>),
+    Kept(Option<Moved>),
     /// There was nothing to keep.
     Nothing,
     /// Nothing of what there was can be kept, and why.
-    Moved(String),
+    Moved(Moved),
+}
+
+/// A Service that lost its address to another one is told so, also when it gets a new one at once.
+fn displaced(decision: Decision) -> Decision {
+    match (&decision.outcome, &decision.moved) {
+        (Outcome::Given, Some(Moved { why, conflict: true })) => {
+            Decision { outcome: Outcome::Displaced { why: why.clone() }, ..decision }
+        }
+        _ => decision,
+    }
 }
 
 /// Keeps the addresses that the Service shows; failing that, those that were given to it and that it does not show
 /// (the write is still to be made, or somebody wiped it).
-fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) -> Settled {
+fn settle(
+    view: &ServiceView,
+    around: &Surroundings<'_>,
+    demand: &Demand<'_>,
+    allocator: &mut Allocator,
+) -> Settled {
     let shown = view.addresses();
     let held = allocator.holding(&view.key).cloned();
     let mut moved = None;
@@ -123,17 +157,17 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
         let recorded = match &held {
             Some(held) if same_set(&held.addresses, shown) => Some(held.pool.clone()),
             Some(_) => None,
-            None => view.allocated_from_pool.clone(),
+            None => view.vouched_pool().map(str::to_owned),
         };
-        match keep(view, demand, shown, recorded, allocator) {
+        match keep(view, around, demand, shown, recorded, allocator) {
             Ok(()) => return Settled::Kept(None),
             Err(why) => moved = Some(why),
         }
     } else if let Ingress::Invalid(text) = &view.ingress {
-        moved = Some(format!("status shows {text:?}, which is no IP address"));
+        moved = Some(format!("status shows {text:?}, which is no IP address").into());
     }
     if let Some(held) = held {
-        match keep(view, demand, &held.addresses, Some(held.pool), allocator) {
+        match keep(view, around, demand, &held.addresses, Some(held.pool), allocator) {
             Ok(()) => return Settled::Kept(moved),
             Err(why) => moved = moved.or(Some(why)),
         }
@@ -143,29 +177,35 @@ fn settle(view: &ServiceView, demand: &Demand<'_>, allocator: &mut Allocator) ->
 
 fn keep(
     view: &ServiceView,
+    around: &Surroundings<'_>,
     demand: &Demand<'_>,
     addresses: &[IpAddr],
     recorded: Option<String>,
     allocator: &mut Allocator,
-) -> Result<(), String> {
+) -> Result<(), Moved> {
     let kept = one_of_each_family(demand, addresses);
     if kept.is_empty() {
-        return Err("the service has no clusterIP of that IP family".to_owned());
+        return Err("the service has no clusterIP of that IP family".into());
     }
     if let Some(pool) = demand.pool
         && recorded.as_deref() != Some(pool)
         && kept.iter().all(|address| !is_in(&allocator.place(*address), pool))
     {
-        return Err(format!("the service asks for pool {pool}"));
+        return Err(format!("the service asks for pool {pool}").into());
     }
     if let Ok(requested) = &demand.addresses
         && !requested.is_empty()
         && !same_set(requested, &kept)
     {
-        return Err("the service asks for other addresses".to_owned());
+        return Err("the service asks for other addresses".into());
+    }
+    let applicant = applicant(view, around);
+    let objection = |address: &IpAddr| allocator.objection(*address, recorded.as_deref(), applicant);
+    if let Some(why) = kept.iter().find_map(objection) {
+        return Err(why.into());
     }
     let existing = candidate(view, demand, kept, recorded);
-    allocator.adopt(&existing).map_err(|denied| denied.to_string())
+    allocator.adopt(&existing).map_err(Moved::from)
 }
 
 fn candidate(
@@ -191,7 +231,7 @@ fn one_of_each_family(demand: &Demand<'_>, addresses: &[IpAddr]) -> Vec<IpAddr> 
 
 fn is_in(place: &Place, pool: &str) -> bool {
     match place {
-        Place::Pool(name) | Place::Avoided(name) => name == pool,
+        Place::Pool(name) | Place::Avoided { pool: name, .. } => name == pool,
         Place::Outside => false,
     }
 }
@@ -212,21 +252,24 @@ fn allocate(
     allocator.allocate(&request(view, around, demand, want)).map(|_| ())
 }
 
+fn applicant<'a>(view: &'a ServiceView, around: &Surroundings<'a>) -> Applicant<'a> {
+    Applicant {
+        namespace: &view.key.namespace,
+        namespace_labels: around.namespace_labels,
+        labels: &view.labels,
+    }
+}
+
 fn request<'a>(
     view: &'a ServiceView,
     around: &Surroundings<'a>,
     demand: &'a Demand<'_>,
     want: Want<'a>,
 ) -> Request<'a> {
-    let applicant = Applicant {
-        namespace: &view.key.namespace,
-        namespace_labels: around.namespace_labels,
-        labels: &view.labels,
-    };
     Request {
         service: &view.key,
         uid: &view.uid,
-        applicant,
+        applicant: applicant(view, around),
         families: &demand.families,
         one_will_do: demand.one_will_do,
         sharing: &demand.sharing,
@@ -248,7 +291,10 @@ fn kept(
             // An explicit request that is met says exactly what is wanted.
             Ok(requested) if !requested.is_empty() => demand.check_families(requested),
             Ok(_) if view.deleting => Ok(()),
-            Ok(_) => allocator.extend(&request(view, around, demand, Want::Any)),
+            Ok(_) => {
+                let want = demand.pool.map_or(Want::Any, Want::FromPool);
+                allocator.extend(&request(view, around, demand, want))
+            }
             Err(_) => Ok(()),
         };
         if let Err(denied) = missing {
@@ -260,7 +306,7 @@ fn kept(
     };
     let stranded = |address: &IpAddr| match allocator.place(*address) {
         Place::Pool(_) => false,
-        Place::Avoided(_) | Place::Outside => true,
+        Place::Avoided { .. } | Place::Outside => true,
     };
     let addresses: Vec<IpAddr> = holding.addresses.iter().copied().filter(stranded).collect();
     if !addresses.is_empty() {
@@ -269,6 +315,7 @@ fn kept(
     if let Err(denied) = &demand.addresses {
         outcome = Outcome::Denied(denied.clone());
     }
-    let show = Write { ingress: holding.addresses.clone(), pool: Some(holding.pool.clone()) };
+    let show =
+        Write { ingress: holding.addresses.clone(), pool: Some(holding.pool.clone()), ..Write::default() };
     Decision { outcome, show: Some(show), moved: None }
 }

@@ -16,6 +16,21 @@ pub struct Write {
     pub ingress: Vec<IpAddr>,
     /// Annotation `metallb.io/ip-allocated-from-pool`; `None` = not there.
     pub pool: Option<String>,
+    /// Herald's condition; `None` = not there, because nothing is to be said.
+    pub remark: Option<Remark>,
+    /// The addresses in the status are left to another controller; the rest is written.
+    pub yields: bool,
+}
+
+/// What the Service's condition `herald-lb.io/AddressAssigned` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Whether the Service has the addresses that it asks for.
+    pub holds: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
 }
 
 /// One line for `kubectl describe service`.
@@ -39,12 +54,24 @@ pub enum Outcome {
     LeftAlone,
     /// It has what it asked for.
     Given,
+    /// It got another address, because an older Service has the one that it showed.
+    Displaced {
+        /// Who has it.
+        why: String,
+    },
     /// It keeps an address that no pool would hand out any more.
     Kept {
         /// Those addresses.
         addresses: Vec<IpAddr>,
         /// The pool they came from.
         pool: String,
+    },
+    /// It has an address, and another controller shows a different one.
+    Contested {
+        /// The field managers that write there.
+        managers: Vec<String>,
+        /// The addresses that wait for it.
+        addresses: Vec<IpAddr>,
     },
     /// It has one family and not the other.
     Partial(Denied),
@@ -83,7 +110,28 @@ pub(super) struct Decision {
     /// Addresses to show in order of the families, and the pool; `None` = the status is none of our business.
     pub(super) show: Option<Write>,
     /// Why addresses that the Service shows now are taken from it.
-    pub(super) moved: Option<String>,
+    pub(super) moved: Option<Moved>,
+}
+
+/// Why a Service does not keep the addresses that it shows.
+#[derive(Debug, Clone)]
+pub(super) struct Moved {
+    pub(super) why: String,
+    /// Whether another Service has them.
+    pub(super) conflict: bool,
+}
+
+impl<T: Into<String>> From<T> for Moved {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), conflict: false }
+    }
+}
+
+impl From<Denied> for Moved {
+    fn from(denied: Denied) -> Self {
+        let conflict = matches!(denied, Denied::InUse { .. } | Denied::PortInUse { .. });
+        Self { why: denied.to_string(), conflict }
+    }
 }
 
 impl Step {
@@ -97,12 +145,15 @@ impl Step {
         let mut events = Vec::new();
         let mut cleared = false;
         let mut write = None;
-        if let Some(wanted) = decision.show {
-            events.extend(changes(shown, &wanted.ingress, decision.moved.as_deref()));
-            cleared = wanted == Write::default();
+        if let Some(mut wanted) = decision.show {
+            if !wanted.yields {
+                events.extend(changes(shown, &wanted.ingress, decision.moved.as_ref()));
+            }
+            wanted.remark = remark(&decision.outcome);
+            cleared = wanted.ingress.is_empty() && wanted.pool.is_none();
             write = needed(view, shown, wanted).filter(|write| {
                 let nothing_shown = matches!(view.ingress, Ingress::None);
-                !(before.cleared && *write == Write::default() && nothing_shown)
+                !(before.cleared && cleared && nothing_shown && is_shown(view, write.remark.as_ref()))
             });
         }
         if view.deprecated_annotations && !before.deprecated {
@@ -127,22 +178,74 @@ pub(super) fn same_set(left: &[IpAddr], right: &[IpAddr]) -> bool {
 fn needed(view: &ServiceView, shown: &[IpAddr], wanted: Write) -> Option<Write> {
     let invalid = matches!(view.ingress, Ingress::Invalid(_));
     let same = !invalid && same_set(shown, &wanted.ingress);
-    if same && view.allocated_from_pool == wanted.pool {
+    let settled = same || wanted.yields;
+    if settled && view.allocated_from_pool == wanted.pool && is_shown(view, wanted.remark.as_ref()) {
         return None;
     }
     Some(if same { Write { ingress: shown.to_vec(), ..wanted } } else { wanted })
 }
 
-fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Event> {
+fn is_shown(view: &ServiceView, remark: Option<&Remark>) -> bool {
+    match (&view.condition, remark) {
+        (None, None) => true,
+        // News of the past stay until something else is to be said: removing them alone is no write worth.
+        (Some(shown), None) if shown.reason == EventReason::AddressConflict.as_str() => true,
+        (Some(shown), Some(remark)) => {
+            shown.holds == remark.holds && shown.reason == remark.reason && shown.message == remark.message
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The condition that goes with an outcome. Its words are the same as long as the outcome is.
+fn remark(outcome: &Outcome) -> Option<Remark> {
+    let (holds, reason, message) = match outcome {
+        Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
+        Outcome::Kept { addresses, pool } => {
+            (true, EventReason::AddressOutsidePool.as_str(), kept_note(addresses, pool))
+        }
+        Outcome::Displaced { why } => (true, EventReason::AddressConflict.as_str(), why.clone()),
+        Outcome::Contested { managers, addresses } => {
+            (false, EventReason::ForeignLoadBalancerStatus.as_str(), contested_note(managers, addresses))
+        }
+        Outcome::Partial(denied) | Outcome::Denied(denied) => (false, denied.word(), denied.to_string()),
+    };
+    Some(Remark { holds, reason, message })
+}
+
+fn kept_note(addresses: &[IpAddr], pool: &str) -> String {
+    format!(
+        "[{}] came from pool {pool}, and no pool would hand it out today: the service keeps it until it is deleted or \
+         asks for another address",
+        quoted(addresses)
+    )
+}
+
+fn contested_note(managers: &[String], addresses: &[IpAddr]) -> String {
+    format!(
+        "{} writes the load balancer status too, in place of [{}]: switch it off, or give one of the two a \
+         loadBalancerClass; the address stays reserved and is shown again once the other stops",
+        managers.join(", "),
+        quoted(addresses)
+    )
+}
+
+fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&Moved>) -> Vec<Event> {
     let lost: Vec<IpAddr> = shown.iter().copied().filter(|address| !wanted.contains(address)).collect();
     let gained: Vec<IpAddr> = wanted.iter().copied().filter(|address| !shown.contains(address)).collect();
     let mut events = Vec::new();
     if !lost.is_empty() {
-        let why = moved.unwrap_or("the service no longer has that IP family");
+        let why = moved.map_or("the service no longer has that IP family", |moved| moved.why.as_str());
         events.push(Event {
             reason: EventReason::ClearAssignment,
             note: format!("Released IP [{}]: {why}", quoted(&lost)),
         });
+    }
+    if let Some(Moved { why, conflict: true }) = moved
+        && !lost.is_empty()
+    {
+        let note = format!("[{}] belongs to another service: {why}", quoted(&lost));
+        events.push(Event { reason: EventReason::AddressConflict, note });
     }
     if !gained.is_empty() {
         let additional = if gained.len() < wanted.len() { "additional " } else { "" };
@@ -156,15 +259,15 @@ fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&str>) -> Vec<Even
 
 fn transition(view: &ServiceView, outcome: &Outcome) -> Option<Event> {
     let (reason, note) = match outcome {
-        Outcome::Unplanned | Outcome::NotOurs | Outcome::LeftAlone | Outcome::Given => return None,
-        Outcome::Kept { addresses, pool } => (
-            EventReason::AddressOutsidePool,
-            format!(
-                "[{}] came from pool {pool}, and no pool would hand it out today: the service keeps it until it is \
-                 deleted or asks for another address",
-                quoted(addresses)
-            ),
-        ),
+        Outcome::Unplanned
+        | Outcome::NotOurs
+        | Outcome::LeftAlone
+        | Outcome::Given
+        | Outcome::Displaced { .. } => return None,
+        Outcome::Kept { addresses, pool } => (EventReason::AddressOutsidePool, kept_note(addresses, pool)),
+        Outcome::Contested { managers, addresses } => {
+            (EventReason::ForeignLoadBalancerStatus, contested_note(managers, addresses))
+        }
         Outcome::Partial(denied) => (
             EventReason::AdditionalAssignFailed,
             format!("Failed to assign an additional IP to \"{}\": {denied}", view.key),
@@ -183,7 +286,8 @@ fn reason_of(denied: &Denied) -> EventReason {
         | Denied::RequestTooLong { .. }
         | Denied::RequestSameFamily { .. } => EventReason::LoadBalancerFailed,
         Denied::NoPools
-        | Denied::Exhausted
+        | Denied::Exhausted { .. }
+        | Denied::PoolDisabled { .. }
         | Denied::PoolExhausted { .. }
         | Denied::PoolHasNoPair { .. }
         | Denied::UnknownPool { .. }

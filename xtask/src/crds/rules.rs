@@ -64,6 +64,18 @@ fn pool() -> Vec<Rule> {
     vec![
         rule(
             "IPAddressPool",
+            "spec.excluded[]",
+            "self.contains('-') || isCIDR(self) || isIP(self)",
+            "must be an address such as 10.0.4.7, a network such as 10.0.4.0/28 or a range such as 10.0.4.1-10.0.4.99",
+        ),
+        rule(
+            "IPAddressPool",
+            "spec.reserved[].address",
+            "isIP(self)",
+            "must be one address, such as 10.0.4.7",
+        ),
+        rule(
+            "IPAddressPool",
             "spec.addresses",
             "size(self) > 0",
             "pool has no prefixes defined; list at least one network or range",

@@ -14,6 +14,8 @@ fn a_status_is_kept_replaced_or_cleared() {
         ("s status=10.1.0.2 from=renamed", "10.1.0.2 one"),
         ("s status=10.9.9.9", "10.1.0.0 one"),
         ("s status=10.9.9.9 from=gone", "10.9.9.9 gone"),
+        ("s status=10.9.9.9 from=gone foreign=k3s", "10.1.0.0 one"),
+        ("s status=10.1.0.2 from=one foreign=k3s", "10.1.0.2 one"),
         ("s hostname=lb.example", "10.1.0.0 one"),
         ("s v6 status=10.1.0.2 from=one", "fd00:1:: one"),
         ("s headless status=10.1.0.2 from=one", "-"),
@@ -46,6 +48,13 @@ fn of_two_services_with_one_address_the_first_keeps_it() {
     assert_eq!(world.shows("a"), "10.1.0.2 one");
     assert_eq!(world.shows("b"), "10.1.0.0 one");
     assert!(told.iter().any(|line| line.starts_with("b ClearAssignment: ")), "{told:?}");
+    let conflict: Vec<&String> = told.iter().filter(|line| line.starts_with("b AddressConflict: ")).collect();
+    assert_eq!(conflict.len(), 1, "{told:?}");
+    assert!(conflict[0].contains("default/a"), "the winner is named: {conflict:?}");
+    assert_eq!(world.condition("b"), "True AddressConflict");
+    assert!(world.message("b").contains("default/a"), "{}", world.message("b"));
+    let mut world = world.restart(POOLS);
+    assert_eq!(world.step("b").write, None, "the word stays, and is not worth a write");
 }
 
 #[test]
@@ -149,4 +158,45 @@ fn a_service_of_another_class_loses_only_what_is_ours() {
         ["b ClearAssignment: Released IP [\"10.1.0.2\"]: the service is no longer served by this controller"]
     );
     assert!(world.allocator.is_empty());
+}
+
+#[test]
+fn a_foreign_status_is_not_adopted_after_a_restart() {
+    let mut world = World::start(POOLS, &["a"]);
+    world.settle();
+    world.overwrite_status("a", json!([{"ip": "10.0.3.254"}]));
+    let mut world = world.restart(POOLS);
+    world.settle();
+    assert_eq!(world.shows("a"), "10.1.0.0 one");
+}
+
+#[test]
+fn a_contested_service_keeps_its_address_and_names_the_rival() {
+    let mut world = World::start(POOLS, &["a", "b"]);
+    world.settle();
+    world.overwrite_status("a", json!([{"ip": "10.0.3.254"}]));
+    let step = world.step_among("a", &["k3s".to_owned()]);
+    let write = step.write.unwrap();
+    assert!(write.yields, "the addresses are left to the rival");
+    let remark = write.remark.unwrap();
+    assert_eq!((remark.holds, remark.reason), (false, "ForeignLoadBalancerStatus"));
+    assert!(remark.message.starts_with("k3s writes"), "{}", remark.message);
+    assert_eq!(world.allocator.holding(&key("a")).unwrap().addresses[0].to_string(), "10.1.0.0");
+    let again = world.step("a").write.unwrap();
+    assert!(!again.yields);
+    assert_eq!(again.remark, None);
+    assert_eq!(world.shows("a"), "10.1.0.0 one", "the same address once the rival is tried again");
+}
+
+#[test]
+fn a_condition_is_there_only_while_something_is_to_be_said() {
+    let mut world = World::start("one: 10.1.0.0/32", &["a", "b", "c status=10.9.9.9 from=gone"]);
+    world.settle();
+    assert_eq!(world.condition("a"), "");
+    assert_eq!(world.condition("b"), "False Exhausted");
+    assert_eq!(world.condition("c"), "True AddressOutsidePool");
+    assert_eq!(world.step("b").write, None, "said once");
+    world.set_pools("one: 10.1.0.0/31, 10.9.9.0/24");
+    world.settle();
+    assert_eq!(["a", "b", "c"].map(|name| world.condition(name)), ["", "", ""]);
 }

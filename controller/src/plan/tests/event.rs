@@ -33,7 +33,14 @@ fn every_no_is_told_once_in_metallbs_words() {
     ] {
         check(&["a"], service, &[&failed(why)]);
     }
-    check(&["a", "b"], "s", &[&failed("no available IPs")]);
+    check(
+        &["a", "b"],
+        "s",
+        &[&failed(
+            "no available IPs: pool one is full (1 of 1 IPv4 addresses in use), pool two is full (1 of 1 IPv4 addresses in \
+         use)",
+        )],
+    );
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 mod adoption;
 mod event;
+mod network;
 mod pool_edit;
+mod pool_rule;
+mod quarantine;
 mod request;
 mod sharing;
 mod world;

@@ -40,16 +40,19 @@ fn a_pool_edit_moves_no_address() {
 }
 
 #[test]
-fn a_pool_that_comes_back_takes_its_addresses_in_without_a_write() {
+fn a_pool_that_comes_back_takes_its_addresses_in_and_the_warning_goes() {
     let mut world = World::start(START, &SERVICES);
     world.settle();
     world.set_pools("");
     world.settle();
     world.set_pools(START);
     for name in ["s1", "s2"] {
+        assert_eq!(world.condition(name), "True AddressOutsidePool");
         let step = world.step(name);
-        assert_eq!(step.write, None);
-        assert_eq!(step.memory.outcome, Outcome::Given, "the warning is gone");
+        assert!(step.events.is_empty(), "{name}: no address moved");
+        assert_eq!(step.memory.outcome, Outcome::Given);
+        assert_eq!(world.condition(name), "");
+        assert_eq!(world.step(name).write, None);
     }
 }
 

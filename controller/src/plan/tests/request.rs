@@ -62,16 +62,40 @@ fn a_service_gets_what_it_asks_for_or_nothing() {
 }
 
 #[test]
-fn prefer_dual_stack_takes_the_primary_family_when_no_pool_has_both() {
-    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v6+v4 prefer", "fd00:1:: b");
-    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v4+v6 prefer", "10.1.0.0 a");
+fn two_pools_serve_one_service_where_neither_has_both_families() {
+    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v6+v4 prefer", "fd00:1:: 10.1.0.0 b");
+    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v4+v6 prefer", "10.1.0.0 fd00:1:: a");
+    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v4+v6 require", "10.1.0.0 fd00:1:: a");
+    check("a: 10.1.0.0/30; b: fd00:1::/126 auto=no", "s v4+v6 require", "-");
     check("b: fd00:1::/126", "s v4+v6 prefer", "fd00:1:: b");
     check(
         "a: 10.1.0.0/30; b: fd00:1::/126; c: 10.3.0.0/30,fd00:3::/126",
         "s v6+v4 prefer",
         "fd00:3:: 10.3.0.0 c",
     );
-    check("a: 10.1.0.0/30; b: fd00:1::/126", "s v4+v6 require", "-");
+    let pinned = "a: 10.1.0.0/30 prio=1 ns=default; b: 10.2.0.0/30,fd00:2::/126";
+    check(pinned, "s v4+v6 prefer", "10.1.0.0 fd00:2:: a");
+    check(pinned, "s v4+v6 require", "10.2.0.0 fd00:2:: b");
+}
+
+#[test]
+fn a_family_is_added_and_removed_later_and_the_other_address_stays() {
+    for pools in ["a: 10.1.0.0/30, fd00:1::/126", "a: 10.1.0.0/30; b: fd00:1::/126"] {
+        let mut world = World::start(pools, &["s", "t"]);
+        world.settle();
+        world.put("t v4+v6 prefer");
+        world.settle();
+        assert_eq!(world.shows("t"), "10.1.0.1 fd00:1:: a", "{pools}");
+        world.put("t v4+v6 require");
+        world.settle();
+        assert_eq!(world.shows("t"), "10.1.0.1 fd00:1:: a", "{pools}");
+        let mut world = world.restart(pools);
+        assert_eq!(world.step("t").write, None, "{pools}");
+        world.put("t");
+        world.settle();
+        assert_eq!(world.shows("t"), "10.1.0.1 a", "{pools}");
+        assert_eq!(world.allocator.usage()["a"].assigned_ipv4(), 2);
+    }
 }
 
 #[test]

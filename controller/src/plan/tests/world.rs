@@ -1,6 +1,7 @@
 //! A world in words for the tables: pools and Services as one line each, planned until nothing changes.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use api::config::{Config, Resources};
 use api::selector::Labels;
@@ -8,7 +9,7 @@ use api::service::{ServiceKey, ServiceView, SlimService};
 use api::v1beta1::IPAddressPool;
 use serde_json::{Value, json};
 
-use crate::alloc::Allocator;
+use crate::alloc::{Allocator, Network, Terms};
 use crate::plan::{Memory, Step, Surroundings, existing, plan};
 
 /// Services and pools, and the allocator between them.
@@ -17,30 +18,44 @@ pub(super) struct World {
     objects: BTreeMap<String, Value>,
     memory: BTreeMap<String, Memory>,
     namespaces: BTreeMap<String, Labels>,
+    now: Instant,
 }
 
 impl World {
     /// A controller that starts on a cluster in this state. Pools and Services: see [`pool`] and [`service`].
     pub(super) fn start(pools: &str, services: &[&str]) -> Self {
+        Self::start_with(Terms::default(), pools, services)
+    }
+
+    /// The same with other settings of the controller.
+    pub(super) fn start_with(terms: Terms, pools: &str, services: &[&str]) -> Self {
+        let now = Instant::now();
         let objects: BTreeMap<String, Value> = services.iter().map(|words| service(words)).collect();
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
-        Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new() }
+        let (allocator, _) =
+            Allocator::rebuild(&config(pools).pools, Network::default(), terms, now, adopted);
+        Self { allocator, objects, memory: BTreeMap::new(), namespaces: BTreeMap::new(), now }
     }
 
     /// The same cluster after a restart of the controller with these pools.
     pub(super) fn restart(self, pools: &str) -> Self {
+        let now = self.now;
         let labels = Labels::new();
-        let around = Surroundings { namespace_labels: &labels, class: None };
+        let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = self.objects.values().filter_map(|object| existing(&view(object), &around));
-        let (allocator, _) = Allocator::rebuild(&config(pools).pools, adopted);
+        let (allocator, _) =
+            Allocator::rebuild(&config(pools).pools, Network::default(), Terms::default(), now, adopted);
         Self { allocator, memory: BTreeMap::new(), ..self }
     }
 
     pub(super) fn set_pools(&mut self, pools: &str) {
         self.allocator.set_pools(&config(pools).pools);
+    }
+
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
     }
 
     pub(super) fn namespace(&mut self, name: &str, label: (&str, &str)) {
@@ -63,6 +78,7 @@ impl World {
 
     pub(super) fn delete(&mut self, name: &str) {
         let key = view(&self.objects.remove(name).unwrap()).key;
+        self.allocator.advance(self.now);
         self.allocator.release(&key);
         self.memory.remove(name);
     }
@@ -74,7 +90,13 @@ impl World {
             let object = self.objects.get_mut(name).unwrap();
             let ingress: Vec<Value> =
                 write.ingress.iter().map(|ip| json!({"ip": ip.to_string(), "ipMode": "VIP"})).collect();
-            object["status"] = json!({"loadBalancer": {"ingress": ingress}});
+            object["status"]["loadBalancer"] = json!({ "ingress": ingress });
+            let condition = write.remark.as_ref().map(|remark| {
+                json!({"type": "herald-lb.io/AddressAssigned", "status": if remark.holds { "True" } else { "False" },
+                       "reason": remark.reason, "message": remark.message})
+            });
+            object["status"]["conditions"] = condition.into_iter().collect();
+            object["metadata"]["managedFields"] = managed("herald-controller", true, true);
             object["metadata"]["annotations"][api::names::annotation::IP_ALLOCATED_FROM_POOL] =
                 write.pool.clone().map_or(Value::Null, Value::String);
         }
@@ -84,10 +106,15 @@ impl World {
 
     /// One pass whose write does not reach the API server.
     pub(super) fn step_without_write(&mut self, name: &str) -> Step {
+        self.step_among(name, &[])
+    }
+
+    /// The same while these field managers write the status, too.
+    pub(super) fn step_among(&mut self, name: &str, rivals: &[String]) -> Step {
         let view = view(&self.objects[name]);
         let nothing = Labels::new();
         let namespace_labels = self.namespaces.get(&view.key.namespace).unwrap_or(&nothing);
-        let around = Surroundings { namespace_labels, class: None };
+        let around = Surroundings { namespace_labels, class: None, rivals, now: self.now };
         let before = self.memory.get(name).cloned().unwrap_or_default();
         plan(&view, &around, &mut self.allocator, &before)
     }
@@ -120,7 +147,23 @@ impl World {
 
     /// Someone else writes the status.
     pub(super) fn overwrite_status(&mut self, name: &str, ingress: Value) {
-        self.objects.get_mut(name).unwrap()["status"] = json!({"loadBalancer": {"ingress": ingress}});
+        let object = self.objects.get_mut(name).unwrap();
+        object["status"]["loadBalancer"] = json!({ "ingress": ingress });
+        let entries = [managed("herald-controller", true, false), managed("k3s", false, true)];
+        object["metadata"]["managedFields"] =
+            entries.into_iter().flat_map(|entry| entry.as_array().cloned().unwrap()).collect();
+    }
+
+    /// The condition as `status reason`.
+    pub(super) fn condition(&self, name: &str) -> String {
+        let condition = &self.objects[name]["status"]["conditions"][0];
+        let word = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        format!("{} {}", word("status"), word("reason")).trim().to_owned()
+    }
+
+    /// The condition's sentence.
+    pub(super) fn message(&self, name: &str) -> String {
+        self.objects[name]["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned()
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -136,7 +179,8 @@ fn view(object: &Value) -> ServiceView {
     serde_json::from_value::<SlimService>(object.clone()).unwrap().view()
 }
 
-/// Pools, one on a line: `name: range, range [auto=no] [buggy] [prio=1] [ns=a,b] [nslabel=k=v] [label=k=v]`.
+/// Pools, one on a line: `name: range, range [auto=no] [buggy] [prio=1] [ns=a,b] [nslabel=k=v] [label=k=v]
+/// [excl=range+range] [rsv=ip@service] [edges] [rest=5m] [policy=Renumber] [off] [select=Spread]`.
 pub(super) fn config(text: &str) -> Config {
     let lines = text.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty());
     let pools = lines.map(pool).collect();
@@ -152,6 +196,8 @@ fn pool(line: &str) -> IPAddressPool {
     for word in rest.split([' ', ',']).filter(|word| !word.is_empty()) {
         match word.split_once('=') {
             None if word == "buggy" => spec["avoidBuggyIPs"] = json!(true),
+            None if word == "edges" => spec["skipNetworkAndBroadcast"] = json!(true),
+            None if word == "off" => spec["disabled"] = json!(true),
             None if word == "pinned" => spec["serviceAllocation"] = json!({}),
             None => spec["addresses"].as_array_mut().unwrap().push(json!(word)),
             Some(("auto", "no")) => spec["autoAssign"] = json!(false),
@@ -167,6 +213,14 @@ fn pool(line: &str) -> IPAddressPool {
             Some(("label", label)) => {
                 spec["serviceAllocation"]["serviceSelectors"] = json!([{ "matchLabels": labels(label) }]);
             }
+            Some(("excl", ranges)) => spec["excluded"] = json!(ranges.split('+').collect::<Vec<_>>()),
+            Some(("rsv", text)) => {
+                let (address, service) = text.split_once('@').unwrap();
+                spec["reserved"] = json!([{"address": address, "namespace": "default", "service": service}]);
+            }
+            Some(("rest", time)) => spec["releaseQuarantine"] = json!(time),
+            Some(("policy", policy)) => spec["editPolicy"] = json!(policy),
+            Some(("select", how)) => spec["selection"] = json!(how),
             Some(other) => panic!("no such word: {other:?}"),
         }
     }
@@ -179,7 +233,8 @@ fn pool(line: &str) -> IPAddressPool {
 
 /// A Service: `name [v6|v4+v6|v6+v4|headless] [prefer|require] [status=ip] [hostname=h] [from=pool] [ask=ip,ip]
 /// [spec=ip] [pool=name] [share=key] [port=80] [local] [selector=a] [ns=n] [label=k=v] [type=NodePort] [uid=u]
-/// [class=c] [oldpool=name] [deleting] [ours]`; `ours`: our field manager owns the status.
+/// [class=c] [oldpool=name] [deleting] [ours] [foreign=m]`; `ours`: our field manager owns the status;
+/// `foreign=m`: manager m owns it, and ours still owns the annotation.
 pub(super) fn service(words: &str) -> (String, Value) {
     let mut words = words.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -218,10 +273,11 @@ pub(super) fn service(words: &str) -> (String, Value) {
             "type" => spec["type"] = json!(value),
             "uid" => metadata["uid"] = json!(value),
             "class" => spec["loadBalancerClass"] = json!(value),
-            "ours" => {
-                let fields = json!({ "f:status": { "f:loadBalancer": { "f:ingress": {} } } });
+            "ours" => metadata["managedFields"] = managed("herald-controller", false, true),
+            "foreign" => {
+                let entries = [managed("herald-controller", true, false), managed(value, false, true)];
                 metadata["managedFields"] =
-                    json!([{ "manager": "herald-controller", "operation": "Apply", "fieldsV1": fields }]);
+                    entries.into_iter().flat_map(|entry| entry.as_array().cloned().unwrap()).collect();
             }
             "deleting" => metadata["deletionTimestamp"] = json!("2026-01-02T00:00:00Z"),
             other => panic!("no such word: {other:?}"),
@@ -235,6 +291,18 @@ pub(super) fn service(words: &str) -> (String, Value) {
         name,
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": status}),
     )
+}
+
+/// One entry of managedFields: a manager that owns the record of the pool, the addresses, or both.
+fn managed(manager: &str, record: bool, addresses: bool) -> Value {
+    let mut fields = json!({});
+    if record {
+        fields["f:metadata"] = json!({ "f:annotations": { "f:metallb.io/ip-allocated-from-pool": {} } });
+    }
+    if addresses {
+        fields["f:status"] = json!({ "f:loadBalancer": { "f:ingress": {} } });
+    }
+    json!([{ "manager": manager, "operation": "Apply", "subresource": "status", "fieldsV1": fields }])
 }
 
 fn labels(text: &str) -> Value {

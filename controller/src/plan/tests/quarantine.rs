@@ -1,0 +1,101 @@
+//! Released addresses rest, and come back to the Service that had them.
+
+use super::world::World;
+
+const POOL: &str = "one: 10.1.0.0/30";
+
+#[test]
+fn a_released_address_rests_for_a_minute() {
+    let mut world = World::start(POOL, &["a", "b"]);
+    world.settle();
+    world.delete("a");
+    world.put("c");
+    world.settle();
+    assert_eq!(world.shows("c"), "10.1.0.2 one", "10.1.0.0 rests");
+    world.wait(59);
+    world.put("d");
+    world.settle();
+    assert_eq!(world.shows("d"), "10.1.0.3 one");
+    world.delete("d");
+    world.wait(1);
+    world.put("e");
+    world.settle();
+    assert_eq!(world.shows("e"), "10.1.0.0 one", "its minute is over; that of 10.1.0.3 is not");
+}
+
+#[test]
+fn a_service_made_again_gets_its_address_back() {
+    let mut world = World::start(POOL, &["a", "b"]);
+    world.settle();
+    world.delete("b");
+    world.delete("a");
+    world.wait(30);
+    world.put("b uid=second");
+    world.put("c");
+    world.settle();
+    assert_eq!(world.shows("b"), "10.1.0.1 one");
+    assert_eq!(world.shows("c"), "10.1.0.2 one");
+}
+
+#[test]
+fn a_pair_comes_back_in_both_families() {
+    let mut world = World::start("one: 10.1.0.0/30, fd00:1::/126", &["a v4+v6 prefer", "b v4+v6 prefer"]);
+    world.settle();
+    world.delete("a");
+    world.delete("b");
+    world.put("b v6+v4 require uid=second");
+    world.settle();
+    assert_eq!(world.shows("b"), "fd00:1::1 10.1.0.1 one");
+}
+
+#[test]
+fn what_has_rested_longest_is_given_when_nothing_else_is_left() {
+    let mut world = World::start("one: 10.1.0.0/31", &["a", "b"]);
+    world.settle();
+    world.delete("b");
+    world.wait(1);
+    world.delete("a");
+    world.put("c");
+    world.put("d");
+    world.settle();
+    assert_eq!(world.shows("c"), "10.1.0.1 one");
+    assert_eq!(world.shows("d"), "10.1.0.0 one");
+}
+
+#[test]
+fn a_rest_does_not_refuse_an_address_that_is_asked_for() {
+    let mut world = World::start(POOL, &["a"]);
+    world.settle();
+    world.delete("a");
+    world.put("b ask=10.1.0.0");
+    world.settle();
+    assert_eq!(world.shows("b"), "10.1.0.0 one");
+}
+
+#[test]
+fn a_pool_sets_its_own_rest() {
+    for (rest, wait, expected) in [("0s", 0, "10.1.0.0"), ("5m", 299, "10.1.0.1"), ("5m", 300, "10.1.0.0")] {
+        let mut world = World::start(&format!("{POOL} rest={rest}"), &["a"]);
+        world.settle();
+        world.delete("a");
+        world.wait(wait);
+        world.put("b");
+        world.settle();
+        assert_eq!(world.shows("b"), format!("{expected} one"), "{rest} after {wait} s");
+    }
+}
+
+#[test]
+fn a_shared_address_rests_only_when_the_last_service_leaves() {
+    let mut world = World::start(POOL, &["a share=k", "b share=k port=81"]);
+    world.settle();
+    world.delete("a");
+    assert_eq!(world.allocator.resting().count(), 0);
+    world.delete("b");
+    let resting: Vec<String> = world
+        .allocator
+        .resting()
+        .map(|(address, service, left)| format!("{address} {service} {left:?}"))
+        .collect();
+    assert_eq!(resting, ["10.1.0.0 default/b 60s"]);
+}
