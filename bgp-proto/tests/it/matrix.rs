@@ -219,6 +219,20 @@ fn a_path_that_is_whole_again_is_dialled_unless_a_dial_has_just_begun() {
 }
 
 #[test]
+fn a_session_that_bfd_ended_is_dialled_again_after_its_wait() {
+    let mut bench = Bench::at(State::Established);
+    bench.event(Event::PathDown { peer: KEY, fault: PathFault::Signalled });
+    bench.drain();
+    let wait = bench.speaker.poll_timeout().unwrap().saturating_duration_since(bench.now);
+    assert!(wait <= Duration::from_secs(2), "{wait:?}");
+    bench.now += wait;
+    bench.speaker.handle_timeout(bench.now);
+    assert_eq!(bench.drain(), ["dial"]);
+    bench.event(Event::PathUp { peer: KEY });
+    assert_eq!(bench.drain(), Vec::<String>::new(), "that dial has just begun");
+}
+
+#[test]
 fn a_hundred_inbound_connections_leave_two_at_most() {
     let mut bench = Bench::at(State::OpenSent);
     for number in 10..110 {
