@@ -63,6 +63,11 @@ pub enum Event {
         /// What BFD saw.
         fault: PathFault,
     },
+    /// BFD found the path to this peer whole: a session that waits for its next dial dials now.
+    PathUp {
+        /// Whose path.
+        peer: PeerKey,
+    },
 }
 
 /// How BFD found out that a path is dead.

@@ -107,6 +107,11 @@ impl Speaker {
                     self.drop_unused_ribs();
                 }
             }
+            Event::PathUp { peer } => {
+                if let Some(session) = self.sessions.get_mut(&peer) {
+                    session.path_up(now, &mut self.shared);
+                }
+            }
             Event::WriteProgress { connection } => self.step(now, connection, Input::WriteProgress),
             Event::WriteBlocked { connection } => self.step(now, connection, Input::WriteBlocked),
         }

@@ -32,6 +32,9 @@ use ending::Leaving;
 /// The driver has its own limit; this one is for a driver that forgot the dial.
 const DIAL_LIMIT: Duration = Duration::from_secs(60);
 
+/// A dial that has not succeeded after this long has lost its first SYN.
+const STALE_DIAL: Duration = Duration::from_secs(1);
+
 /// What all sessions write to.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -205,6 +208,23 @@ impl Session {
         }
         self.wait(now, answer, State::Active, shared);
         self.note_state(now);
+    }
+
+    /// BFD found the path whole: waiting on makes no sense. How long the next wait is stays what it was, so a path that
+    /// comes and goes is not dialled more often than it comes.
+    pub(crate) fn path_up(&mut self, now: Instant, shared: &mut Shared) {
+        let stale = match self.dial {
+            Dial::Waiting { .. } => true,
+            // Its first SYN went into the hole, and the next may be seconds away.
+            Dial::Calling { give_up } => {
+                give_up.saturating_duration_since(now).saturating_add(STALE_DIAL) <= DIAL_LIMIT
+            }
+            Dial::Off | Dial::Forbidden => false,
+        };
+        if stale {
+            self.call(now, shared);
+            self.note_state(now);
+        }
     }
 
     /// Reads whole messages off `octets`; returns how many octets those were. What comes behind the end

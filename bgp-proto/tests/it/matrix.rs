@@ -169,6 +169,7 @@ const EVENTS: &[Step] = &[
         let fault = PathFault::Silence { after: Duration::from_millis(900) };
         b.event(Event::PathDown { peer: KEY, fault });
     }),
+    ("  BFD says that the path is whole", |b| b.event(Event::PathUp { peer: KEY })),
 ];
 
 #[test]
@@ -208,6 +209,30 @@ fn a_timeout_that_comes_twice_or_early_does_nothing() {
 }
 
 #[test]
+fn a_path_that_is_whole_again_is_dialled_unless_a_dial_has_just_begun() {
+    let mut bench = Bench::at(State::Connect);
+    bench.event(Event::PathUp { peer: KEY });
+    assert_eq!(bench.drain(), Vec::<String>::new());
+    bench.now += Duration::from_secs(2);
+    bench.event(Event::PathUp { peer: KEY });
+    assert_eq!(bench.drain(), ["dial"], "its first SYN is lost");
+}
+
+#[test]
+fn a_session_that_bfd_ended_is_dialled_again_after_its_wait() {
+    let mut bench = Bench::at(State::Established);
+    bench.event(Event::PathDown { peer: KEY, fault: PathFault::Signalled });
+    bench.drain();
+    let wait = bench.speaker.poll_timeout().unwrap().saturating_duration_since(bench.now);
+    assert!(wait <= Duration::from_secs(2), "{wait:?}");
+    bench.now += wait;
+    bench.speaker.handle_timeout(bench.now);
+    assert_eq!(bench.drain(), ["dial"]);
+    bench.event(Event::PathUp { peer: KEY });
+    assert_eq!(bench.drain(), Vec::<String>::new(), "that dial has just begun");
+}
+
+#[test]
 fn a_hundred_inbound_connections_leave_two_at_most() {
     let mut bench = Bench::at(State::OpenSent);
     for number in 10..110 {
@@ -233,6 +258,7 @@ fn events_of_unknown_connections_and_peers_are_ignored() {
     bench.event(Event::WriteProgress { connection: stranger });
     bench.event(Event::ConnectFailed { peer: PeerKey(1), reason: ConnectFault::Refused });
     bench.event(Event::PathDown { peer: PeerKey(1), fault: PathFault::Signalled });
+    bench.event(Event::PathUp { peer: PeerKey(1) });
     bench.speaker.set_routes(bench.now, PeerKey(1), Arc::default());
     assert_eq!(bench.speaker.handle_input(bench.now, stranger, &[0; 100]), 100);
     assert_eq!((bench.drain(), bench.state()), (Vec::new(), State::Established));

@@ -18,7 +18,7 @@ use tracing::{info, trace, warn};
 
 use super::link::Links;
 use super::listener::Listeners;
-use super::table::{self, Failure, Table};
+use super::table::{self, Table, Turns};
 use crate::plan::PacketCounts;
 
 /// How long the reason of a discarded packet stands before another takes its place.
@@ -32,8 +32,8 @@ pub(super) struct Driver {
     wanted: watch::Receiver<Arc<[SessionConfig]>>,
     table: watch::Sender<Arc<Table>>,
     bell: UnixStream,
-    failures: u64,
-    failed: BTreeMap<Path, Failure>,
+    turn: u64,
+    turns: BTreeMap<Path, Turns>,
     packets: BTreeMap<Path, PacketCounts>,
     /// Why a packet of a router was discarded, until one is taken; routers with a session only. A flood of packets with
     /// changing faults changes this once a second.
@@ -55,8 +55,8 @@ impl Driver {
             wanted,
             table,
             bell,
-            failures: 0,
-            failed: BTreeMap::new(),
+            turn: 0,
+            turns: BTreeMap::new(),
             packets: BTreeMap::new(),
             discarded: BTreeMap::new(),
             ending: false,
@@ -132,12 +132,16 @@ impl Driver {
     fn note_events(&mut self) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                Event::Up { path } => info!(router = %path.remote, local = %path.local, "BFD session up"),
+                Event::Up { path } => {
+                    info!(router = %path.remote, local = %path.local, "BFD session up");
+                    self.turn += 1;
+                    self.turns.entry(path).or_default().rose = Some(self.turn);
+                }
                 Event::Down { path, reason } => {
                     warn!(router = %path.remote, word = reason.word(), reason = %reason, "BFD session down");
                     if reason.is_failure() {
-                        self.failures += 1;
-                        self.failed.insert(path, Failure { number: self.failures, reason });
+                        self.turn += 1;
+                        self.turns.entry(path).or_default().failed = Some((self.turn, reason));
                     }
                 }
             }
@@ -147,7 +151,7 @@ impl Driver {
     fn tell(&mut self, now: Instant) {
         let statuses: Vec<_> = self.endpoint.sessions().collect();
         let runs = |path: &Path| statuses.iter().any(|status| status.path == *path);
-        self.failed.retain(|path, _| runs(path));
+        self.turns.retain(|path, _| runs(path));
         self.packets.retain(|path, _| runs(path));
         self.discarded.retain(|remote, _| statuses.iter().any(|status| status.path.remote == *remote));
         self.links.keep(statuses.iter().map(|status| status.path));
@@ -160,7 +164,7 @@ impl Driver {
             let obstacle =
                 obstacle.or_else(|| Some(format!("packets of the router are discarded: {}", discarded?)));
             let packets = self.packets.entry(path).or_default().clone();
-            (path, table::row(status, obstacle, self.failed.get(&path).copied(), packets))
+            (path, table::row(status, obstacle, self.turns.get(&path).copied().unwrap_or_default(), packets))
         });
         let table = Table { rows: rows.collect() };
         self.table.send_if_modified(|told| {

@@ -18,13 +18,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bfd_proto::{DownReason, Path, SessionConfig};
+use bfd_proto::{Path, SessionConfig};
 use tokio::sync::watch;
 use tracing::warn;
 
 use crate::plan::BfdRow;
 use driver::Driver;
-pub use table::{Failure, PathRow, Table};
+pub use table::{PathRow, Table, Turn, Turns};
 
 /// How long the end waits for the thread; it only has to send a packet for each session.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ pub struct Bfd {
     wanted: watch::Sender<Arc<[SessionConfig]>>,
     table: watch::Receiver<Arc<Table>>,
     thread: Thread,
-    /// The number of the last failure that was told.
+    /// The number of the last turn that was told.
     told: u64,
 }
 
@@ -86,17 +86,18 @@ impl Bfd {
         }
     }
 
-    /// The paths that failed since this was asked last, each once.
-    pub fn failures(&mut self) -> Vec<(Path, DownReason)> {
+    /// What happened to the paths since this was asked last, in order.
+    pub fn turns(&mut self) -> Vec<(Path, Turn)> {
         let table = Arc::clone(&self.table.borrow_and_update());
-        let new = table.rows.iter().filter_map(|(path, row)| {
-            let failure = row.failure.filter(|failure| failure.number > self.told)?;
-            Some((*path, failure.reason))
-        });
-        let new = new.collect();
-        let last = table.rows.values().filter_map(|row| Some(row.failure?.number)).max();
-        self.told = self.told.max(last.unwrap_or(0));
-        new
+        let mut new: Vec<(u64, Path, Turn)> = Vec::new();
+        for (path, row) in &table.rows {
+            new.extend(row.turns.failed.map(|(number, reason)| (number, *path, Turn::Failed(reason))));
+            new.extend(row.turns.rose.map(|number| (number, *path, Turn::Rose)));
+        }
+        new.retain(|(number, ..)| *number > self.told);
+        new.sort_by_key(|(number, ..)| *number);
+        self.told = new.last().map_or(self.told, |(number, ..)| *number);
+        new.into_iter().map(|(_, path, turn)| (path, turn)).collect()
     }
 
     /// Switches all sessions off, tells the routers so, and ends the thread.

@@ -18,24 +18,34 @@ pub struct Table {
 pub struct PathRow {
     /// As the operator sees it.
     pub row: BfdRow,
-    /// The last time that the path failed.
-    pub failure: Option<Failure>,
+    /// What happened to it last.
+    pub turns: Turns,
 }
 
-/// A path failed.
+/// The last failure and the last recovery of a path. Numbers count both for the whole process, from 1: what is over when
+/// the table is read is seen all the same, and in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// Number and reason of the last failure.
+    pub failed: Option<(u64, DownReason)>,
+    /// Number of the last time that the session came up.
+    pub rose: Option<u64>,
+}
+
+/// A turn that a path took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Counts the failures of this process, from 1: a failure that is over when the table is read is seen all the same.
-    pub number: u64,
-    /// How it showed.
-    pub reason: DownReason,
+pub enum Turn {
+    /// It failed.
+    Failed(DownReason),
+    /// It is whole.
+    Rose,
 }
 
 /// The row of a session. `obstacle` is what this node itself has in the way.
 pub(super) fn row(
     status: &SessionStatus,
     obstacle: Option<String>,
-    failure: Option<Failure>,
+    turns: Turns,
     packets: PacketCounts,
 ) -> PathRow {
     packets.set(status.received, status.sent);
@@ -47,7 +57,7 @@ pub(super) fn row(
         downs: status.downs,
         packets,
     };
-    PathRow { row, failure }
+    PathRow { row, turns }
 }
 
 fn why_not_up(status: &SessionStatus) -> String {

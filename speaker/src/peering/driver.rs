@@ -224,8 +224,8 @@ impl Driver {
 
     fn handle_path_news(&mut self) {
         let now = now();
-        for (peer, fault) in self.paths.failures() {
-            self.speaker.handle_event(now, Event::PathDown { peer, fault });
+        for event in self.paths.news() {
+            self.speaker.handle_event(now, event);
         }
         self.report_at = Some(now);
     }

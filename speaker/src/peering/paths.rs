@@ -1,8 +1,8 @@
 //! BFD beside the sessions: which paths are watched for which peers, and what their failure means.
 //!
 //! A peer with a BFD profile gets a BFD session between the addresses of its BGP session. It begins with the peer and
-//! outlives BGP's connections: a path that fails takes an Established session down at once, one that is not up yet
-//! keeps nothing from coming up. Leaves out BFD itself, which is `crate::bfd`.
+//! outlives BGP's connections: a path that fails takes an Established session down at once, one that is whole again is
+//! dialled at once, one that is not up yet keeps nothing from coming up. Leaves out BFD itself, which is `crate::bfd`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use std::num::NonZeroU8;
 
 use api::config::BfdProfile;
 use bfd_proto::{DownReason, Hops, Interval, Path, SessionConfig};
-use bgp_proto::{PathFault, PeerKey};
+use bgp_proto::{Event, PathFault, PeerKey};
 
 use super::roster::{Member, Roster};
-use crate::bfd::Bfd;
+use crate::bfd::{Bfd, Turn};
 use crate::plan::BfdRow;
 
 /// The watched paths.
@@ -50,11 +50,14 @@ impl Paths {
         self.bfd.changed().await;
     }
 
-    /// The peers whose path failed since this was asked last.
-    pub(super) fn failures(&mut self) -> Vec<(PeerKey, PathFault)> {
-        let failed: BTreeMap<Path, DownReason> = self.bfd.failures().into_iter().collect();
-        let peers = self.of_peers.iter();
-        peers.filter_map(|(peer, path)| Some((*peer, fault(failed.get(path)?)?))).collect()
+    /// What the sessions have to know of their paths since this was asked last, in order.
+    pub(super) fn news(&mut self) -> Vec<Event> {
+        let mut news = Vec::new();
+        for (path, turn) in self.bfd.turns() {
+            let peers = self.of_peers.iter().filter(|(_, of_peer)| **of_peer == path);
+            news.extend(peers.filter_map(|(peer, _)| event(*peer, turn)));
+        }
+        news
     }
 
     /// How BFD stands on the way to a peer; `None` where none is wanted or it has not begun.
@@ -93,10 +96,12 @@ fn session(path: Path, profile: &BfdProfile) -> SessionConfig {
 }
 
 /// What a session hears about its path. What somebody switched off has not failed.
-fn fault(reason: &DownReason) -> Option<PathFault> {
-    match *reason {
-        DownReason::TimeExpired { after } => Some(PathFault::Silence { after }),
-        DownReason::SignalledDown { .. } => Some(PathFault::Signalled),
-        DownReason::PeerAdminDown | DownReason::SwitchedOff => None,
-    }
+fn event(peer: PeerKey, turn: Turn) -> Option<Event> {
+    let fault = match turn {
+        Turn::Rose => return Some(Event::PathUp { peer }),
+        Turn::Failed(DownReason::TimeExpired { after }) => PathFault::Silence { after },
+        Turn::Failed(DownReason::SignalledDown { .. }) => PathFault::Signalled,
+        Turn::Failed(DownReason::PeerAdminDown | DownReason::SwitchedOff) => return None,
+    };
+    Some(Event::PathDown { peer, fault })
 }

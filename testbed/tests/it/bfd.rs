@@ -52,6 +52,8 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// What is promised for 300 ms and three packets: 900 ms, and what it takes to act on them.
 const PROMISED: Duration = Duration::from_secs(1);
+/// Both sides send once a second until BFD is up, and then BGP is dialled at once.
+const BACK: Duration = Duration::from_secs(5);
 /// Looking at the router takes a process each time, on a machine with much else to do.
 const SEEN: Duration = Duration::from_millis(1500);
 
@@ -207,10 +209,15 @@ async fn dead_path(lab: &mut Lab) -> Result<()> {
             "  round {round}: speaker ends the session after {speaker:?}, router drops the route after {router:?}"
         );
         ensure!(speaker < PROMISED && router < SEEN, "promised is {PROMISED:?}");
+        if round == 3 {
+            // Long enough for BGP's own retry to be seconds away.
+            throughout(Duration::from_secs(8), "the hole", async || lab.check_paths(FIRST, &[]).await)
+                .await?;
+        }
         mend(lab.router().namespace()).await?;
         let start = Instant::now();
         wait_for_bfd(lab).await?;
-        lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+        lab.wait_for_paths(FIRST, &["n1"], BACK).await?;
         println!("  round {round}: route back {:?} after the path", start.elapsed());
     }
 
