@@ -7,9 +7,10 @@ const CRATES: [&str; 9] =
     ["api", "benches", "bgp-proto", "controller", "runtime", "speaker", "speakerctl", "testbed", "xtask"];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("api", &[]),
     ("bgp-proto", &[]),
+    ("bgp-proto/fuzz", &["bgp-proto"]),
     ("runtime", &["api"]),
     ("controller", &["api", "runtime"]),
     ("speaker", &["api", "bgp-proto", "runtime"]),
