@@ -18,10 +18,11 @@ const CRATES: [&str; 11] = [
 ];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("api", &[]),
     ("bfd-proto", &[]),
     ("bgp-proto", &[]),
+    ("bgp-proto/fuzz", &["bgp-proto"]),
     ("runtime", &["api"]),
     ("controller", &["api", "runtime"]),
     ("speaker", &["api", "bfd-proto", "bgp-proto", "runtime"]),
