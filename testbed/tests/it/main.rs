@@ -5,6 +5,7 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod ipam;
 mod outage;
 mod rejection;
 mod restart;
@@ -19,6 +20,7 @@ fn main() -> std::process::ExitCode {
         outage::TESTS,
         home::TESTS,
         restart::TESTS,
+        ipam::TESTS,
         impostor::TESTS,
         family::TESTS,
         rejection::TESTS,
