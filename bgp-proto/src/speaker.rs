@@ -119,12 +119,14 @@ impl Speaker {
             Event::PathDown { peer, fault } => {
                 if let Some(session) = self.sessions.get_mut(&peer) {
                     session.path_down(now, fault, &mut self.shared);
+                    session.list_deadline(&mut self.deadlines);
                     self.drop_unused_ribs();
                 }
             }
             Event::PathUp { peer } => {
                 if let Some(session) = self.sessions.get_mut(&peer) {
                     session.path_up(now, &mut self.shared);
+                    session.list_deadline(&mut self.deadlines);
                 }
             }
             Event::WriteProgress { connection } => self.step(now, connection, Input::WriteProgress),

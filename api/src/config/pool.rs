@@ -93,19 +93,6 @@ impl Pool {
             selection: spec.selection.unwrap_or_default(),
         })
     }
-
-    /// What this pool and another one both claim.
-    fn overlap(&self, other: &Self) -> Option<RejectionReason> {
-        let pairs = self.ranges.iter().flat_map(|mine| other.ranges.iter().map(move |theirs| (mine, theirs)));
-        pairs.into_iter().find(|(mine, theirs)| mine.overlaps(theirs)).map(|(mine, theirs)| {
-            RejectionReason::Overlap {
-                cidr: mine.to_string(),
-                pool: self.name.clone(),
-                other: theirs.to_string(),
-                other_pool: other.name.clone(),
-            }
-        })
-    }
 }
 
 /// Who may use a pool, and how early it is tried.
@@ -153,32 +140,51 @@ impl ServiceAllocation {
     }
 }
 
+/// The ranges of the pools accepted so far. They never overlap, so only the neighbour below can overlap a new one.
+type Claims = BTreeMap<IpAddr, (AddressRange, String)>;
+
 impl Work<'_> {
     /// Accepts pools from the oldest to the youngest, so that of two that overlap the older one wins.
     pub(super) fn build_pools(&mut self) {
+        let mut claims = Claims::new();
         for object in by_age(&self.resources.pools, |pool| &pool.metadata) {
             let name = name_of(&object.metadata);
             let checked = Pool::try_new(object);
             let fault = match checked {
-                Ok(pool) => match self.first_overlap(&pool) {
+                Ok(pool) => match first_overlap(&pool, &claims) {
                     Some(reason) => reason,
                     None => {
-                        self.config.pools.insert(name.to_owned(), pool);
+                        self.accept(pool, &mut claims);
                         continue;
                     }
                 },
                 Err(reason) => reason,
             };
-            let last_good = self.last_good.pools.get(name).filter(|pool| self.first_overlap(pool).is_none());
-            let last_good = last_good.cloned();
+            let last_good =
+                self.last_good.pools.get(name).filter(|pool| first_overlap(pool, &claims).is_none()).cloned();
             self.reject(Kind::IPAddressPool, name, fault, last_good.is_some());
-            self.config.pools.extend(last_good.map(|pool| (name.to_owned(), pool)));
+            if let Some(pool) = last_good {
+                self.accept(pool, &mut claims);
+            }
         }
     }
 
-    fn first_overlap(&self, pool: &Pool) -> Option<RejectionReason> {
-        self.config.pools.values().find_map(|accepted| pool.overlap(accepted))
+    fn accept(&mut self, pool: Pool, claims: &mut Claims) {
+        claims.extend(pool.ranges.iter().map(|range| (range.first(), (*range, pool.name.clone()))));
+        self.config.pools.insert(pool.name.clone(), pool);
     }
+}
+
+fn first_overlap(pool: &Pool, claims: &Claims) -> Option<RejectionReason> {
+    pool.ranges.iter().find_map(|mine| {
+        let (_, (theirs, other)) = claims.range(..=mine.last()).next_back()?;
+        theirs.overlaps(mine).then(|| RejectionReason::Overlap {
+            cidr: mine.to_string(),
+            pool: pool.name.clone(),
+            other: theirs.to_string(),
+            other_pool: other.clone(),
+        })
+    })
 }
 
 fn ranges(name: &str, spec: &IPAddressPoolSpec) -> Result<Vec<AddressRange>, RejectionReason> {

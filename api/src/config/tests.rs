@@ -356,3 +356,83 @@ proptest! {
 fn secret(name: &str) -> Option<SecretReference> {
     Some(SecretReference { name: Some(name.to_owned()), namespace: None })
 }
+
+#[test]
+fn the_extensions_of_a_pool_are_checked_and_kept_apart() {
+    let build = |spec: serde_json::Value| {
+        let object = serde_json::json!({"metadata": {"name": "p"}, "spec": spec});
+        let pools = vec![serde_json::from_value(object).expect("a pool")];
+        Config::build(&Resources { pools, ..Resources::default() }, &Config::default())
+    };
+    let (config, rejections) = build(serde_json::json!({
+        "addresses": ["10.0.4.0/24", "10.0.5.0/31", "fd00::/64"], "skipNetworkAndBroadcast": true,
+        "excluded": ["10.0.4.7", "10.0.4.16/28", "10.0.4.100 - 10.0.4.110"],
+        "reserved": [{"address": "10.0.4.20", "namespace": "shop", "service": "web"}],
+        "releaseQuarantine": "5m", "editPolicy": "Renumber", "selection": "Spread", "disabled": true,
+    }));
+    assert!(rejections.is_empty(), "{rejections:?}");
+    let pool = &config.pools["p"];
+    let hands_out = |ip: &str| pool.hands_out(ip.parse().expect("an address"));
+    for (address, expected) in [
+        ("10.0.4.0", false),
+        ("10.0.4.1", true),
+        ("10.0.4.7", false),
+        ("10.0.4.31", false),
+        ("10.0.4.32", true),
+        ("10.0.4.105", false),
+        ("10.0.4.255", false),
+        ("10.0.5.0", true),
+        ("fd00::", false),
+        ("fd00::1", true),
+    ] {
+        assert_eq!(hands_out(address), expected, "{address}");
+    }
+    assert_eq!(pool.release_quarantine, Some(std::time::Duration::from_secs(300)));
+    for (field, value, expected) in [
+        ("excluded", serde_json::json!(["printer"]), "invalid excluded \"printer\": write an address"),
+        (
+            "releaseQuarantine",
+            serde_json::json!("soon"),
+            "invalid releaseQuarantine \"soon\": write a duration",
+        ),
+        (
+            "releaseQuarantine",
+            serde_json::json!("25h"),
+            "invalid releaseQuarantine \"25h\": write a duration",
+        ),
+        (
+            "reserved",
+            serde_json::json!([{"address": "10.0.4.0/28", "namespace": "a", "service": "b"}]),
+            "invalid reserved.address \"10.0.4.0/28\": write one address",
+        ),
+        (
+            "reserved",
+            serde_json::json!([{"address": "10.0.4.1", "namespace": "a", "service": "b"},
+                               {"address": "10.0.4.1", "namespace": "a", "service": "c"}]),
+            "duplicate definition of reserved address \"10.0.4.1\"",
+        ),
+    ] {
+        let mut spec = serde_json::json!({"addresses": ["10.0.4.0/24"]});
+        spec[field] = value;
+        let (_, rejections) = build(spec);
+        let said: Vec<String> = rejections.iter().map(|rejection| rejection.reason.to_string()).collect();
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{said:?}");
+    }
+}
+
+#[test]
+fn pools_of_thousands_of_ranges_are_compared_by_neighbours() {
+    let pool = |name: &str, shift: u32| {
+        let range = |number: u32| {
+            let first = std::net::Ipv4Addr::from(0x0a00_0000 + number * 8 + shift);
+            format!("{first}/31")
+        };
+        let spec = IPAddressPoolSpec { addresses: (0..2000).map(range).collect(), ..Default::default() };
+        IPAddressPool::new(name, spec)
+    };
+    let pools = vec![pool("a", 0), pool("b", 2), pool("c", 4), pool("d", 4)];
+    let (config, rejections) =
+        Config::build(&Resources { pools, ..Resources::default() }, &Config::default());
+    assert_eq!(config.pools.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(rejections.len(), 1);
+}

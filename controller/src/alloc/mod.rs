@@ -254,6 +254,12 @@ impl Allocator {
         self.holdings.named(service)
     }
 
+    /// Whether the Service may be on these addresses as far as other Services are concerned.
+    #[must_use]
+    pub fn admits(&self, service: &ServiceKey, addresses: &[IpAddr], sharing: &Sharing) -> bool {
+        addresses.iter().all(|address| self.holdings.admit(*address, service, sharing).is_ok())
+    }
+
     /// Where an address lies.
     #[must_use]
     pub fn place(&self, address: IpAddr) -> Place {

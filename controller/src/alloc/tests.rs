@@ -155,6 +155,71 @@ proptest! {
     }
 
     #[test]
+    fn ranges_in_runs_are_what_a_set_of_addresses_says(
+        acts in proptest::collection::vec((any::<bool>(), 0..40_u8, 0..9_u8), 0..60)
+    ) {
+        let mut runs = Runs::default();
+        let mut model = BTreeSet::new();
+        let at = |last: u8| IpAddr::V4(Ipv4Addr::new(0, 0, 0, last));
+        for (insert, first, length) in acts {
+            if insert {
+                runs.insert_range(at(first), at(first + length));
+                model.extend(first..=first + length);
+            } else {
+                runs.remove(at(first));
+                model.remove(&first);
+            }
+            let gaps: BTreeSet<u8> = runs
+                .gaps(at(3), at(45))
+                .into_iter()
+                .flat_map(|(first, last)| match (first, last) {
+                    (IpAddr::V4(first), IpAddr::V4(last)) => first.octets()[3]..=last.octets()[3],
+                    (first, last) => panic!("{first} {last}"),
+                })
+                .collect();
+            prop_assert_eq!(gaps, (3..=45).filter(|last| !model.contains(last)).collect());
+        }
+    }
+
+    #[test]
+    fn whatever_stands_in_the_way_the_lowest_address_left_is_given(
+        excluded in proptest::collection::btree_set(0..40_u8, 0..20),
+        reserved in proptest::collection::btree_set(0..40_u8, 0..5),
+        nodes in proptest::collection::btree_set(0..40_u8, 0..5),
+        releases in proptest::collection::vec(0..40_usize, 0..40),
+    ) {
+        let at = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let (name, plain) = pool("p", &["10.0.0.0-10.0.0.9", "10.0.0.10-10.0.0.39"], true);
+        let one = |last: &u8| AddressRange::try_new(at(*last), at(*last)).unwrap();
+        let pool = Pool {
+            excluded: excluded.iter().map(one).collect(),
+            reserved: reserved.iter().map(|last| (at(*last), ServiceKey::new("x", "y"))).collect(),
+            ..plain
+        };
+        let mut network = Network::default();
+        nodes.iter().for_each(|last| network.add_address(at(*last), Neighbour::Node("n".to_owned())));
+        let terms = Terms { quarantine: Duration::ZERO, ..Terms::default() };
+        let (mut allocator, _) = Allocator::rebuild(&[(name, pool)].into(), network, terms, Instant::now(), []);
+        let barred = |last: &u8| {
+            *last == 0 || excluded.contains(last) || reserved.contains(last) || nodes.contains(last)
+        };
+        let mut left: BTreeSet<u8> = (0..40).filter(|last| !barred(last)).collect();
+        let blocked = (0..40_u8).filter(|last| *last == 0 || excluded.contains(last) || nodes.contains(last)).count();
+        prop_assert_eq!(allocator.usage()["p"].capacity_ipv4, 40 - blocked as i64);
+        let mut held: BTreeMap<usize, u8> = BTreeMap::new();
+        for (number, release) in releases.into_iter().enumerate() {
+            let expected = left.pop_first();
+            let given = ask(&mut allocator, number, IpFamily::V4, &Sharing::default());
+            prop_assert_eq!(given.ok(), expected.map(at));
+            held.extend(expected.map(|last| (number, last)));
+            if let Some(last) = held.remove(&release) {
+                allocator.release(&service(release));
+                left.insert(last);
+            }
+        }
+    }
+
+    #[test]
     fn the_allocator_gives_what_a_naive_search_gives(acts in proptest::collection::vec(act(), 0..80)) {
         let mut range = (0_u8, 11_u8);
         let pools = |(first, last): (u8, u8)| {

@@ -107,8 +107,11 @@ fn decide(view: &ServiceView, around: &Surroundings<'_>, allocator: &mut Allocat
         Settled::Nothing => None,
         Settled::Moved(why) => Some(why),
     };
-    // Without a pool there is nothing to judge foreign addresses by: they stay until there is one.
-    let nothing_to_judge_by = allocator.cannot_judge() && !view.addresses().is_empty();
+    // Without a pool there is nothing to judge foreign addresses by: they stay until there is one. Not those that
+    // another Service has.
+    let nothing_to_judge_by = allocator.cannot_judge()
+        && !view.addresses().is_empty()
+        && allocator.admits(&view.key, view.addresses(), &demand.sharing);
     if view.deleting || nothing_to_judge_by {
         return Decision { outcome: Outcome::LeftAlone, show: None, moved: None };
     }

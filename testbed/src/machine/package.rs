@@ -31,7 +31,9 @@ pub const PROGRAMS: &[Program] = &[
     program("openssl", "openssl", "the key that signs service account tokens"),
     program("/usr/lib/frr/zebra", "frr", "the router"),
     program("/usr/lib/frr/bgpd", "frr", "the router's BGP"),
+    program("/usr/lib/frr/bfdd", "frr", "the router's BFD"),
     program("vtysh", "frr", "asking the router"),
+    program("bird", "bird2", "another maker's router"),
     program("nginx", "nginx-light", "the server behind the Service"),
     program("curl", "curl", "the client"),
 ];

@@ -372,15 +372,11 @@ protocol bgp n1 {
 ";
 
 async fn bird(lab: &mut Lab) -> Result<()> {
-    if !Path::new("/usr/sbin/bird").exists() {
-        println!("  skipped: BIRD is not on this machine");
-        return Ok(());
-    }
     let namespace = lab.router().namespace();
     namespace.ip("address add 10.0.2.88/23 dev lan\n").await?;
     let (configuration, socket) = (lab.folder().join("bird.conf"), lab.folder().join("bird.ctl"));
     std::fs::write(&configuration, BIRD).context("writing bird.conf")?;
-    let mut command = namespace.command("/usr/sbin/bird");
+    let mut command = namespace.command("bird");
     command.arg("-f").arg("-c").arg(&configuration).arg("-s").arg(&socket);
     let bird = Process::start(lab.run(), "bird", lab.logs(), command)?;
     lab.install_herald().await?;

@@ -6,6 +6,7 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod ipam;
 mod moving;
 mod outage;
 mod rejection;
@@ -25,6 +26,7 @@ fn main() -> std::process::ExitCode {
         restart::TESTS,
         session::TESTS,
         moving::TESTS,
+        ipam::TESTS,
         impostor::TESTS,
         family::TESTS,
         rejection::TESTS,

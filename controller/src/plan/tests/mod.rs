@@ -2,6 +2,7 @@
 
 mod adoption;
 mod event;
+mod history;
 mod network;
 mod pool_edit;
 mod pool_rule;

@@ -103,3 +103,14 @@ fn a_shared_address_counts_once() {
     world.delete("b");
     assert_eq!(world.allocator.usage()["one"].assigned_ipv4(), 0);
 }
+
+#[test]
+fn leaving_a_shared_address_clears_the_status_even_without_pools() {
+    let mut world = World::start("one: 10.1.0.0/30", &["a share=k", "b share=k port=81"]);
+    world.settle();
+    world.set_pools("");
+    world.put("a");
+    world.settle();
+    assert_eq!(world.shows("b"), "10.1.0.0 one");
+    assert_eq!(world.shows("a"), "-", "it may not use it without the key");
+}

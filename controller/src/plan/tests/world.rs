@@ -41,12 +41,12 @@ impl World {
 
     /// The same cluster after a restart of the controller with these pools.
     pub(super) fn restart(self, pools: &str) -> Self {
-        let now = self.now;
+        let (now, network) = (self.now, self.allocator.network().clone());
         let labels = Labels::new();
         let around = Surroundings { namespace_labels: &labels, class: None, rivals: &[], now };
         let adopted = self.objects.values().filter_map(|object| existing(&view(object), &around));
         let (allocator, _) =
-            Allocator::rebuild(&config(pools).pools, Network::default(), Terms::default(), now, adopted);
+            Allocator::rebuild(&config(pools).pools, network, Terms::default(), now, adopted);
         Self { allocator, memory: BTreeMap::new(), ..self }
     }
 
