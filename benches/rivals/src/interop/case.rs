@@ -9,6 +9,8 @@ use super::network::Network;
 use super::router::{Family, Kind, Router, Setup};
 use super::spokesman::{Mission, Spokesman};
 
+use crate::pause;
+
 /// How long something may take to come true.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Routes of each family.
@@ -43,6 +45,8 @@ pub(super) struct Case {
 enum Then {
     /// All routes arrive.
     Arrive,
+    /// All routes arrive, in few messages.
+    LongMessages,
     /// The session stays down.
     StaysDown,
     /// Herald is killed and comes back; the routes stay.
@@ -61,7 +65,7 @@ const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None };
 const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None };
 
 /// All of them.
-pub(super) const CASES: [Case; 12] = [
+pub(super) const CASES: [Case; 13] = [
     Case {
         name: "IPv4, eBGP",
         asks: "a session over IPv4 brings ten /32",
@@ -119,6 +123,13 @@ pub(super) const CASES: [Case; 12] = [
         then: Then::Arrive,
     },
     Case {
+        name: "extended messages",
+        asks: "2000 /32 arrive in at most three UPDATEs with the End-of-RIBs, which needs messages of more than 4096 octets",
+        setup: SETUP,
+        mission: Mission { v4: 2_000, ..V4 },
+        then: Then::LongMessages,
+    },
+    Case {
         name: "graceful restart",
         asks: "Herald is killed; two seconds later all routes are there; it comes back and three seconds later they still are",
         setup: SETUP,
@@ -166,6 +177,7 @@ impl Case {
             }
             (Then::Restart, Kind::Exabgp) => Some("it keeps no table"),
             (Then::Refresh, Kind::Exabgp) => Some("it asks only through a program of its own"),
+            (Then::Refresh, Kind::Gobgp) => Some("its soft reset works on its own copy and asks for nothing"),
             (Then::RouterLeaves, Kind::Exabgp) => Some("it sends no text of the operator's"),
             _ => None,
         }
@@ -176,7 +188,7 @@ impl Case {
         let start = || Spokesman::start(program, network, &self.setup, self.mission);
         let mut herald = start()?;
         if matches!(self.then, Then::StaysDown) {
-            std::thread::sleep(Duration::from_secs(4));
+            pause(Duration::from_secs(4));
             let phase = herald.state()?.phase;
             ensure!(phase != "Established", "the session is up");
             return Ok(());
@@ -186,13 +198,17 @@ impl Case {
         })?;
         match self.then {
             Then::Arrive | Then::StaysDown => {}
+            Then::LongMessages => {
+                let updates = herald.state()?.updates;
+                ensure!(updates <= 3, "{updates} UPDATEs were sent");
+            }
             Then::Restart => {
                 drop(herald);
-                std::thread::sleep(Duration::from_secs(2));
+                pause(Duration::from_secs(2));
                 ensure!(self.all_there(&router)?, "routes are gone while Herald is away");
                 herald = start()?;
                 eventually("Herald is back", || Ok(herald.state()?.phase == "Established"))?;
-                std::thread::sleep(Duration::from_secs(3));
+                pause(Duration::from_secs(3));
                 ensure!(self.all_there(&router)?, "routes are gone after Herald came back");
             }
             Then::Refresh => {
@@ -238,6 +254,6 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()>
             answer?;
             bail!("not so after {} s: {what}", PATIENCE.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
     }
 }

@@ -41,10 +41,6 @@ pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
     Ok(count.context("no count in the summary")?.trim().parse()?)
 }
 
-pub(super) fn refresh(router: &Router) -> Result<()> {
-    router.ask(&["gobgp", "neighbor", router.setup().herald(), "softresetin"]).map(|_| ())
-}
-
 pub(super) fn shut_down(router: &Router, text: &str) -> Result<()> {
-    router.ask(&["gobgp", "neighbor", router.setup().herald(), "shutdown", text]).map(|_| ())
+    router.ask(&["gobgp", "neighbor", router.setup().herald(), "disable", "--reason", text]).map(|_| ())
 }
