@@ -100,6 +100,8 @@ impl Connection {
             IpAddr::V4(v4) => (Some(v4), None),
             IpAddr::V6(v6) => (None, Some(v6).filter(|v6| !v6.is_unicast_link_local())),
         };
+        // An IPv4 address in IPv6 clothes is refused by most routers as a next hop.
+        let given_v6 = config.next_hop_v6.filter(|v6| v6.to_ipv4_mapped().is_none());
         let speaks = |family: Family| negotiated.families.contains(family);
         let over_v6 = own_v6.filter(|_| negotiated.extended_next_hop).map(IpAddr::V6);
         let next_hop_v4 = own_v4.or(config.next_hop_v4).map(IpAddr::V4).or(over_v6);
@@ -112,7 +114,7 @@ impl Connection {
             },
             max_len: negotiated.max_len,
             next_hop_v4: next_hop_v4.filter(|_| speaks(Family::Ipv4Unicast)),
-            next_hop_v6: own_v6.or(config.next_hop_v6).filter(|_| speaks(Family::Ipv6Unicast)),
+            next_hop_v6: own_v6.or(given_v6).filter(|_| speaks(Family::Ipv6Unicast)),
         };
         self.told.insert(Told { class, cursor: Cursor::new(negotiated.enhanced_refresh) })
     }

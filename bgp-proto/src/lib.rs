@@ -133,6 +133,7 @@ mod attrs;
 mod backoff;
 mod collision;
 mod connection;
+mod deadlines;
 mod error;
 mod event;
 mod family;

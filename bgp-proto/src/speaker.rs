@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::collision::Direction;
+use crate::deadlines::Deadlines;
 use crate::event::{Event, HangUp, SpeakerEvent, Stop};
 use crate::fsm::Input;
 use crate::inspection::Fault;
@@ -23,6 +24,7 @@ pub struct Speaker {
     sessions: BTreeMap<PeerKey, Session>,
     ribs: BTreeMap<PeerClass, RibOut>,
     shared: Shared,
+    deadlines: Deadlines,
     /// Whether the next peers were peers of the process that ran before us.
     restarting: bool,
     stopping: bool,
@@ -41,7 +43,14 @@ impl Speaker {
             jitter: Jitter::new(seed),
             actions: Vec::new(),
         };
-        Self { sessions: BTreeMap::new(), ribs: BTreeMap::new(), shared, restarting, stopping: false }
+        Self {
+            sessions: BTreeMap::new(),
+            ribs: BTreeMap::new(),
+            shared,
+            deadlines: Deadlines::default(),
+            restarting,
+            stopping: false,
+        }
     }
 
     /// Says which peers are wanted: all of them, every time. A new one is dialled, one that is no longer
@@ -54,14 +63,19 @@ impl Speaker {
         }
         let wanted: BTreeMap<PeerKey, &PeerConfig> =
             peers.iter().map(|config| (config.key, config)).collect();
-        for (_, session) in self.sessions.extract_if(.., |key, _| !wanted.contains_key(key)) {
+        for (_, mut session) in self.sessions.extract_if(.., |key, _| !wanted.contains_key(key)) {
+            session.unlist_deadline(&mut self.deadlines);
             session.remove(now, &mut self.shared);
         }
         for (key, config) in wanted {
             match self.sessions.get_mut(&key) {
-                Some(session) => session.configure(now, config, &mut self.shared),
+                Some(session) => {
+                    session.configure(now, config, &mut self.shared);
+                    session.list_deadline(&mut self.deadlines);
+                }
                 None => {
-                    let session = Session::new(now, config.clone(), self.restarting, &mut self.shared);
+                    let mut session = Session::new(now, config.clone(), self.restarting, &mut self.shared);
+                    session.list_deadline(&mut self.deadlines);
                     self.sessions.insert(key, session);
                 }
             }
@@ -94,6 +108,7 @@ impl Speaker {
             Event::ConnectFailed { peer, reason } => {
                 if let Some(session) = self.sessions.get_mut(&peer) {
                     session.connect_failed(now, reason, &mut self.shared);
+                    session.list_deadline(&mut self.deadlines);
                 }
             }
             Event::Closed { connection, reason } => {
@@ -111,20 +126,28 @@ impl Speaker {
     /// octets were read, so that a long queue before this call cannot look like silence.
     pub fn handle_input(&mut self, now: Instant, connection: ConnectionId, octets: &[u8]) -> usize {
         let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
-        owner.map_or(octets.len(), |session| session.handle_input(now, connection, octets, &mut self.shared))
+        let Some(session) = owner else { return octets.len() };
+        let used = session.handle_input(now, connection, octets, &mut self.shared);
+        session.list_deadline(&mut self.deadlines);
+        used
     }
 
     /// Lets deadlines pass. Too early it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for session in self.sessions.values_mut() {
-            session.handle_timeout(now, &mut self.shared);
+        let due = self.deadlines.due(now);
+        for peer in &due {
+            if let Some(session) = self.sessions.get_mut(peer) {
+                session.handle_timeout(now, &mut self.shared);
+                session.list_deadline(&mut self.deadlines);
+            }
         }
+        self.deadlines.hand_back(due);
     }
 
     /// When [`Speaker::handle_timeout`] is due next; `None` when nothing runs.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(Session::next_deadline).min()
+        self.deadlines.next()
     }
 
     /// Appends whole messages for a connection, at most one burst of 64 KiB; `false` when there was
@@ -136,6 +159,7 @@ impl Speaker {
         let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
         if let Some(session) = owner {
             session.transmit(now, connection, &mut self.ribs, out, &mut self.shared);
+            session.list_deadline(&mut self.deadlines);
         }
         if let Some(last) = self.shared.last_words.remove(&connection) {
             out.extend_from_slice(&last);
@@ -155,6 +179,7 @@ impl Speaker {
         self.stopping = true;
         for session in self.sessions.values_mut() {
             session.stop(now, &how, &mut self.shared);
+            session.list_deadline(&mut self.deadlines);
         }
     }
 
@@ -186,7 +211,8 @@ impl Speaker {
     ) {
         match self.sessions.get_mut(&peer) {
             Some(session) if !self.stopping => {
-                session.connected(now, connection, direction, local, &mut self.shared)
+                session.connected(now, connection, direction, local, &mut self.shared);
+                session.list_deadline(&mut self.deadlines);
             }
             Some(_) | None => {
                 self.shared.events.push_back(SpeakerEvent::HangUp { connection, how: HangUp::Abort });
@@ -198,6 +224,7 @@ impl Speaker {
         let owner = self.shared.owners.get(&connection).and_then(|peer| self.sessions.get_mut(peer));
         if let Some(session) = owner {
             session.handle(now, connection, input, &mut self.shared);
+            session.list_deadline(&mut self.deadlines);
         }
     }
 

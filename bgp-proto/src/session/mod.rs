@@ -15,6 +15,7 @@ use bytes::BytesMut;
 use crate::backoff::{Answer, Backoff};
 use crate::collision::{Direction, End, Outcome, resolve};
 use crate::connection::{Connection, Told};
+use crate::deadlines::Deadlines;
 use crate::event::{ConnectFault, HangUp, SpeakerEvent};
 use crate::family::Families;
 use crate::fsm::negotiate::put_open;
@@ -75,6 +76,8 @@ pub(crate) struct Session {
     established_count: u32,
     counters: Counters,
     inspection: Inspection,
+    /// The deadline under which the speaker has this session in its list.
+    listed: Option<Instant>,
     last_down: Option<(Instant, DownReason)>,
 }
 
@@ -110,6 +113,7 @@ impl Session {
             established_count: 0,
             counters: Counters::default(),
             inspection: Inspection::default(),
+            listed: None,
             last_down: None,
         };
         if !session.config.passive {
@@ -259,7 +263,21 @@ impl Session {
         self.note_state(now);
     }
 
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+    /// Brings the speaker's list of deadlines up to date.
+    pub(crate) fn list_deadline(&mut self, deadlines: &mut Deadlines) {
+        let next = self.next_deadline();
+        if next != self.listed {
+            deadlines.moved(self.config.key, self.listed, next);
+            self.listed = next;
+        }
+    }
+
+    /// Takes the session off the speaker's list, for good.
+    pub(crate) fn unlist_deadline(&mut self, deadlines: &mut Deadlines) {
+        deadlines.moved(self.config.key, self.listed.take(), None);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
         let dial = match self.dial {
             Dial::Off | Dial::Forbidden => None,
             Dial::Waiting { until: at, .. } | Dial::Calling { give_up: at } => Some(at),

@@ -1,11 +1,18 @@
 //! The speaker from outside: octets, events and virtual time.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod chance;
+mod damage;
 mod feature;
+mod field;
 mod garbage;
+mod hostile;
 mod matrix;
+mod mutation;
 mod open;
 mod pair;
 mod rfc7606;
+mod script;
 mod sim;
+mod trial;
 mod vectors;

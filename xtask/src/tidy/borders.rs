@@ -17,9 +17,10 @@ const CRATES: [&str; 10] = [
 ];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("api", &[]),
     ("bgp-proto", &[]),
+    ("bgp-proto/fuzz", &["bgp-proto"]),
     ("runtime", &["api"]),
     ("controller", &["api", "runtime"]),
     ("speaker", &["api", "bgp-proto", "runtime"]),
