@@ -181,7 +181,8 @@ pub fn inspect<'a>(update: &Update<'a>, context: &Context) -> Inspected<'a> {
         Class::Reset => (&[], &[]),
         Class::Accept | Class::Discard | Class::Withdraw => (update.withdrawn, update.nlri),
     };
-    Inspected { verdict: pass.verdict, width: context.width, withdrawn, nlri, found: pass.found }
+    let attributes = update.attributes;
+    Inspected { verdict: pass.verdict, width: context.width, withdrawn, attributes, nlri, found: pass.found }
 }
 
 /// An UPDATE after its one pass. Attributes that were faulty or repeated are not there.
@@ -190,27 +191,50 @@ pub struct Inspected<'a> {
     verdict: Verdict,
     width: AsWidth,
     withdrawn: &'a [u8],
+    attributes: &'a [u8],
     nlri: &'a [u8],
-    found: Found<'a>,
+    found: Found,
 }
 
-/// The values of the attributes that are read most.
+/// Where the attributes that are read most have their values.
 #[derive(Clone, Copy, Debug, Default)]
-struct Found<'a> {
-    origin: Option<&'a [u8]>,
-    as_path: Option<&'a [u8]>,
-    next_hop: Option<&'a [u8]>,
-    med: Option<&'a [u8]>,
-    local_pref: Option<&'a [u8]>,
-    communities: Option<&'a [u8]>,
-    large: Option<&'a [u8]>,
-    extended: Option<&'a [u8]>,
-    reach: Option<(MpReach<'a>, Family)>,
-    unreach: Option<(&'a [u8], Family)>,
+struct Found {
+    origin: Span,
+    as_path: Span,
+    next_hop: Span,
+    med: Span,
+    local_pref: Span,
+    communities: Span,
+    large: Span,
+    extended: Span,
+    reach: Span,
+    unreach: Span,
 }
 
-impl<'a> Found<'a> {
-    fn place_of(&mut self, code: u8) -> Option<&mut Option<&'a [u8]>> {
+/// A piece of the attributes, in octets from where they begin. No value begins there: 0 is "not found".
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    at: u16,
+    len: u16,
+}
+
+impl Span {
+    fn of(attribute: &Attribute<'_>) -> Self {
+        let at = attribute.at.saturating_add(attribute.header_len());
+        Self { at: u16::try_from(at).unwrap_or(0), len: u16::try_from(attribute.value.len()).unwrap_or(0) }
+    }
+
+    fn value(self, attributes: &[u8]) -> Option<&[u8]> {
+        let start = usize::from(self.at);
+        if start == 0 {
+            return None;
+        }
+        attributes.get(start..start.saturating_add(usize::from(self.len)))
+    }
+}
+
+impl Found {
+    fn place_of(&mut self, code: u8) -> Option<&mut Span> {
         Some(match code {
             ORIGIN => &mut self.origin,
             AS_PATH => &mut self.as_path,
@@ -220,6 +244,8 @@ impl<'a> Found<'a> {
             COMMUNITIES => &mut self.communities,
             EXTENDED_COMMUNITIES => &mut self.extended,
             LARGE_COMMUNITY => &mut self.large,
+            MP_REACH_NLRI => &mut self.reach,
+            MP_UNREACH_NLRI => &mut self.unreach,
             _ => return None,
         })
     }
@@ -248,59 +274,66 @@ impl<'a> Inspected<'a> {
     /// The announced routes of MP_REACH_NLRI, when it is there and of a negotiated family.
     #[must_use]
     pub fn reached(&self) -> Option<(MpReach<'a>, Nlri<'a>)> {
-        let (reach, family) = self.found.reach?;
+        let reach = MpReach::parse(self.value(self.found.reach)?)?;
+        let family = Family::from_afi_safi(reach.afi, reach.safi)?;
         Some((reach, Nlri::checked(reach.nlri, family)))
     }
 
     /// The withdrawn routes of MP_UNREACH_NLRI, when it is there and of a negotiated family.
     #[must_use]
     pub fn unreached(&self) -> Option<Nlri<'a>> {
-        self.found.unreach.map(|(nlri, family)| Nlri::checked(nlri, family))
+        let unreach = MpUnreach::parse(self.value(self.found.unreach)?)?;
+        let family = Family::from_afi_safi(unreach.afi, unreach.safi)?;
+        Some(Nlri::checked(unreach.nlri, family))
     }
 
     /// ORIGIN: 0, 1 or 2.
     #[must_use]
     pub fn origin(&self) -> Option<u8> {
-        self.found.origin?.first().copied()
+        self.value(self.found.origin)?.first().copied()
     }
 
     /// AS_PATH.
     #[must_use]
     pub fn as_path(&self) -> Option<AsPath<'a>> {
-        Some(AsPath::checked(self.found.as_path?, self.width))
+        Some(AsPath::checked(self.value(self.found.as_path)?, self.width))
     }
 
     /// NEXT_HOP.
     #[must_use]
     pub fn next_hop(&self) -> Option<Ipv4Addr> {
-        self.found.next_hop?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+        self.value(self.found.next_hop)?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
     }
 
     /// MULTI_EXIT_DISC.
     #[must_use]
     pub fn med(&self) -> Option<u32> {
-        self.found.med?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+        self.value(self.found.med)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
     }
 
     /// LOCAL_PREF; from eBGP peers it is discarded.
     #[must_use]
     pub fn local_pref(&self) -> Option<u32> {
-        self.found.local_pref?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
+        self.value(self.found.local_pref)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
     }
 
     /// COMMUNITIES, in the order of the wire.
     pub fn communities(&self) -> impl Iterator<Item = Community> + use<'a> {
-        communities(self.found.communities.unwrap_or_default())
+        communities(self.value(self.found.communities).unwrap_or_default())
     }
 
     /// LARGE_COMMUNITY, in the order of the wire.
     pub fn large_communities(&self) -> impl Iterator<Item = LargeCommunity> + use<'a> {
-        large_communities(self.found.large.unwrap_or_default())
+        large_communities(self.value(self.found.large).unwrap_or_default())
+    }
+
+    fn value(&self, span: Span) -> Option<&'a [u8]> {
+        span.value(self.attributes)
     }
 
     /// EXTENDED COMMUNITIES, in the order of the wire.
     pub fn ext_communities(&self) -> impl Iterator<Item = [u8; 8]> + use<'a> {
-        self.found.extended.unwrap_or_default().as_chunks().0.iter().copied()
+        self.value(self.found.extended).unwrap_or_default().as_chunks().0.iter().copied()
     }
 }
 
@@ -345,7 +378,7 @@ struct Pass<'c, 'a> {
     /// MP_REACH_NLRI brings routes.
     announces_mp: bool,
     verdict: Verdict,
-    found: Found<'a>,
+    found: Found,
 }
 
 impl<'a> Pass<'_, 'a> {
@@ -367,7 +400,7 @@ impl<'a> Pass<'_, 'a> {
             return self.find(attribute.code, attribute.at, class, reason);
         }
         if let Some(place) = self.found.place_of(attribute.code) {
-            *place = Some(attribute.value);
+            *place = Span::of(attribute);
         }
     }
 
@@ -383,10 +416,11 @@ impl<'a> Pass<'_, 'a> {
             (AS_PATH, TRANSITIVE, path) if !is_wrong_path(path, self.context.width) => &mut found.as_path,
             (NEXT_HOP, TRANSITIVE, [_, _, _, _]) if !is_martian(value) => &mut found.next_hop,
             (MULTI_EXIT_DISC, OPTIONAL, [_, _, _, _]) => &mut found.med,
+            (LOCAL_PREF, TRANSITIVE, [_, _, _, _]) if !self.context.external => &mut found.local_pref,
             (COMMUNITIES, BOTH, [_, ..]) if value.len().is_multiple_of(4) => &mut found.communities,
             _ => return false,
         };
-        *place = Some(value);
+        *place = Span::of(attribute);
         true
     }
 
@@ -455,7 +489,6 @@ impl<'a> Pass<'_, 'a> {
         if Nlri::try_new(reach.nlri, family).is_err() {
             return Some((Class::Reset, Reason::Nlri));
         }
-        self.found.reach = Some((reach, family));
         None
     }
 
@@ -467,7 +500,6 @@ impl<'a> Pass<'_, 'a> {
         if Nlri::try_new(unreach.nlri, family).is_err() {
             return Some((Class::Reset, Reason::Nlri));
         }
-        self.found.unreach = Some((unreach.nlri, family));
         None
     }
 
@@ -481,16 +513,15 @@ impl<'a> Pass<'_, 'a> {
         if !classic && !self.announces_mp {
             return;
         }
-        let needed = [
-            (ORIGIN, classic || self.announces_mp),
-            (AS_PATH, classic || self.announces_mp),
-            (NEXT_HOP, classic),
-            (LOCAL_PREF, (classic || self.announces_mp) && !self.context.external),
-        ];
-        for (code, is_needed) in needed {
-            if is_needed && !self.has_seen(code) {
-                self.find(code, self.update.attributes.len(), Class::Withdraw, Reason::Missing);
-            }
+        let classic_only = if classic { 1 << NEXT_HOP } else { 0 };
+        let internal_only = if self.context.external { 0 } else { 1 << LOCAL_PREF };
+        let needed = 1 << ORIGIN | 1 << AS_PATH | classic_only | internal_only;
+        let [seen, ..] = self.seen;
+        let missing = needed & !seen;
+        if missing != 0 {
+            // The lowest one: of equally grave faults the first counts.
+            let code = u8::try_from(missing.trailing_zeros()).unwrap_or(0);
+            self.find(code, self.update.attributes.len(), Class::Withdraw, Reason::Missing);
         }
     }
 

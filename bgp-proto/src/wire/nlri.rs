@@ -28,7 +28,7 @@ impl<'a> Nlri<'a> {
             if *bits > family.max_bits() {
                 return Err(NlriBroken);
             }
-            ahead = rest.get(usize::from(bits.div_ceil(8))..).ok_or(NlriBroken)?;
+            ahead = rest.get(octets_of(*bits)..).ok_or(NlriBroken)?;
         }
         Ok(Self { octets, family })
     }
@@ -55,9 +55,15 @@ impl Iterator for Nlri<'_> {
             Family::Ipv4Unicast => Prefix::masked_v4(leading_v4(value), *bits),
             Family::Ipv6Unicast => Prefix::masked_v6(leading_v6(value), *bits),
         };
-        self.octets = value.get(usize::from(bits.div_ceil(8))..).unwrap_or_default();
+        self.octets = value.get(octets_of(*bits)..).unwrap_or_default();
         Some(prefix)
     }
+}
+
+/// How many octets hold this many bits.
+#[inline]
+fn octets_of(bits: u8) -> usize {
+    usize::from(bits).saturating_add(7) / 8
 }
 
 /// The first four octets, with zeros where there are none any more. What stands behind the prefix may be

@@ -83,6 +83,13 @@ pub struct Attribute<'a> {
     pub at: usize,
 }
 
+impl Attribute<'_> {
+    /// How many octets stand before the value.
+    pub(super) fn header_len(&self) -> usize {
+        if self.flags & EXTENDED_LENGTH == 0 { 3 } else { 4 }
+    }
+}
+
 /// The attributes end in the middle of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributeOverrun {

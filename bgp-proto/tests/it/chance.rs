@@ -241,13 +241,14 @@ proptest! {
     }
 }
 
-/// Routers that answer every KEEPALIVE with one, all at once on one speaker.
+/// Routers that answer every KEEPALIVE with one, all at once on one speaker: a day, or twenty minutes of it
+/// where the build is slow.
 #[test]
 fn a_thousand_sessions_live_through_a_day() {
     const SESSIONS: u32 = 1_000;
-    let hours = if cfg!(debug_assertions) { 2 } else { 24 };
+    let seconds = if cfg!(debug_assertions) { 1_200 } else { 86_400 };
     let mut now = epoch();
-    let end = now + Duration::from_secs(hours * 3_600);
+    let end = now + Duration::from_secs(seconds);
     let mut speaker = Speaker::new(11, false);
     let peers: Vec<PeerConfig> = (0..SESSIONS)
         .map(|number| PeerConfig {
@@ -256,7 +257,7 @@ fn a_thousand_sessions_live_through_a_day() {
         })
         .collect();
     speaker.set_peers(now, &peers);
-    let table = routes(0..1_000);
+    let table = routes(0..100);
     let hello = [open(&[]), message("0013 04")].concat();
     for number in 0..SESSIONS {
         let (peer, connection) = (PeerKey(number), ConnectionId(number.into()));
@@ -285,7 +286,7 @@ fn a_thousand_sessions_live_through_a_day() {
     assert!(
         speaker.sessions().all(|status| status.state == State::Established && status.established_count == 1)
     );
-    assert!(speaker.sessions().all(|status| status.prefixes_sent == 1_000));
-    let least = hours * 3_600 / 35;
+    assert!(speaker.sessions().all(|status| status.prefixes_sent == 100));
+    let least = seconds / 35;
     assert!(said.len() == 1_000 && said.values().all(|times| *times >= least), "{said:?}");
 }

@@ -12,6 +12,7 @@ mod mutation;
 mod open;
 mod pair;
 mod rfc7606;
+mod round_trip;
 mod script;
 mod sim;
 mod trial;

@@ -11,7 +11,7 @@ use bgp_proto::wire::header::{EXTENDED_MAX_LEN, Framer};
 
 /// How many cases a run takes; `HERALD_CASES` sets another number (the full count is a million).
 fn cases() -> usize {
-    let default = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let default = if cfg!(debug_assertions) { 40_000 } else { 1_000_000 };
     #[expect(clippy::disallowed_methods, reason = "a test may be told how long to run")]
     std::env::var("HERALD_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }

@@ -1,4 +1,5 @@
-//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), DSCP CS6, no delay, and bounded buffers.
+//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), a TTL of 255 (RFC 5082), DSCP CS6, no delay, and
+//! bounded buffers.
 //!
 //! The only file of the repository with `unsafe`: the standard library and socket2 do not know `TCP_MD5SIG`, so
 //! the one `setsockopt` for it is made here. Leaves out binding and connecting, which is `dial`.
@@ -16,6 +17,10 @@ pub(super) const MD5_KEY_MAX: usize = 80;
 
 /// Class selector 6, "internetwork control": what routers give their own BGP packets (RFC 4594 §3.1).
 const TRAFFIC_CLASS: u32 = 0xC0;
+
+/// What packets leave with: a router with the generalised TTL security mechanism (RFC 5082 §3) takes nothing that
+/// comes with less than 255 minus the hops it allows, and one without it does not care.
+const TTL: u32 = 255;
 
 /// Bound of each kernel buffer in octets (Linux doubles it for its own bookkeeping). Without a bound the kernel
 /// would grow the buffer of a peer that never reads to several megabytes.
@@ -46,8 +51,14 @@ pub(super) fn prepare(socket: &Socket, remote: IpAddr, dead_after: Option<Durati
     socket.set_send_buffer_size(KERNEL_BUFFER)?;
     socket.set_tcp_user_timeout(dead_after)?;
     match remote {
-        IpAddr::V4(_) => socket.set_tos_v4(TRAFFIC_CLASS),
-        IpAddr::V6(_) => socket.set_tclass_v6(TRAFFIC_CLASS),
+        IpAddr::V4(_) => {
+            socket.set_ttl_v4(TTL)?;
+            socket.set_tos_v4(TRAFFIC_CLASS)
+        }
+        IpAddr::V6(_) => {
+            socket.set_unicast_hops_v6(TTL)?;
+            socket.set_tclass_v6(TRAFFIC_CLASS)
+        }
     }
 }
 
@@ -219,6 +230,8 @@ mod tests {
             assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
             let class = if host.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
             assert_eq!(class.unwrap(), 0xC0);
+            let ttl = if host.is_ipv4() { socket.ttl_v4() } else { socket.unicast_hops_v6() };
+            assert_eq!(ttl.unwrap(), 255);
             assert!(socket.recv_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
             assert!(socket.send_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
         }
