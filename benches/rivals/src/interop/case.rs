@@ -59,13 +59,14 @@ enum Then {
     HeraldLeaves,
 }
 
-const SETUP: Setup = Setup { over_v6: false, internal: false, password: None, two_octet: false };
+const SETUP: Setup =
+    Setup { over_v6: false, internal: false, password: None, two_octet: false, near_only: false };
 const V4: Mission = Mission { v4: ROUTES, v6: 0, dual: false, password: None };
 const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None };
 const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None };
 
 /// All of them.
-pub(super) const CASES: [Case; 13] = [
+pub(super) const CASES: [Case; 14] = [
     Case {
         name: "IPv4, eBGP",
         asks: "a session over IPv4 brings ten /32",
@@ -114,6 +115,13 @@ pub(super) const CASES: [Case; 13] = [
         setup: Setup { password: Some("secret"), ..SETUP },
         mission: Mission { password: Some("other"), ..V4 },
         then: Then::StaysDown,
+    },
+    Case {
+        name: "TTL security",
+        asks: "the router takes packets with a TTL of 255 only (RFC 5082), ten routes arrive",
+        setup: Setup { near_only: true, ..SETUP },
+        mission: V4,
+        then: Then::Arrive,
     },
     Case {
         name: "two-octet AS",
@@ -175,9 +183,13 @@ impl Case {
             _ if self.setup.two_octet && matches!(kind, Kind::Frr | Kind::Gobgp) => {
                 Some("it always offers four-octet AS numbers")
             }
+            (Then::LongMessages, Kind::Gobgp) => Some("it does not offer them"),
             (Then::Restart, Kind::Exabgp) => Some("it keeps no table"),
             (Then::Refresh, Kind::Exabgp) => Some("it asks only through a program of its own"),
             (Then::Refresh, Kind::Gobgp) => Some("its soft reset works on its own copy and asks for nothing"),
+            (Then::RouterLeaves, Kind::Gobgp) => {
+                Some("its client takes a text, and its NOTIFICATION leaves without one")
+            }
             (Then::RouterLeaves, Kind::Exabgp) => Some("it sends no text of the operator's"),
             _ => None,
         }

@@ -37,6 +37,8 @@ pub(super) struct Setup {
     pub(super) password: Option<&'static str>,
     /// The router does not know four-octet AS numbers.
     pub(super) two_octet: bool,
+    /// The router takes nothing that came through another router (RFC 5082).
+    pub(super) near_only: bool,
 }
 
 impl Setup {
