@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::daemon::{self, Process, Speaker, Usage};
 use crate::goal::Goal;
 use crate::markdown::{Table, figure, milliseconds, ratio};
+use crate::pause;
 use crate::sink::{Arrival, Session, Sink};
 
 /// Rounds of which the best counts; the speakers take turns.
@@ -126,7 +127,7 @@ fn measure(sink: &Sink, process: &Process, routes: usize) -> Result<Round> {
 
 /// The kernel adds up a thread's time when it pauses: the speaker may do so first.
 fn usage_at_rest(process: &Process) -> Result<Usage> {
-    std::thread::sleep(Duration::from_millis(20));
+    pause(Duration::from_millis(20));
     process.usage()
 }
 

@@ -23,6 +23,8 @@ const GENERATED: usize = 60_000;
 const ROUTES: usize = 100_000;
 /// The message type of UPDATE.
 const UPDATE: u8 = 2;
+/// Messages that are timed at once: too few for the scheduler to come between in every round.
+const PIECE: usize = 4_096;
 /// What a driver reads at once.
 const READ: usize = 64 * 1024;
 
@@ -112,19 +114,23 @@ fn read(name: &str, octets: &[u8]) -> Result<Reading> {
         ratio(sums.prefixes as f64, updates)
     );
     agree(&messages, sums)?;
-    let parses =
-        LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.parse)(&messages))));
-    let parse = Best::of(parses.collect());
-    let walks =
-        LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.walk)(&messages))));
-    let sessions = SESSIONS.map(|(name, receive)| {
-        let prepare = move || memory::established_with(Instant::now(), receive);
-        Work::prepared(name, prepare, |mut speaker| {
-            absorb(&mut speaker, octets);
-            speaker
-        })
-    });
-    let walk = Best::of(walks.chain(sessions).collect());
+    let (mut parse, mut walk) = (Best::default(), Best::default());
+    for piece in messages.chunks(PIECE) {
+        let octets = &piece.concat();
+        let parses =
+            LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.parse)(piece))));
+        parse.add(Best::of(parses.collect()));
+        let walks =
+            LIBRARIES.iter().map(|library| Work::new(library.name, || black_box((library.walk)(piece))));
+        let sessions = SESSIONS.map(|(name, receive)| {
+            let prepare = move || memory::established_with(Instant::now(), receive);
+            Work::prepared(name, prepare, |mut speaker| {
+                absorb(&mut speaker, octets);
+                speaker
+            })
+        });
+        walk.add(Best::of(walks.chain(sessions).collect()));
+    }
 
     let mut table = Table::new(&[
         "library",
@@ -156,8 +162,9 @@ fn read(name: &str, octets: &[u8]) -> Result<Reading> {
     let mut calls = 0;
     for (name, receive) in SESSIONS {
         let mut speaker = memory::established_with(Instant::now(), receive);
-        let ((), heap) = allocation::count(|| absorb(&mut speaker, octets));
+        absorb(&mut speaker, octets);
         let received = speaker.session(PEER).map_or(0, |status| status.counters.received.updates);
+        let ((), heap) = allocation::count(|| absorb(&mut speaker, octets));
         ensure!(received == sums.messages, "{name}: {received} of {} UPDATEs were counted", sums.messages);
         calls += heap.calls;
         let time = walk.seconds(name);

@@ -24,7 +24,7 @@ impl Table {
     }
 }
 
-/// Three figures that count: 0.0123, 1.23, 12.3, 123, 12 300 stays 12300.
+/// As many digits as say something: 0.012, 1.23, 12.3, 1234.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         nothing if nothing.is_nan() => "–".to_owned(),
@@ -44,4 +44,15 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
 /// How many times as much; not a number when there is nothing to compare with.
 pub(crate) fn ratio(value: f64, of: f64) -> f64 {
     if of == 0.0 { f64::NAN } else { value / of }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_three_digits_that_count() {
+        let shown = [0.0, 0.0123, 1.234, 12.34, 1234.5, f64::NAN].map(figure);
+        assert_eq!(shown, ["0", "0.012", "1.23", "12.3", "1234", "–"]);
+    }
 }

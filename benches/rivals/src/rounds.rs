@@ -37,6 +37,7 @@ impl<'a> Work<'a> {
 }
 
 /// The best round of each.
+#[derive(Default)]
 pub(crate) struct Best(Vec<(String, Duration)>);
 
 impl Best {
@@ -49,6 +50,15 @@ impl Best {
             }
         }
         best
+    }
+
+    /// Adds the times of the same work on another piece.
+    pub(crate) fn add(&mut self, other: Self) {
+        if self.0.is_empty() {
+            self.0 = other.0;
+        } else {
+            self.0.iter_mut().zip(other.0).for_each(|((_, sum), (_, more))| *sum += more);
+        }
     }
 
     /// Seconds of the best round.

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use yardstick::stream::Sums;
 use yardstick::{floor, router};
 
+use crate::pause;
+
 /// How long the sink waits for the other side before it gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -77,7 +79,7 @@ impl Sink {
                 }
                 Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => {
                     ensure!(start.elapsed() < PATIENCE, "nobody dialled for {PATIENCE:?}");
-                    std::thread::sleep(Duration::from_millis(5));
+                    pause(Duration::from_millis(5));
                 }
                 Err(fault) => bail!(fault),
             }

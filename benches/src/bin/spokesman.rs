@@ -75,7 +75,8 @@ fn plan(keys: &BTreeMap<&str, &str>) -> Option<Plan> {
 }
 
 fn state(table: &SessionTable) -> String {
-    table.sessions.get(PEER).map_or_else(String::new, |row| {
+    let unknown = || "\t0\t0\t".to_owned();
+    table.sessions.get(PEER).map_or_else(unknown, |row| {
         let fault = row.last_error.as_ref().map_or("", |fault| fault.text.as_str());
         format!("{}\t{}\t{}\t{fault}", row.phase.word(), row.established_count, row.updates_sent)
     })

@@ -157,3 +157,29 @@ fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
 fn u32_of(octets: &[u8]) -> u32 {
     octets.first_chunk().map_or(0, |octets| u32::from_be_bytes(*octets))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream;
+
+    #[test]
+    fn what_is_packed_is_walked_again() {
+        let mut out = Vec::new();
+        pack(&[0x40, 1, 1, 0], (0..2_000_u32).map(u32::to_be_bytes), &mut out);
+        let sums = walk(&out).expect("whole messages");
+        assert_eq!((sums.messages, sums.prefixes, sums.bits), (3, 2_000, 64_000));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_is_not_whole() {
+        let stream = stream::generated(200);
+        let mut rest = stream.as_slice();
+        while let Some(length) = u16_at(rest, 16) {
+            let (message, after) = rest.split_at(usize::from(length));
+            assert!(check(message));
+            assert!(!check(&message[..message.len() - 1]));
+            rest = after;
+        }
+    }
+}

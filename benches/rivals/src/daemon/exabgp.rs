@@ -37,3 +37,17 @@ fn blocks(mut count: u32) -> Vec<(Ipv4Addr, u32)> {
     }
     blocks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_add_up_to_the_count() {
+        let sizes = |count| blocks(count).iter().map(|(_, bits)| 1_u32 << (32 - bits)).sum::<u32>();
+        for count in [1, 2, 1_000, 10_000, 100_000] {
+            assert_eq!(sizes(count), count);
+        }
+        assert_eq!(blocks(5), [(Ipv4Addr::new(10, 0, 0, 0), 30), (Ipv4Addr::new(10, 0, 0, 4), 32)]);
+    }
+}

@@ -9,6 +9,8 @@ use yardstick::router::ROUTER_ASN;
 
 use super::{PATIENCE, Process, SPEAKER_ADDRESS, SPEAKER_ASN, addresses, free_port, process};
 
+use crate::pause;
+
 /// Its loader loses the last records of a file, some hundreds: they are a route that is there already.
 const PADDING: usize = 3_000;
 /// Holds the port of its API.
@@ -48,7 +50,7 @@ fn wait_for_routes(process: &Process, routes: usize) -> Result<()> {
             return Ok(());
         }
         ensure!(start.elapsed() < PATIENCE, "{count} of {routes} routes are in the table");
-        std::thread::sleep(Duration::from_millis(100));
+        pause(Duration::from_millis(100));
     }
 }
 
@@ -58,7 +60,7 @@ fn wait_for_api(process: &Process) -> Result<()> {
         if start.elapsed() > PATIENCE {
             bail!(fault);
         }
-        std::thread::sleep(Duration::from_millis(100));
+        pause(Duration::from_millis(100));
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::PATIENCE;
 
+use crate::pause;
+
 /// A running program with a folder of its own. Dropping it kills and reaps the program and removes the folder.
 pub(crate) struct Process {
     child: Child,
@@ -92,7 +94,7 @@ impl Process {
         let mut quiet = 0;
         let mut before = self.usage()?.cpu;
         while quiet < 3 {
-            std::thread::sleep(Duration::from_millis(150));
+            pause(Duration::from_millis(150));
             let now = self.usage()?.cpu;
             quiet = if now - before < Duration::from_millis(8) { quiet + 1 } else { 0 };
             before = now;

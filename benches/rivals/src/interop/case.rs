@@ -9,6 +9,8 @@ use super::network::Network;
 use super::router::{Family, Kind, Router, Setup};
 use super::spokesman::{Mission, Spokesman};
 
+use crate::pause;
+
 /// How long something may take to come true.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Routes of each family.
@@ -43,6 +45,8 @@ pub(super) struct Case {
 enum Then {
     /// All routes arrive.
     Arrive,
+    /// All routes arrive, in few messages.
+    LongMessages,
     /// The session stays down.
     StaysDown,
     /// Herald is killed and comes back; the routes stay.
@@ -55,13 +59,14 @@ enum Then {
     HeraldLeaves,
 }
 
-const SETUP: Setup = Setup { over_v6: false, internal: false, password: None, two_octet: false };
+const SETUP: Setup =
+    Setup { over_v6: false, internal: false, password: None, two_octet: false, near_only: false };
 const V4: Mission = Mission { v4: ROUTES, v6: 0, dual: false, password: None };
 const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None };
 const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None };
 
 /// All of them.
-pub(super) const CASES: [Case; 12] = [
+pub(super) const CASES: [Case; 14] = [
     Case {
         name: "IPv4, eBGP",
         asks: "a session over IPv4 brings ten /32",
@@ -112,11 +117,25 @@ pub(super) const CASES: [Case; 12] = [
         then: Then::StaysDown,
     },
     Case {
+        name: "TTL security",
+        asks: "the router takes packets with a TTL of 255 only (RFC 5082), ten routes arrive",
+        setup: Setup { near_only: true, ..SETUP },
+        mission: V4,
+        then: Then::Arrive,
+    },
+    Case {
         name: "two-octet AS",
         asks: "the router offers no four-octet AS numbers, ten routes of each family arrive",
         setup: Setup { two_octet: true, ..SETUP },
         mission: BOTH,
         then: Then::Arrive,
+    },
+    Case {
+        name: "extended messages",
+        asks: "2000 /32 arrive in at most three UPDATEs with the End-of-RIBs, which needs messages of more than 4096 octets",
+        setup: SETUP,
+        mission: Mission { v4: 2_000, ..V4 },
+        then: Then::LongMessages,
     },
     Case {
         name: "graceful restart",
@@ -164,8 +183,13 @@ impl Case {
             _ if self.setup.two_octet && matches!(kind, Kind::Frr | Kind::Gobgp) => {
                 Some("it always offers four-octet AS numbers")
             }
+            (Then::LongMessages, Kind::Gobgp) => Some("it does not offer them"),
             (Then::Restart, Kind::Exabgp) => Some("it keeps no table"),
             (Then::Refresh, Kind::Exabgp) => Some("it asks only through a program of its own"),
+            (Then::Refresh, Kind::Gobgp) => Some("its soft reset works on its own copy and asks for nothing"),
+            (Then::RouterLeaves, Kind::Gobgp) => {
+                Some("its client takes a text, and its NOTIFICATION leaves without one")
+            }
             (Then::RouterLeaves, Kind::Exabgp) => Some("it sends no text of the operator's"),
             _ => None,
         }
@@ -176,7 +200,7 @@ impl Case {
         let start = || Spokesman::start(program, network, &self.setup, self.mission);
         let mut herald = start()?;
         if matches!(self.then, Then::StaysDown) {
-            std::thread::sleep(Duration::from_secs(4));
+            pause(Duration::from_secs(4));
             let phase = herald.state()?.phase;
             ensure!(phase != "Established", "the session is up");
             return Ok(());
@@ -186,13 +210,17 @@ impl Case {
         })?;
         match self.then {
             Then::Arrive | Then::StaysDown => {}
+            Then::LongMessages => {
+                let updates = herald.state()?.updates;
+                ensure!(updates <= 3, "{updates} UPDATEs were sent");
+            }
             Then::Restart => {
                 drop(herald);
-                std::thread::sleep(Duration::from_secs(2));
+                pause(Duration::from_secs(2));
                 ensure!(self.all_there(&router)?, "routes are gone while Herald is away");
                 herald = start()?;
                 eventually("Herald is back", || Ok(herald.state()?.phase == "Established"))?;
-                std::thread::sleep(Duration::from_secs(3));
+                pause(Duration::from_secs(3));
                 ensure!(self.all_there(&router)?, "routes are gone after Herald came back");
             }
             Then::Refresh => {
@@ -238,6 +266,6 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()>
             answer?;
             bail!("not so after {} s: {what}", PATIENCE.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(200));
+        pause(Duration::from_millis(200));
     }
 }

@@ -22,9 +22,10 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let password =
         setup.password.map_or_else(String::new, |password| format!("md5-password \"{password}\"; "));
     let as4 = if setup.two_octet { "asn4 disable; " } else { "" };
+    let near = if setup.near_only { "incoming-ttl 255; " } else { "" };
     let text = format!(
         "process watch {{ run {}; encoder json; }}\nneighbor {} {{ router-id 192.0.2.1; local-address {}; \
-         local-as {}; peer-as {HERALD_ASN}; passive true; hold-time 9; {password}\
+         local-as {}; peer-as {HERALD_ASN}; passive true; hold-time 9; {password}{near}\
          family {{ ipv4 unicast; ipv6 unicast; }} capability {{ {as4}route-refresh enable; }} \
          api {{ processes [ watch ]; receive {{ parsed; update; }} }} }}\n",
         program.display(),
@@ -50,7 +51,7 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
 pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
     let text = std::fs::read_to_string(router.process().folder().join(RECEIVED)).unwrap_or_default();
     let mark = match family {
-        Family::V4 => "10.0.0.",
+        Family::V4 => "10.0.",
         Family::V6 => "fd00::",
     };
     let mut present = BTreeSet::new();

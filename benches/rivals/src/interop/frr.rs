@@ -14,7 +14,9 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
          neighbor {peer} remote-as {HERALD_ASN}\n neighbor {peer} passive\n neighbor {peer} timers 3 9\n",
         setup.router_asn()
     );
-    if !setup.internal {
+    if setup.near_only {
+        writeln!(text, " neighbor {peer} ttl-security hops 1")?;
+    } else if !setup.internal {
         writeln!(text, " neighbor {peer} disable-connected-check")?;
     }
     if let Some(password) = setup.password {
@@ -35,7 +37,7 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
 
 pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
     let (name, mark) = match family {
-        Family::V4 => ("ipv4", "10.0.0."),
+        Family::V4 => ("ipv4", "10.0."),
         Family::V6 => ("ipv6", "fd00::"),
     };
     let table = vtysh(router, &[&format!("show bgp {name} unicast")])?;

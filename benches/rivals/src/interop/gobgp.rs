@@ -24,6 +24,9 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
              [neighbors.afi-safis.mp-graceful-restart.config]\n   enabled = true\n"
         );
     }
+    if setup.near_only {
+        text += " [neighbors.ttl-security.config]\n  enabled = true\n  ttl-min = 255\n";
+    }
     let folder = folder("gobgp")?;
     std::fs::write(folder.join("gobgpd.toml"), text)?;
     let words = ["gobgpd", "-f", "gobgpd.toml", "--pprof-disable", "--api-hosts=127.0.0.1:50051"];
@@ -41,10 +44,6 @@ pub(super) fn count(router: &Router, family: Family) -> Result<usize> {
     Ok(count.context("no count in the summary")?.trim().parse()?)
 }
 
-pub(super) fn refresh(router: &Router) -> Result<()> {
-    router.ask(&["gobgp", "neighbor", router.setup().herald(), "softresetin"]).map(|_| ())
-}
-
 pub(super) fn shut_down(router: &Router, text: &str) -> Result<()> {
-    router.ask(&["gobgp", "neighbor", router.setup().herald(), "shutdown", text]).map(|_| ())
+    router.ask(&["gobgp", "neighbor", router.setup().herald(), "disable", "--reason", text]).map(|_| ())
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::network::{HERALD_V4, HERALD_V6, ROUTER_V4, ROUTER_V6};
 use super::{bird, exabgp, frr, gobgp};
@@ -37,6 +37,8 @@ pub(super) struct Setup {
     pub(super) password: Option<&'static str>,
     /// The router does not know four-octet AS numbers.
     pub(super) two_octet: bool,
+    /// The router takes nothing that came through another router (RFC 5082).
+    pub(super) near_only: bool,
 }
 
 impl Setup {
@@ -116,8 +118,7 @@ impl Router {
         match self.kind {
             Kind::Frr => frr::refresh(self),
             Kind::Bird => bird::refresh(self),
-            Kind::Gobgp => gobgp::refresh(self),
-            Kind::Exabgp => Ok(()),
+            Kind::Gobgp | Kind::Exabgp => bail!("it has no command for that"),
         }
     }
 
@@ -127,7 +128,7 @@ impl Router {
             Kind::Frr => frr::shut_down(self, text),
             Kind::Bird => bird::shut_down(self, text),
             Kind::Gobgp => gobgp::shut_down(self, text),
-            Kind::Exabgp => Ok(()),
+            Kind::Exabgp => bail!("it has no command for that"),
         }
     }
 

@@ -11,6 +11,8 @@ use super::network::Network;
 use super::router::{HERALD_ASN, Setup};
 use crate::daemon::{Process, folder};
 
+use crate::pause;
+
 /// A running driver.
 pub(super) struct Spokesman {
     process: Process,
@@ -80,7 +82,7 @@ impl Spokesman {
                 });
             }
             ensure!(start.elapsed() < Duration::from_secs(5), "the driver does not answer: {log}");
-            std::thread::sleep(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
     }
 
