@@ -126,7 +126,7 @@ impl World {
             let mut wrote = false;
             for name in self.objects.keys().cloned().collect::<Vec<_>>() {
                 let step = self.step(&name);
-                wrote |= step.write.is_some();
+                wrote |= step.write.is_some() || !step.released.is_empty();
                 let events = step.events.iter();
                 told.extend(events.map(|event| format!("{name} {}: {}", event.reason.as_str(), event.note)));
             }
