@@ -106,8 +106,7 @@ async fn fetch_page(lab: &Lab, screen: &Screen) -> Result<()> {
     screen.chapter("A computer behind the router opens the page");
     // kube-proxy learned of the address at the same time as we did.
     eventually(SOON, "the first page", async || lab.client().curl("http://10.0.4.1").await).await?;
-    screen
-        .command("curl -v http://10.0.4.1             # on 192.168.88.10, through the router and kube-proxy");
+    screen.command("curl -v http://10.0.4.1             # on 192.168.88.10, through the router and kube-proxy");
     let answer = lab.client().curl_verbose("http://10.0.4.1").await?;
     screen.output(&answer);
     ensure!(answer.contains("200 OK") && answer.contains("hello from nginx-"), "that is not nginx");
@@ -122,27 +121,18 @@ async fn lose_and_regain_the_endpoints(lab: &mut Lab, screen: &Screen, address: 
     let start = Instant::now();
     lab.delete_pods(NAME, "n2").await?;
     lab.wait_for_paths(address, &[], SOON).await?;
-    screen.note(&format!(
-        "The pod on n2 is deleted: the router has no route {} later.",
-        screen::duration(start.elapsed())
-    ));
+    screen.note(&format!("The pod on n2 is deleted: the router has no route {} later.", screen::duration(start.elapsed())));
     screen.command("ip route get 10.0.4.1               # on the router");
     let namespace = lab.router().namespace();
-    let lookup =
-        crate::process::run_to_end(namespace.command("ip").args(["route", "get", "10.0.4.1"])).await?;
-    screen.output(&format!(
-        "{}{}",
-        String::from_utf8_lossy(&lookup.stdout),
-        String::from_utf8_lossy(&lookup.stderr)
-    ));
+    let lookup = crate::process::run_to_end(namespace.command("ip").args(["route", "get", "10.0.4.1"])).await?;
+    screen.output(&format!("{}{}", String::from_utf8_lossy(&lookup.stdout), String::from_utf8_lossy(&lookup.stderr)));
 
     screen.chapter("A new pod starts on n2");
     lab.start_pod(NAME, "n2").await?;
     let start = Instant::now();
     lab.wait_for_paths(address, &["n1", "n2", "n3"], SOON).await?;
     screen.note(&format!("It is Ready, and the route is back {} later.", screen::duration(start.elapsed())));
-    let (page, _) =
-        eventually(SOON, "the page again", async || lab.client().curl("http://10.0.4.1").await).await?;
+    let (page, _) = eventually(SOON, "the page again", async || lab.client().curl("http://10.0.4.1").await).await?;
     screen.command("curl http://10.0.4.1");
     screen.output(&page);
     Ok(())

@@ -13,8 +13,7 @@ use tokio::task::JoinHandle;
 use crate::namespace::Namespace;
 
 /// Where each node finds the API server.
-pub const API_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
+pub const API_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
 
 /// A node's programs hold far fewer connections.
 const MOST_CONNECTIONS: usize = 256;

@@ -15,11 +15,7 @@ const LASTING_INTERVAL: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// After `limit` (at once when a program has ended), with what was waited for and why the last look was not enough.
-pub async fn eventually<T>(
-    limit: Duration,
-    what: &str,
-    mut probe: impl AsyncFnMut() -> Result<T>,
-) -> Result<(T, Duration)> {
+pub async fn eventually<T>(limit: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<(T, Duration)> {
     let start = Instant::now();
     loop {
         let last = match tokio::time::timeout(limit, probe()).await {
@@ -39,11 +35,7 @@ pub async fn eventually<T>(
 ///
 /// # Errors
 /// When the condition does not hold at some moment.
-pub async fn throughout(
-    span: Duration,
-    what: &str,
-    mut probe: impl AsyncFnMut() -> Result<()>,
-) -> Result<()> {
+pub async fn throughout(span: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < span {
         if let Err(why) = probe().await {

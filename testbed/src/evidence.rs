@@ -27,13 +27,7 @@ impl Lab {
             let text = content.unwrap_or_else(|why| format!("no answer: {why:#}\n"));
             fs::write(folder.join(&name), text).with_context(|| format!("writing {name}"))
         };
-        for command in [
-            "show bgp summary",
-            "show bgp ipv4 unicast",
-            "show bgp ipv6 unicast",
-            "show ip route",
-            "show ipv6 route",
-        ] {
+        for command in ["show bgp summary", "show bgp ipv4 unicast", "show bgp ipv6 unicast", "show ip route", "show ipv6 route"] {
             write(format!("router {command}.txt"), self.router().vtysh(command).await)?;
         }
         for node in self.nodes() {
@@ -43,14 +37,8 @@ impl Lab {
             write(format!("{} routes.txt", node.name()), output(&mut routes).await)?;
         }
         for kinds in ["services,endpointslices,nodes,pods,events", HERALD_KINDS] {
-            let answer = self
-                .cluster()
-                .kubectl(&["get", kinds, "--all-namespaces", "--output=yaml", "--request-timeout=5s"])
-                .await;
-            write(
-                format!("kubectl get {}.yaml", kinds.split(',').next().unwrap_or_default()),
-                answer.map(|answer| answer.text),
-            )?;
+            let answer = self.cluster().kubectl(&["get", kinds, "--all-namespaces", "--output=yaml", "--request-timeout=5s"]).await;
+            write(format!("kubectl get {}.yaml", kinds.split(',').next().unwrap_or_default()), answer.map(|answer| answer.text))?;
         }
         for log in fs::read_dir(self.logs()).context("reading the logs")?.flatten() {
             fs::copy(log.path(), folder.join(log.file_name())).context("copying a log")?;

@@ -220,11 +220,7 @@ impl Lab {
             }
         };
         let [Some(template)] = templates.as_slice() else {
-            bail!(
-                "the manifests must hold exactly one workload for the {}, they hold {}",
-                daemon.program(),
-                templates.len()
-            );
+            bail!("the manifests must hold exactly one workload for the {}, they hold {}", daemon.program(), templates.len());
         };
         template.service_account_name.clone().context("the workload names no service account")
     }

@@ -77,8 +77,7 @@ impl Lab {
         let mut nodes = BTreeMap::new();
         for place in &places {
             let lan = router.namespace();
-            let mut node =
-                Node::create(run, &prefix, &folder, place, &places, lan, cluster.address()).await?;
+            let mut node = Node::create(run, &prefix, &folder, place, &places, lan, cluster.address()).await?;
             node.register(cluster.client()).await?;
             if plan.data_path {
                 node.start_kube_proxy(run, machine, &cluster, &logs)?;
@@ -254,9 +253,8 @@ impl Lab {
     /// When the API server refuses.
     pub async fn delete_pods(&mut self, service: &str, node: &str) -> Result<()> {
         let start = format!("{service}-");
-        let (gone, kept) = std::mem::take(&mut self.pods)
-            .into_iter()
-            .partition(|pod| pod.node() == node && pod.name().starts_with(&start));
+        let (gone, kept) =
+            std::mem::take(&mut self.pods).into_iter().partition(|pod| pod.node() == node && pod.name().starts_with(&start));
         self.pods = kept;
         let gone: Vec<Pod> = gone;
         for pod in gone {

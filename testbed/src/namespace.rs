@@ -125,10 +125,7 @@ impl Namespace {
             });
             let _ = sender.send(entered.map(|()| work()));
         });
-        receiver
-            .await
-            .context("the thread in the namespace ended")?
-            .with_context(|| format!("entering {}", self.name))
+        receiver.await.context("the thread in the namespace ended")?.with_context(|| format!("entering {}", self.name))
     }
 }
 

@@ -47,11 +47,7 @@ impl Process {
     /// When the program cannot be started.
     pub fn start(run: &Run, name: &str, logs: &Path, mut command: Command) -> Result<Self> {
         let log = logs.join(format!("{name}.log"));
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("opening {}", log.display()))?;
+        let file = OpenOptions::new().create(true).append(true).open(&log).with_context(|| format!("opening {}", log.display()))?;
         let twin = file.try_clone().context("sharing the log file")?;
         let child = command
             .stdin(Stdio::null())

@@ -35,13 +35,9 @@ impl Run {
         sweep_dead_runs(Path::new(HOME));
         let id = base36(std::process::id());
         let folder = Path::new(HOME).join(&id);
-        fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&folder)
-            .with_context(|| format!("making {}", folder.display()))?;
+        fs::DirBuilder::new().mode(0o755).create(&folder).with_context(|| format!("making {}", folder.display()))?;
         let path = folder.join(ledger::FILE);
-        let mut file =
-            OpenOptions::new().create_new(true).append(true).open(&path).context("making the ledger")?;
+        let mut file = OpenOptions::new().create_new(true).append(true).open(&path).context("making the ledger")?;
         let owner = Identity::of(std::process::id()).context("reading our own start time")?;
         writeln!(file, "{}", Entry::Owner(owner)).context("writing the ledger")?;
         Ok(Self { id, folder, ledger: Mutex::new(file), labs: AtomicU32::new(0) })
@@ -95,8 +91,7 @@ fn own_folder(path: &Path) -> Result<()> {
     match fs::DirBuilder::new().mode(0o755).create(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found =
-                fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+            let found = fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
             if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() {
                 bail!("{} belongs to somebody else; remove it first", path.display());
             }

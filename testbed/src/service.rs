@@ -75,10 +75,7 @@ impl Service {
         let object = self.api().get(&self.name).await.context("reading the Service")?;
         let balancer = object.status.and_then(|status| status.load_balancer);
         let ingress = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-        ingress
-            .iter()
-            .map(|row| row.ip.as_deref().unwrap_or("none").parse().context("an ingress without address"))
-            .collect()
+        ingress.iter().map(|row| row.ip.as_deref().unwrap_or("none").parse().context("an ingress without address")).collect()
     }
 
     /// Waits until the status has `count` addresses, and says how long that took.
@@ -115,11 +112,7 @@ impl Service {
     /// # Errors
     /// When the API server refuses.
     pub async fn delete(&self) -> Result<()> {
-        self.api()
-            .delete(&self.name, &DeleteParams::default())
-            .await
-            .context("deleting the Service")
-            .map(drop)
+        self.api().delete(&self.name, &DeleteParams::default()).await.context("deleting the Service").map(drop)
     }
 
     /// The nodes of its ready endpoints, as the endpoint slices have them; sorted.

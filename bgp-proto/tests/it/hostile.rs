@@ -8,10 +8,11 @@ use std::time::Duration;
 use bgp_proto::wire::capability::{Capability, GracefulRestart};
 use bgp_proto::wire::header::MessageType;
 use bgp_proto::*;
+use bytes::BytesMut;
 
-use crate::pair::{KEY, Pair, config, prefix, routes};
+use crate::pair::{KEY, Pair, config, epoch, prefix, routes};
 use crate::script::{MANDATORY, ROUTE, Scripted, framed, open, raw_open, update};
-use crate::vectors::{external, message, peer_open, unhex};
+use crate::vectors::{V4, external, message, peer_open, unhex};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -365,6 +366,41 @@ fn our_own_churn_leaves_one_change_at_most() {
         scripted.speaker.set_routes(scripted.now, KEY, Arc::clone(&with));
     }
     assert_eq!(scripted.drain(id), [], "nothing has changed in the end");
+}
+
+#[test]
+fn ten_routers_with_full_tables_at_once_delay_no_announcement() {
+    let now = epoch();
+    let mut speaker = Speaker::new(1, false);
+    let peers: Vec<PeerConfig> = (0..10)
+        .map(|number| PeerConfig { key: PeerKey(number), receive: Receive::Inspect, ..external(64_500) })
+        .collect();
+    speaker.set_peers(now, &peers);
+    let hello = [open(&[]), message("0013 04")].concat();
+    for number in 0..10 {
+        let (peer, connection) = (PeerKey(number), ConnectionId(number.into()));
+        speaker.handle_event(now, Event::Connected { peer, connection, local: V4, remote: V4 });
+        speaker.handle_input(now, connection, &hello);
+    }
+    let mut table: Vec<u8> = (0..2_000_u16)
+        .flat_map(|n| update(&[], &unhex(MANDATORY), &[[24, 10].as_slice(), &n.to_be_bytes()].concat()))
+        .collect();
+    // And messages whose one route is one octet.
+    table.extend(update(&[], &unhex(MANDATORY), &[0]).repeat(500));
+    let mut out = BytesMut::new();
+    for round in 0..10_u32 {
+        for number in 0..10 {
+            let connection = ConnectionId(number.into());
+            assert_eq!(speaker.handle_input(now, connection, &table), table.len());
+            speaker.set_routes(now, PeerKey(number), routes(0..round + 1));
+            out.clear();
+            assert!(speaker.poll_transmit(now, connection, &mut out), "its own news goes out at once");
+            assert_eq!(speaker.session(PeerKey(number)).unwrap().prefixes_sent, round + 1);
+        }
+    }
+    for status in speaker.sessions() {
+        assert_eq!((status.state, status.verdicts.accepted), (State::Established, 25_000));
+    }
 }
 
 // ---- 13: what we send (see also `pack`, `feature`, `vectors`)

@@ -62,8 +62,7 @@ async fn play(arguments: &Arguments) -> Result<()> {
     let machine = machine::prepare(&|line| println!("{line}")).await?;
     let run = Arc::new(Run::begin()?);
     let screen = Screen::terminal();
-    screen
-        .chapter("Start etcd, kube-apiserver, kube-controller-manager, FRR and three nodes with kube-proxy");
+    screen.chapter("Start etcd, kube-apiserver, kube-controller-manager, FRR and three nodes with kube-proxy");
     let mut lab = Lab::start(&run, &machine, &LabPlan::default()).await?;
     if let Err(why) = demo::tell(&mut lab, &screen).await {
         screen.output(&lab.tails());
@@ -74,8 +73,6 @@ async fn play(arguments: &Arguments) -> Result<()> {
         demo::look_around(&lab, &screen);
         std::future::pending::<()>().await;
     }
-    screen.chapter(&format!(
-        "That was all, in {seconds:.0} s. `cargo demo -- --keep` leaves it running to look around."
-    ));
+    screen.chapter(&format!("That was all, in {seconds:.0} s. `cargo demo -- --keep` leaves it running to look around."));
     Ok(())
 }

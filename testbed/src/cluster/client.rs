@@ -19,8 +19,7 @@ use tower::{Layer as _, ServiceExt as _};
 /// A client of the API server on the host's loopback.
 pub(super) fn connect(port: u16, authority: &Path, token: &str) -> Result<Client> {
     let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(authority).context("reading the API server's certificate")?;
+    let certificates = CertificateDer::pem_file_iter(authority).context("reading the API server's certificate")?;
     roots.add_parsable_certificates(certificates.flatten());
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -35,8 +34,7 @@ pub(super) fn connect(port: u16, authority: &Path, token: &str) -> Result<Client
         .timer(hyper_util::rt::TokioTimer::new())
         .build::<_, Body>(connector);
 
-    let config =
-        Config::new(format!("https://127.0.0.1:{port}").parse().context("the API server's address")?);
+    let config = Config::new(format!("https://127.0.0.1:{port}").parse().context("the API server's address")?);
     let bearer = HeaderValue::from_str(&format!("Bearer {token}")).context("the token as a header")?;
     let transport = transport.map_request(move |mut request: Request<Body>| {
         request.headers_mut().insert(AUTHORIZATION, bearer.clone());

@@ -45,14 +45,8 @@ impl Credentials {
     /// Makes the signing key of service account tokens and the administrator's token.
     pub(super) async fn create(folder: &Path, api_port: u16) -> Result<Self> {
         let (private, public) = (folder.join("sa.key"), folder.join("sa.pub"));
-        output(
-            Command::new("openssl")
-                .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"])
-                .arg(&private),
-        )
-        .await?;
-        output(Command::new("openssl").args(["ec", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public))
-            .await?;
+        output(Command::new("openssl").args(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]).arg(&private)).await?;
+        output(Command::new("openssl").args(["ec", "-pubout", "-in"]).arg(&private).arg("-out").arg(&public)).await?;
         let admin_token = random_token()?;
         let line = format!("{admin_token},admin,admin,system:masters\n");
         write_secret(&folder.join("tokens.csv"), &line)?;
@@ -102,13 +96,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the account or node does not exist.
-    pub async fn service_account_at(
-        &self,
-        name: &str,
-        server: &str,
-        account: (&str, &str),
-        node: &str,
-    ) -> Result<Kubeconfig> {
+    pub async fn service_account_at(&self, name: &str, server: &str, account: (&str, &str), node: &str) -> Result<Kubeconfig> {
         let (namespace, account) = account;
         let node = Api::<Node>::all(self.client()).get(node).await.context("reading the node")?;
         let request = TokenRequest {
@@ -135,9 +123,7 @@ impl Cluster {
 fn random_token() -> Result<String> {
     use std::io::Read as _;
     let mut bytes = [0_u8; 16];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .context("reading /dev/urandom")?;
+    fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).context("reading /dev/urandom")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

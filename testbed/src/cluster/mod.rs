@@ -21,8 +21,8 @@ use crate::machine::Machine;
 use crate::process::{Process, output, run_to_end};
 use crate::run::Run;
 
-use credential::Credentials;
 pub use credential::Kubeconfig;
+use credential::Credentials;
 
 /// How long a start of any of the programs may take, on a machine with much else to do.
 const START: Duration = Duration::from_secs(60);
@@ -112,11 +112,9 @@ impl Cluster {
     /// Starts both again, at the same address with the same certificate, and waits until the API server is ready.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
         let (run, machine) = (&self.run, &self.machine);
-        let mut api_server =
-            start_api_server(run, machine, &self.folder, &self.logs, self.etcd_port, self.api_port)?;
+        let mut api_server = start_api_server(run, machine, &self.folder, &self.logs, self.etcd_port, self.api_port)?;
         wait_until_ready(&mut api_server, &self.credentials, self.api_port).await?;
-        let controller_manager =
-            start_controller_manager(run, machine, &self.logs, &self.credentials.admin())?;
+        let controller_manager = start_controller_manager(run, machine, &self.logs, &self.credentials.admin())?;
         self.servers = Some(Servers { api_server, controller_manager });
         Ok(())
     }
@@ -154,8 +152,7 @@ impl Cluster {
 }
 
 fn start_etcd(run: &Run, folder: &Path, logs: &Path, port: u16, peer_port: u16) -> Result<Process> {
-    let (client_url, peer_url) =
-        (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
+    let (client_url, peer_url) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
     let mut command = Command::new("etcd");
     command
         .arg("--data-dir")
@@ -168,25 +165,14 @@ fn start_etcd(run: &Run, folder: &Path, logs: &Path, port: u16, peer_port: u16) 
     Process::start(run, "etcd", logs, command)
 }
 
-fn start_api_server(
-    run: &Run,
-    machine: &Machine,
-    folder: &Path,
-    logs: &Path,
-    etcd_port: u16,
-    port: u16,
-) -> Result<Process> {
+fn start_api_server(run: &Run, machine: &Machine, folder: &Path, logs: &Path, etcd_port: u16, port: u16) -> Result<Process> {
     let file = |name: &str| folder.join(name).display().to_string();
     let mut command = Command::new(machine.kubernetes.path("kube-apiserver"));
     command
         .arg(format!("--etcd-servers=http://127.0.0.1:{etcd_port}"))
         .arg(format!("--cert-dir={}", file("certs")))
         .arg(format!("--secure-port={port}"))
-        .args([
-            "--bind-address=127.0.0.1",
-            "--advertise-address=192.0.2.1",
-            "--endpoint-reconciler-type=none",
-        ])
+        .args(["--bind-address=127.0.0.1", "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"])
         .arg("--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112")
         .arg(format!("--service-account-key-file={}", file("sa.pub")))
         .arg(format!("--service-account-signing-key-file={}", file("sa.key")))
@@ -198,12 +184,7 @@ fn start_api_server(
     Process::start(run, "kube-apiserver", logs, command)
 }
 
-fn start_controller_manager(
-    run: &Run,
-    machine: &Machine,
-    logs: &Path,
-    admin: &Kubeconfig,
-) -> Result<Process> {
+fn start_controller_manager(run: &Run, machine: &Machine, logs: &Path, admin: &Kubeconfig) -> Result<Process> {
     let mut command = Command::new(machine.kubernetes.path("kube-controller-manager"));
     command.arg("--kubeconfig").arg(admin.path()).args([
         "--leader-elect=false",

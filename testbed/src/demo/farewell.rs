@@ -19,11 +19,7 @@ pub fn look_around(lab: &Lab, screen: &Screen) {
     screen.text(&format!("    {} curl http://10.0.4.1", inside(lab.client().namespace().name())));
     screen.text(&format!("    {} ip route", inside(lab.router().namespace().name())));
     for node in lab.nodes() {
-        screen.text(&format!(
-            "    {} nft list ruleset        # kube-proxy on {}",
-            inside(node.namespace().name()),
-            node.name()
-        ));
+        screen.text(&format!("    {} nft list ruleset        # kube-proxy on {}", inside(node.namespace().name()), node.name()));
     }
     screen.text(&format!("    ls {}        # the logs", lab.logs().display()));
 }

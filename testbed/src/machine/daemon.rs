@@ -35,16 +35,7 @@ impl Daemons {
         let mut command = Command::new(cargo);
         command
             .current_dir(repository())
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "controller",
-                "--package",
-                "speaker",
-                "--package",
-                "speakerctl",
-            ])
+            .args(["build", "--quiet", "--package", "controller", "--package", "speaker", "--package", "speakerctl"])
             .args(["--bins", "--message-format=json-render-diagnostics"])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())

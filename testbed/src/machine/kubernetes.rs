@@ -77,9 +77,7 @@ fn cache_folder() -> Result<PathBuf> {
 
 /// FNV-1a, 64 bits: a key for a cache, not a defence.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 fn absent(folder: &Path) -> Vec<&'static str> {
@@ -90,10 +88,7 @@ async fn build(command: &str, folder: &Path, say: Say<'_>) -> Result<()> {
     let Some(go) = package::find("go") else {
         bail!("Go is missing; it builds {command} (https://go.dev/dl, version 1.26 or newer)");
     };
-    say(&format!(
-        "building {command} from its Go sources (minutes the first time, then kept in {})",
-        folder.display()
-    ));
+    say(&format!("building {command} from its Go sources (minutes the first time, then kept in {})", folder.display()));
     let start = Instant::now();
     let version = version()?;
     let unfinished = folder.join(format!("{command}.{}", std::process::id()));

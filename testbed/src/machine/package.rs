@@ -37,8 +37,7 @@ pub const PROGRAMS: &[Program] = &[
     program("curl", "curl", "the client"),
 ];
 
-const BUILDERS: &[Program] =
-    &[program("go", "golang, 1.26 or newer, or from https://go.dev/dl", "building the Kubernetes programs")];
+const BUILDERS: &[Program] = &[program("go", "golang, 1.26 or newer, or from https://go.dev/dl", "building the Kubernetes programs")];
 
 /// A thing without which no lab can run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,11 +94,8 @@ pub(super) fn missing_builders() -> Vec<Lack> {
 /// # Errors
 /// When apt-get fails, or a program is still missing afterwards.
 pub(super) async fn install(say: Say<'_>) -> Result<()> {
-    let mut packages: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|program| find(program.name).is_none())
-        .map(|program| program.package)
-        .collect();
+    let mut packages: Vec<&str> =
+        PROGRAMS.iter().filter(|program| find(program.name).is_none()).map(|program| program.package).collect();
     packages.dedup();
     if packages.is_empty() {
         return Ok(());
@@ -141,8 +137,7 @@ impl NoServices {
     fn declare() -> Self {
         use std::os::unix::fs::OpenOptionsExt as _;
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(Self::POLICY);
-        let made =
-            file.is_ok_and(|mut file| std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n").is_ok());
+        let made = file.is_ok_and(|mut file| std::io::Write::write_all(&mut file, b"#!/bin/sh\nexit 101\n").is_ok());
         Self { made }
     }
 }
@@ -162,8 +157,7 @@ pub(super) fn find(name: &str) -> Option<PathBuf> {
         return Some(PathBuf::from(name)).filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders =
-        std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/go/bin"].map(PathBuf::from));
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin", "/usr/local/go/bin"].map(PathBuf::from));
     folders.map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
 }
 
@@ -173,9 +167,5 @@ fn is_executable(path: &Path) -> bool {
 }
 
 fn missing_of(programs: &[Program]) -> Vec<Lack> {
-    programs
-        .iter()
-        .filter(|program| find(program.name).is_none())
-        .map(|program| Lack::Program(*program))
-        .collect()
+    programs.iter().filter(|program| find(program.name).is_none()).map(|program| Lack::Program(*program)).collect()
 }

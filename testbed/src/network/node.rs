@@ -109,10 +109,7 @@ impl Node {
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "played by the testbed"}],
         }});
         let patch = Patch::Strategic(&status);
-        nodes
-            .patch_status(&plan.name, &PatchParams::default(), &patch)
-            .await
-            .context("patching the Node's status")?;
+        nodes.patch_status(&plan.name, &PatchParams::default(), &patch).await.context("patching the Node's status")?;
         Ok(())
     }
 
@@ -120,13 +117,7 @@ impl Node {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start_kube_proxy(
-        &mut self,
-        run: &Run,
-        machine: &Machine,
-        cluster: &Cluster,
-        logs: &Path,
-    ) -> Result<()> {
+    pub fn start_kube_proxy(&mut self, run: &Run, machine: &Machine, cluster: &Cluster, logs: &Path) -> Result<()> {
         let name = format!("{}-kube-proxy", self.plan.name);
         let server = format!("https://{}", crate::door::API_ADDRESS);
         let kubeconfig = cluster.admin_at(&name, &server)?;
@@ -144,8 +135,7 @@ impl Node {
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         });
         let file = self.folder.join("kube-proxy.json");
-        std::fs::write(&file, format!("{configuration:#}\n"))
-            .context("writing kube-proxy's configuration")?;
+        std::fs::write(&file, format!("{configuration:#}\n")).context("writing kube-proxy's configuration")?;
         let mut command = self.namespace.command(&machine.kubernetes.program("kube-proxy"));
         command.arg("--config").arg(&file);
         self.kube_proxy = Some(Process::start(run, &name, logs, command)?);

@@ -35,14 +35,7 @@ impl Pod {
     ///
     /// # Errors
     /// When the kernel refuses or nginx does not answer.
-    pub async fn start(
-        run: &Arc<Run>,
-        prefix: &str,
-        logs: &Path,
-        node: &Node,
-        name: &str,
-        index: u8,
-    ) -> Result<Self> {
+    pub async fn start(run: &Arc<Run>, prefix: &str, logs: &Path, node: &Node, name: &str, index: u8) -> Result<Self> {
         let namespace = Namespace::create(run, format!("{prefix}{name}")).await?;
         let (v4, v6) = node.plan().pod_address(index);
         let (gateway_v4, gateway_v6) = node.plan().gateway();
@@ -122,9 +115,7 @@ impl Pod {
         }});
         let pods = Api::<PodObject>::namespaced(client, PODS);
         let patch = Patch::Strategic(&patch);
-        pods.patch_status(&self.name, &PatchParams::default(), &patch)
-            .await
-            .context("patching the Pod's status")?;
+        pods.patch_status(&self.name, &PatchParams::default(), &patch).await.context("patching the Pod's status")?;
         Ok(())
     }
 
@@ -134,10 +125,7 @@ impl Pod {
     /// When the API server refuses.
     pub async fn delete(self, client: Client) -> Result<()> {
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-        Api::<PodObject>::namespaced(client, PODS)
-            .delete(&self.name, &now)
-            .await
-            .context("deleting the Pod")?;
+        Api::<PodObject>::namespaced(client, PODS).delete(&self.name, &now).await.context("deleting the Pod")?;
         self.nginx.kill().await
     }
 
@@ -145,8 +133,7 @@ impl Pod {
         let url = format!("http://{}", self.addresses[0]);
         eventually(Duration::from_secs(10), "nginx to answer its node", async || {
             self.nginx.check_running()?;
-            let page =
-                output(node.namespace().command("curl").args(["--silent", "--max-time", "1", &url])).await?;
+            let page = output(node.namespace().command("curl").args(["--silent", "--max-time", "1", &url])).await?;
             if page.contains(&self.name) { Ok(()) } else { bail!("it answered {page:?}") }
         })
         .await?;

@@ -74,8 +74,7 @@ impl Router {
         fs::write(folder.join("bgpd.conf"), configuration(plan, nodes)).context("writing bgpd.conf")?;
         // FRR's daemons run as the user frr and put their sockets here.
         output(Command::new("chown").args(["-R", "frr:frr"]).arg(&folder)).await?;
-        let mut router =
-            Self { run: Arc::clone(run), namespace, folder, logs: logs.to_owned(), daemons: None };
+        let mut router = Self { run: Arc::clone(run), namespace, folder, logs: logs.to_owned(), daemons: None };
         router.start_daemons().await?;
         Ok(router)
     }
@@ -166,15 +165,7 @@ impl Router {
             daemon.kill().await?;
         }
         // zebra's routes hang on its next hop objects, and go with them.
-        output(Command::new("ip").args([
-            "-netns",
-            self.namespace.name(),
-            "nexthop",
-            "flush",
-            "proto",
-            "zebra",
-        ]))
-        .await?;
+        output(Command::new("ip").args(["-netns", self.namespace.name(), "nexthop", "flush", "proto", "zebra"])).await?;
         Ok(())
     }
 
@@ -236,10 +227,7 @@ fn configuration(plan: &RouterPlan, nodes: &[NodePlan]) -> String {
         text.push_str(&format!(" {line}\n"));
     }
     for node in nodes {
-        text.push_str(&format!(
-            " neighbor {} peer-group NODES\n neighbor {} peer-group NODES\n",
-            node.v4, node.v6
-        ));
+        text.push_str(&format!(" neighbor {} peer-group NODES\n neighbor {} peer-group NODES\n", node.v4, node.v6));
     }
     for family in ["ipv4", "ipv6"] {
         text.push_str(&format!(

@@ -41,23 +41,18 @@ async fn packets_reach_pods(lab: &mut Lab) -> Result<()> {
     let n1 = lab.node("n1")?.plan().clone();
     lab.router().add_static_route("10.0.4.1/32", n1.v4.into()).await?;
     lab.router().add_static_route("fd00:10:4::1/128", n1.v6.into()).await?;
-    for (url, seen) in [("http://10.0.4.1", n1.v4.to_string()), ("http://[fd00:10:4::1]", n1.v6.to_string())]
-    {
+    for (url, seen) in [("http://10.0.4.1", n1.v4.to_string()), ("http://[fd00:10:4::1]", n1.v6.to_string())] {
         let (page, _) = eventually(SOON, "the page", async || lab.client().curl(url).await).await?;
         ensure!(page.contains("hello from web-"), "{page}");
         // Cluster policy: the pod sees the node that passed it on (by its pod-side or LAN address).
-        ensure!(
-            !page.contains("192.168.88.10") && !page.contains("fd00:10:0:88::10"),
-            "{url} from {seen}: {page}"
-        );
+        ensure!(!page.contains("192.168.88.10") && !page.contains("fd00:10:0:88::10"), "{url} from {seen}: {page}");
     }
     // Local policy, straight to the pod's node: the pod sees the client.
     web.change(&serde_json::json!({"spec": {"externalTrafficPolicy": "Local"}})).await?;
     let n4 = lab.node("n4")?.plan().clone();
     lab.router().namespace().ip(&format!("route replace 10.0.4.1/32 via {}\n", n4.v4)).await?;
     lab.router().namespace().ip(&format!("route replace fd00:10:4::1/128 via {}\n", n4.v6)).await?;
-    for (url, client) in [("http://10.0.4.1", "192.168.88.10"), ("http://[fd00:10:4::1]", "fd00:10:0:88::10")]
-    {
+    for (url, client) in [("http://10.0.4.1", "192.168.88.10"), ("http://[fd00:10:4::1]", "fd00:10:0:88::10")] {
         eventually(SOON, "the page with the client's address", async || {
             let page = lab.client().curl(url).await?;
             if page.contains(client) { Ok(()) } else { bail!("{page}") }
@@ -71,14 +66,7 @@ async fn the_door(lab: &mut Lab) -> Result<()> {
     let node = lab.node("n1")?;
     let ask = async || {
         let mut curl = node.namespace().command("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--insecure",
-            "--max-time",
-            "1",
-            "https://127.0.0.1:6443/livez",
-        ]);
+        curl.args(["--silent", "--show-error", "--insecure", "--max-time", "1", "https://127.0.0.1:6443/livez"]);
         testbed::process::output(&mut curl).await
     };
     ensure!(ask().await? == "ok");

@@ -76,8 +76,7 @@ async fn internal_and_local(lab: &mut Lab) -> Result<()> {
     let (addresses, _) = service.wait_for_addresses(2, SOON).await?;
     expect_local(lab, &addresses, "n2").await?;
     for address in &addresses {
-        let paths =
-            lab.router().paths(&format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })).await?;
+        let paths = lab.router().paths(&format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })).await?;
         let path = &paths["paths"][0];
         ensure!(path["locPrf"] == 150 && path["aspath"]["string"] == "Local", "{address}: {path:#}");
         ensure!(path["community"]["string"] == "64500:7", "{address}: {path:#}");

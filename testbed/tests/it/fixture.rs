@@ -35,8 +35,7 @@ async fn fixtures(lab: &mut Lab) -> Result<()> {
     }
     for path in files("bad")? {
         let text = fs::read_to_string(&path)?;
-        let expected: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix(EXPECT)).map(str::trim).collect();
+        let expected: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(EXPECT)).map(str::trim).collect();
         ensure!(!expected.is_empty(), "{} does not say what to expect", path.display());
         let mut refusals = String::new();
         for object in documents(&text).with_context(|| path.display().to_string())? {
@@ -72,8 +71,7 @@ async fn submit(lab: &Lab, object: &DynamicObject) -> Result<Result<(), String>>
     let client = lab.cluster().client();
     let types = object.types.as_ref().context("a fixture has apiVersion and kind")?;
     let kind = GroupVersionKind::try_from(types).context("reading apiVersion and kind")?;
-    let (resource, _) =
-        kube::discovery::pinned_kind(&client, &kind).await.with_context(|| format!("{kind:?}"))?;
+    let (resource, _) = kube::discovery::pinned_kind(&client, &kind).await.with_context(|| format!("{kind:?}"))?;
     let api = Api::<DynamicObject>::namespaced_with(client, HERALD_NAMESPACE, &resource);
     let name = object.metadata.name.as_deref().context("a fixture has a name")?;
     let params = PatchParams::apply("testbed").dry_run().validation_strict();

@@ -47,22 +47,14 @@ fn cases() -> Vec<Case> {
     let short = [vec![0xff; 16], vec![0, 18, 4]].concat();
     let case = |name, says, hears| Case { name, says, hears };
     vec![
-        case(
-            "random octets in the place of OPEN",
-            vec![b"GET / HTTP/1.1\r\nHost: router\r\n\r\n".to_vec()],
-            Some((1, 1)),
-        ),
+        case("random octets in the place of OPEN", vec![b"GET / HTTP/1.1\r\nHost: router\r\n\r\n".to_vec()], Some((1, 1))),
         case("a length below 19", vec![short], Some((1, 2))),
         case("a type that nobody knows", vec![message(9, &[])], Some((1, 3))),
         case("BGP version 3", vec![open(3, 65530)], Some((2, 1))),
         case("another AS", vec![open(4, 65531)], Some((2, 2))),
         case("half an OPEN and no more", vec![good_open[..20].to_vec()], None),
         case("nothing", vec![], None),
-        case(
-            "garbage once established",
-            vec![good_open.clone(), keepalive.clone(), vec![0; 64]],
-            Some((1, 1)),
-        ),
+        case("garbage once established", vec![good_open.clone(), keepalive.clone(), vec![0; 64]], Some((1, 1))),
         case(
             "an UPDATE whose lengths lie, once established",
             vec![good_open, keepalive, message(2, &[0xff, 0xff, 0, 0])],
@@ -86,14 +78,12 @@ async fn garbage(lab: &mut Lab) -> Result<()> {
         lab.check_paths(FIRST, &["n1"]).await?;
         lab.check_daemons()?;
     }
-    throughout(Duration::from_secs(2), "the good session", async || lab.check_paths(FIRST, &["n1"]).await)
-        .await
+    throughout(Duration::from_secs(2), "the good session", async || lab.check_paths(FIRST, &["n1"]).await).await
 }
 
 /// Takes the next connection and plays one case on it.
 async fn meet(listener: &TcpListener, case: &Case) -> Result<Option<(u8, u8)>> {
-    let (mut stream, _) =
-        timeout(SOON, listener.accept()).await.context("the speaker did not come back")??;
+    let (mut stream, _) = timeout(SOON, listener.accept()).await.context("the speaker did not come back")??;
     let (kind, _) = timeout(SOON, read_message(&mut stream)).await.context("no OPEN came")??;
     ensure!(kind == 1, "the first message has type {kind}");
     for octets in &case.says {
@@ -103,8 +93,7 @@ async fn meet(listener: &TcpListener, case: &Case) -> Result<Option<(u8, u8)>> {
         return Ok(None);
     }
     loop {
-        let (kind, body) =
-            timeout(SOON, read_message(&mut stream)).await.context("no NOTIFICATION came")??;
+        let (kind, body) = timeout(SOON, read_message(&mut stream)).await.context("no NOTIFICATION came")??;
         match (kind, body.as_slice()) {
             (3, [code, subcode, ..]) => return Ok(Some((*code, *subcode))),
             (2 | 4, _) => {}

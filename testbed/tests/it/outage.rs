@@ -35,8 +35,7 @@ const WATCHES_BACK: Duration = Duration::from_secs(60);
 
 async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await)
-        .await?;
+    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
     lab.stop_api_server().await?;
     let away = Duration::from_secs(60);
     throughout(away, "the announcement", async || {
@@ -86,10 +85,7 @@ async fn away_at_start(lab: &mut Lab) -> Result<()> {
     lab.start_pod("nginx", "n1").await?;
     lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     // Neither dies of it, and neither speaks before it knows what to say.
-    throughout(Duration::from_secs(5), "silence of n2 and n3", async || {
-        lab.check_paths(FIRST, &["n1"]).await
-    })
-    .await?;
+    throughout(Duration::from_secs(5), "silence of n2 and n3", async || lab.check_paths(FIRST, &["n1"]).await).await?;
     lab.check_daemons()?;
     lab.node("n2")?.door().set(Passage::Open);
     lab.node("n3")?.door().set(Passage::Open);

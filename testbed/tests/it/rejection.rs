@@ -48,8 +48,7 @@ async fn refused_alone(lab: &mut Lab) -> Result<()> {
     expect_complaint(lab, "bgpadvertisements.metallb.io/unknown-alias", "nobody-defined-it").await?;
     let (peers, _) = eventually(SOON, "speakerctl to show the peer that stays down", async || {
         let answer = lab.speakerctl(&["peers", "-o", "wide"]).await?;
-        let row =
-            answer.text.lines().find(|line| line.contains("without-secret")).unwrap_or_default().to_owned();
+        let row = answer.text.lines().find(|line| line.contains("without-secret")).unwrap_or_default().to_owned();
         if row.is_empty() { bail!("{}", answer.text) } else { Ok(row) }
     })
     .await?;
@@ -71,14 +70,12 @@ async fn refused_alone(lab: &mut Lab) -> Result<()> {
 /// Waits for a condition that is not as it should be and whose message has the given words.
 async fn expect_complaint(lab: &Lab, object: &str, words: &str) -> Result<()> {
     eventually(SOON, &format!("{object} to say {words:?}"), async || {
-        let answer =
-            lab.cluster().kubectl(&["get", object, "-n", testbed::HERALD_NAMESPACE, "-o", "json"]).await?;
+        let answer = lab.cluster().kubectl(&["get", object, "-n", testbed::HERALD_NAMESPACE, "-o", "json"]).await?;
         ensure!(answer.accepted, "{}", answer.text);
         let state: Value = serde_json::from_str(&answer.text)?;
         let conditions = state["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let says = |condition: &Value| {
-            condition["status"] == "False"
-                && condition["message"].as_str().is_some_and(|message| message.contains(words))
+            condition["status"] == "False" && condition["message"].as_str().is_some_and(|message| message.contains(words))
         };
         if conditions.iter().any(says) { Ok(()) } else { bail!("its status is {}", state["status"]) }
     })

@@ -80,16 +80,12 @@ async fn speaker_restarts(lab: &mut Lab, end: End) -> Result<()> {
     })
     .await?;
     // End-of-RIB ends the router's patience with stale routes; what was announced again must stay.
-    throughout(Duration::from_secs(5), "the route by n2", async || {
-        lab.check_paths(FIRST, &["n1", "n2"]).await
-    })
-    .await
+    throughout(Duration::from_secs(5), "the route by n2", async || lab.check_paths(FIRST, &["n1", "n2"]).await).await
 }
 
 async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    let answer =
-        lab.cluster().kubectl(&["delete", "daemonset", "speaker", "-n", testbed::HERALD_NAMESPACE]).await?;
+    let answer = lab.cluster().kubectl(&["delete", "daemonset", "speaker", "-n", testbed::HERALD_NAMESPACE]).await?;
     ensure!(answer.accepted, "{}", answer.text);
     for node in ["n2", "n1"] {
         let status = lab.stop_daemon(node, Daemon::Speaker).await?;

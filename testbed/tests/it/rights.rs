@@ -58,23 +58,13 @@ async fn no_right_without_a_use(lab: &mut Lab) -> Result<()> {
         }
         for (owner, group, resource, verb, namespace) in ONLY_ONE {
             let allowed = may(lab, account, group, resource, verb, namespace).await?;
-            ensure!(
-                allowed == (*owner == account),
-                "{account}: {verb} {resource}.{group} in {namespace:?}: {allowed}"
-            );
+            ensure!(allowed == (*owner == account), "{account}: {verb} {resource}.{group} in {namespace:?}: {allowed}");
         }
     }
     Ok(())
 }
 
-async fn may(
-    lab: &Lab,
-    account: &str,
-    group: &str,
-    resource: &str,
-    verb: &str,
-    namespace: &str,
-) -> Result<bool> {
+async fn may(lab: &Lab, account: &str, group: &str, resource: &str, verb: &str, namespace: &str) -> Result<bool> {
     let (resource, subresource) = match resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (resource, None),
@@ -95,7 +85,6 @@ async fn may(
         },
         ..SubjectAccessReview::default()
     };
-    let answer =
-        Api::<SubjectAccessReview>::all(lab.cluster().client()).create(&PostParams::default(), &review).await;
+    let answer = Api::<SubjectAccessReview>::all(lab.cluster().client()).create(&PostParams::default(), &review).await;
     Ok(answer.context("asking for an access review")?.status.context("a review without an answer")?.allowed)
 }

@@ -44,8 +44,7 @@ pub(crate) fn run(tests: &[Test]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let required = std::env::var(REQUIRE).is_ok_and(|value| value == "1");
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
     let tally = runtime.block_on(run_all(chosen, required, wish.labs));
     runtime.shutdown_timeout(Duration::from_secs(5));
     tally
@@ -64,9 +63,7 @@ async fn run_all(tests: Vec<Test>, required: bool, labs: usize) -> ExitCode {
         for lack in &lacks {
             println!("  missing: {lack}");
         }
-        println!(
-            "  `cargo demo` installs what can be installed; with {REQUIRE}=1 these tests do so, and fail if they cannot run."
-        );
+        println!("  `cargo demo` installs what can be installed; with {REQUIRE}=1 these tests do so, and fail if they cannot run.");
         return finish(0, 0, tests.len(), Duration::ZERO);
     }
     let machine = match machine::prepare(&|line| println!("{line}")).await {
@@ -146,8 +143,7 @@ async fn run_one(test: Test, machine: &Machine, run: &Arc<Run>) -> (Test, Durati
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("a panic without words").to_owned()
 }
 
@@ -171,8 +167,7 @@ struct Wish {
 
 impl Wish {
     fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut wish =
-            Self { names: Vec::new(), skipped: Vec::new(), exact: false, list: false, labs: LABS_AT_ONCE };
+        let mut wish = Self { names: Vec::new(), skipped: Vec::new(), exact: false, list: false, labs: LABS_AT_ONCE };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--exact" => wish.exact = true,

@@ -20,10 +20,7 @@ impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |share: usize| {
             let last = self.microseconds.len().saturating_sub(1);
-            self.microseconds
-                .get((self.microseconds.len() * share / 100).min(last))
-                .copied()
-                .unwrap_or_default()
+            self.microseconds.get((self.microseconds.len() * share / 100).min(last)).copied().unwrap_or_default()
         };
         write!(f, "{} µs | {} µs | {} µs", at(50), at(99), at(100))
     }
@@ -35,8 +32,7 @@ pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Spread> {
     for round in 0..rounds {
         scene.set_endpoint(false).await?;
         let seen = scene.watch_sees(false, LIMIT).await.with_context(|| format!("round {round}"))?;
-        let withdrawn =
-            scene.arrival(Kind::Withdrawal, LIMIT).await.with_context(|| format!("round {round}"))?;
+        let withdrawn = scene.arrival(Kind::Withdrawal, LIMIT).await.with_context(|| format!("round {round}"))?;
         microseconds.push(signed_difference(withdrawn, seen));
         scene.set_endpoint(true).await?;
         scene.watch_sees(true, LIMIT).await?;

@@ -14,13 +14,9 @@ pub(crate) struct Memory {
 impl Memory {
     /// Reads `/proc/PID/status`.
     pub(crate) fn of(pid: u32) -> Result<Self> {
-        let status =
-            std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process' status")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading a process' status")?;
         let field = |name: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .with_context(|| format!("no {name}"))?;
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("no {name}"))?;
             let kibibytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
             anyhow::Ok(kibibytes * 1024)
         };

@@ -83,10 +83,7 @@ impl Scene {
     pub(crate) async fn set_endpoint(&self, ready: bool) -> Result<()> {
         let patch = json!({"endpoints": endpoints(ready)});
         let slices = Api::<EndpointSlice>::namespaced(self.client.clone(), SPACE);
-        slices
-            .patch("s0", &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .context("patching the slice")?;
+        slices.patch("s0", &PatchParams::default(), &Patch::Merge(&patch)).await.context("patching the slice")?;
         Ok(())
     }
 
@@ -163,14 +160,8 @@ async fn create_service(client: &Client, number: u32) -> Result<()> {
         "ports": [{"port": 80}],
         "endpoints": endpoints(true),
     }))?;
-    Api::namespaced(client.clone(), SPACE)
-        .create(&PostParams::default(), &service)
-        .await
-        .context("creating a Service")?;
-    Api::namespaced(client.clone(), SPACE)
-        .create(&PostParams::default(), &slice)
-        .await
-        .context("creating a slice")?;
+    Api::namespaced(client.clone(), SPACE).create(&PostParams::default(), &service).await.context("creating a Service")?;
+    Api::namespaced(client.clone(), SPACE).create(&PostParams::default(), &slice).await.context("creating a slice")?;
     Ok(())
 }
 
@@ -179,8 +170,7 @@ fn endpoints(ready: bool) -> Value {
 }
 
 async fn speaker_state(client: &Client) -> Result<Value> {
-    let resource =
-        ApiResource::from_gvk(&GroupVersionKind::gvk(api::names::HERALD_GROUP, "v1beta1", "SpeakerState"));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(api::names::HERALD_GROUP, "v1beta1", "SpeakerState"));
     let states = Api::<DynamicObject>::namespaced_with(client.clone(), testbed::HERALD_NAMESPACE, &resource);
     let state = states.get("n1").await.context("reading the SpeakerState")?;
     state.data.get("status").cloned().context("the SpeakerState has no status yet")

@@ -41,12 +41,7 @@ pub(crate) fn serve(listener: TcpListener, asn: u16, router_id: [u8; 4]) -> Rece
     receiver
 }
 
-fn session(
-    listener: &TcpListener,
-    asn: u16,
-    router_id: [u8; 4],
-    arrivals: &SyncSender<Arrival>,
-) -> Result<()> {
+fn session(listener: &TcpListener, asn: u16, router_id: [u8; 4], arrivals: &SyncSender<Arrival>) -> Result<()> {
     let (mut stream, _) = listener.accept().context("accepting")?;
     stream.set_nodelay(true)?;
     loop {
