@@ -5,6 +5,7 @@
 //! nothing. This step builds it and Herald's driver, runs both halves and puts text around the tables. What the figures
 //! are to be is said there, beside the measuring.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -110,16 +111,23 @@ fn target() -> PathBuf {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(arguments)
-        .current_dir(workspace::root())
-        .status()
-        .context("starting cargo")?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace::root());
+    // What `cargo run` says about this program is not about those: build scripts that look would run again.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_this_package(name)) {
+        command.env_remove(name);
+    }
+    let status = command.status().context("starting cargo")?;
     if status.success() {
         Ok(())
     } else {
         bail!("cargo {} ended with {status}", arguments.first().unwrap_or(&""))
     }
+}
+
+fn is_about_this_package(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Tables and rows of goals that a program prints.

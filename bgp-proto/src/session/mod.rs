@@ -323,6 +323,9 @@ impl Session {
             self.counters.sent.count(MessageType::Keepalive);
         }
         let Some(Told { class, cursor }) = &mut connection.told else { return };
+        if cursor.is_level() && self.leaving.is_none() {
+            return;
+        }
         let peers = shared.classes.get(class).copied().unwrap_or(0);
         let sent = ribs.entry(*class).or_insert_with(|| RibOut::new(*class)).advance(cursor, peers, out);
         if sent.updates > 0 {

@@ -52,6 +52,7 @@ impl<'a> Segment<'a> {
         Asns { numbers: self.numbers, behind: Cursor::new(&[]), width: self.width }
     }
 
+    #[inline]
     fn has_as_zero(&self) -> bool {
         // Without an early exit, so that many numbers are looked at at once.
         match self.width {
@@ -142,6 +143,7 @@ impl<'a> AsPath<'a> {
     ///
     /// # Errors
     /// A broken segment, or AS 0.
+    #[inline]
     pub fn try_new(octets: &'a [u8], width: AsWidth) -> Result<Self, AsPathFault> {
         let mut ahead = Cursor::new(octets);
         let mut is_confederate = false;

@@ -180,9 +180,8 @@ impl Case {
 
     fn impossible(&self, kind: Kind) -> Option<&'static str> {
         match (self.then, kind) {
-            _ if self.setup.two_octet && matches!(kind, Kind::Frr | Kind::Gobgp) => {
-                Some("it always offers four-octet AS numbers")
-            }
+            (_, Kind::Frr) if self.setup.two_octet => Some("it leaves out all capabilities or none"),
+            (_, Kind::Gobgp) if self.setup.two_octet => Some("it has no setting for that"),
             (Then::LongMessages, Kind::Gobgp) => Some("it does not offer them"),
             (Then::Restart, Kind::Exabgp) => Some("it keeps no table"),
             (Then::Refresh, Kind::Exabgp) => Some("it asks only through a program of its own"),
