@@ -4,12 +4,15 @@ use super::{Breach, is_test, product_lines};
 use crate::workspace::SourceFile;
 
 /// Folders and files that hold pure code.
-const PURE: [&str; 8] = [
+const PURE: [&str; 11] = [
     "api/src/",
     "bfd-proto/src/",
     "bgp-proto/src/",
     "controller/src/alloc",
     "controller/src/plan",
+    "controller/src/contest.rs",
+    "controller/src/overlap.rs",
+    "controller/src/pool_condition.rs",
     "speaker/src/decide",
     "speaker/src/watch/convert",
     "speaker/src/plan.rs",
