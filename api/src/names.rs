@@ -245,6 +245,8 @@ pub mod condition {
         Accepted,
         /// Another version of the object than the one written is in force.
         LastGood,
+        /// Whether the object is in force hangs on a Secret, which only the speakers read.
+        SecretReadBySpeakers,
         /// All objects were read and accepted.
         Reconciled,
         /// At least one object was not accepted.
@@ -262,6 +264,7 @@ pub mod condition {
             match self {
                 Self::Accepted => "Accepted",
                 Self::LastGood => "LastGood",
+                Self::SecretReadBySpeakers => "SecretReadBySpeakers",
                 Self::Reconciled => "Reconciled",
                 Self::ConfigurationError => "ConfigurationError",
                 Self::InfraError => "InfraError",

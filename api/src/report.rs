@@ -33,7 +33,9 @@ impl Reporter {
         }
     }
 
-    fn speaks_of(self, rejection: &Rejection) -> bool {
+    /// Whether it can judge this: the controller cannot where a Secret is concerned.
+    #[must_use]
+    pub fn speaks_of(self, rejection: &Rejection) -> bool {
         match (self, &rejection.reason) {
             (Self::Controller, RejectionReason::PeerRefused(refusal)) => !refusal.is_about_secret(),
             (Self::Controller | Self::Speaker, _) => true,
@@ -112,13 +114,14 @@ pub fn conditions(
 ) -> BTreeMap<ObjectRef, Vec<WantedCondition>> {
     let objects = metas(resources);
     let verdicts = objects.into_iter().map(|(object, meta)| {
-        let against: Vec<&Rejection> = rejections
+        let (against, unknown): (Vec<&Rejection>, Vec<&Rejection>) = rejections
             .iter()
-            .filter(|rejection| rejection.object == object && reporter.speaks_of(rejection))
-            .collect();
+            .filter(|rejection| rejection.object == object)
+            .partition(|rejection| reporter.speaks_of(rejection));
         let notices: Vec<&Notice> =
             config.notices.iter().filter(|(on, _)| *on == object).map(|(_, notice)| notice).collect();
         let conditions = match against.first() {
+            None if !unknown.is_empty() => secret_unread(meta),
             None => accepted(&notices, meta),
             Some(first) => rejected(first, &against, meta),
         };
@@ -138,6 +141,18 @@ fn accepted(notices: &[&Notice], meta: &ObjectMeta) -> Vec<WantedCondition> {
         WantedCondition::new(ConditionType::Accepted, true, plain, message, meta),
         WantedCondition::new(ConditionType::InForce, inactive.is_none(), reason, message, meta),
     ]
+}
+
+/// Sound as written; whether it runs is known where its Secret is read.
+fn secret_unread(meta: &ObjectMeta) -> Vec<WantedCondition> {
+    let reason = ConditionReason::SecretReadBySpeakers.as_str();
+    let message = "only the speakers read the password Secret: `speakerctl peers` and the SpeakerState objects say whether \
+                   each of them has found it";
+    let accepted = ConditionReason::Accepted.as_str();
+    let written = WantedCondition::new(ConditionType::Accepted, true, accepted, "sound as written", meta);
+    let mut in_force = WantedCondition::new(ConditionType::InForce, false, reason, message, meta);
+    in_force.holds = None;
+    vec![written, in_force]
 }
 
 fn rejected(first: &Rejection, all: &[&Rejection], meta: &ObjectMeta) -> Vec<WantedCondition> {
@@ -278,6 +293,22 @@ mod tests {
             l2_advertisements: vec![L2Advertisement::new("l2", L2AdvertisementSpec::default())],
             ..Resources::default()
         }
+    }
+
+    #[test]
+    fn the_controller_does_not_claim_that_a_peer_with_a_secret_is_in_force() {
+        let spec = serde_json::from_value(serde_json::json!({
+            "myASN": 64500, "peerASN": 65530, "peerAddress": "10.0.2.1", "passwordSecret": {"name": "unseen"},
+        }));
+        let peer = crate::v1beta2::BGPPeer::new("router", spec.expect("a sound spec"));
+        let resources = Resources { peers: vec![peer], ..Resources::default() };
+        let (config, rejections) = Config::build(&resources, &Config::default());
+        let told = |reporter| -> Vec<(Option<bool>, &'static str)> {
+            let all = conditions(&resources, &config, &rejections, reporter).into_values().flatten();
+            all.map(|condition| (condition.holds, condition.reason)).collect()
+        };
+        assert_eq!(told(Reporter::Controller), [(Some(true), "Accepted"), (None, "SecretReadBySpeakers")]);
+        assert_eq!(told(Reporter::Speaker).first().map(|(holds, _)| *holds), Some(Some(false)));
     }
 
     #[test]

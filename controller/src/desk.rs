@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use api::config::Rejection;
 use api::names::FIELD_MANAGER_CONTROLLER;
 use api::names::condition::ConditionType;
 use api::names::event::EventReason;
+use api::report::Reporter;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceCondition, ServiceKey, ServiceView};
 use api::v1beta1::IPAddressPool;
@@ -333,8 +335,10 @@ impl Desk {
         }
     }
 
-    fn tell_rejections(&self, before: &[api::config::Rejection]) {
-        for rejection in self.cluster.rejections.iter().filter(|rejection| !before.contains(rejection)) {
+    fn tell_rejections(&self, before: &[Rejection]) {
+        let told =
+            |rejection: &&Rejection| Reporter::Controller.speaks_of(rejection) && !before.contains(rejection);
+        for rejection in self.cluster.rejections.iter().filter(told) {
             let (object, reason) = (&rejection.object, &rejection.reason);
             let in_force = rejection.in_force;
             tracing::warn!(%object, reason = reason.word(), why = %reason, in_force, "a configuration object is rejected");
