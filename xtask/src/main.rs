@@ -9,6 +9,7 @@
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
+mod cargo;
 mod crds;
 mod generated;
 mod interop;

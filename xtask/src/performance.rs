@@ -5,7 +5,6 @@
 //! nothing. This step builds it and Herald's driver, runs both halves and puts text around the tables. What the figures
 //! are to be is said there, beside the measuring.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use crate::{cargo, workspace};
 
 const DOCUMENT: &str = "docs/performance.md";
 
@@ -88,46 +87,22 @@ fn machine() -> Result<String> {
 /// Builds one of Herald's driver programs as Herald ships.
 pub(crate) fn build_release(program: &str) -> Result<()> {
     eprintln!("building Herald's driver ({program}) as it ships");
-    cargo(&["build", "--release", "--locked", "--package", "benches", "--bin", program])
+    cargo::run(&["build", "--release", "--package", "benches", "--bin", program])
 }
 
 /// Where those programs are.
 pub(crate) fn driver_folder() -> PathBuf {
-    target().join("release")
+    cargo::target().join("release")
 }
 
 /// Builds `benches/rivals`; returns its program.
 pub(crate) fn build_rivals() -> Result<PathBuf> {
     eprintln!("building the comparison (published crates; the first time takes minutes)");
     let manifest = workspace::root().join("benches/rivals/Cargo.toml");
-    let folder = target().join("rivals");
+    let folder = cargo::target().join("rivals");
     let (manifest, text) = (manifest.to_string_lossy(), folder.to_string_lossy());
-    cargo(&["build", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", &text])?;
+    cargo::run(&["build", "--release", "--manifest-path", &manifest, "--target-dir", &text])?;
     Ok(folder.join("release/rivals"))
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from)
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(workspace::root());
-    // What `cargo run` says about this program is not about those: build scripts that look would run again.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| is_about_this_package(name)) {
-        command.env_remove(name);
-    }
-    let status = command.status().context("starting cargo")?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("cargo {} ended with {status}", arguments.first().unwrap_or(&""))
-    }
-}
-
-fn is_about_this_package(name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// Tables and rows of goals that a program prints.

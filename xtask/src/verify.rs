@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{generated, tidy, tools, workspace};
+use crate::{cargo, generated, tidy, tools, workspace};
 
 /// What the shipped daemons must not contain, as `cargo tree` names it, and why.
 const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
@@ -19,14 +19,16 @@ const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
 type Step = (&'static str, fn() -> Result<()>);
 
 const STEPS: [Step; 9] = [
-    ("format", || cargo(&["fmt", "--all", "--check"])),
+    ("format", || cargo::run(&["fmt", "--all", "--check"])),
     ("repository rules", tidy::run),
     ("generated files", generated::check),
-    ("lints", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    ("lints", || cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("what the speaker pulls in", speaker_tree),
     ("licences, bans, sources", licences),
     ("documents", documents),
-    ("parts of the test bed", || cargo(&["run", "--package", "testbed", "--bin", "demo", "--", "--prepare"])),
+    ("parts of the test bed", || {
+        cargo::run(&["run", "--package", "testbed", "--bin", "demo", "--", "--prepare"])
+    }),
     ("tests, system tests and benches at test size", tests),
 ];
 
@@ -44,16 +46,16 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn tests() -> Result<()> {
-    run_command(
-        command(&["test", "--workspace", "--all-targets"]).env("HERALD_REQUIRE_SYSTEM_TESTS", "1"),
+    cargo::finish(
+        cargo::command(&["test", "--workspace", "--all-targets"]).env("HERALD_REQUIRE_SYSTEM_TESTS", "1"),
         "cargo test",
     )?;
-    cargo(&["test", "--workspace", "--doc"])
+    cargo::run(&["test", "--workspace", "--doc"])
 }
 
 fn documents() -> Result<()> {
-    run_command(
-        command(&["doc", "--workspace", "--no-deps", "--document-private-items"])
+    cargo::finish(
+        cargo::command(&["doc", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings"),
         "cargo doc",
     )
@@ -63,13 +65,14 @@ fn licences() -> Result<()> {
     let deny = tools::cargo_deny()?;
     let mut check = Command::new(deny);
     check.args(["--locked", "check", "bans", "licenses", "sources"]).current_dir(workspace::root());
-    run_command(&mut check, "cargo deny")
+    cargo::finish(&mut check, "cargo deny")
 }
 
 fn speaker_tree() -> Result<()> {
-    let output = command(&["tree", "--package", "speaker", "--edges", "normal,features", "--prefix", "none"])
-        .output()
-        .context("running cargo tree")?;
+    let output =
+        cargo::command(&["tree", "--package", "speaker", "--edges", "normal,features", "--prefix", "none"])
+            .output()
+            .context("running cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -80,25 +83,4 @@ fn speaker_tree() -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    run_command(&mut command(arguments), &format!("cargo {}", arguments.first().unwrap_or(&"")))
-}
-
-/// Cargo in the repository's root; the lock file must already be right wherever it is read.
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let (step, rest) = arguments.split_first().expect("every call names its cargo step");
-    command.arg(step).current_dir(workspace::root());
-    if *step != "fmt" {
-        command.arg("--locked");
-    }
-    command.args(rest);
-    command
-}
-
-fn run_command(command: &mut Command, name: &str) -> Result<()> {
-    let status = command.status().with_context(|| format!("starting {name}"))?;
-    if status.success() { Ok(()) } else { bail!("{name} ended with {status}") }
 }
