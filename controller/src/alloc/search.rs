@@ -26,6 +26,10 @@ impl Allocator {
         addresses: &[IpAddr],
         wanted_pool: Option<&str>,
     ) -> Result<Found, Denied> {
+        // Without any pool the answer must not depend on who holds the address: after a restart that may not be known.
+        if self.pools.is_empty() {
+            return Err(Denied::OutsidePools { addresses: addresses.to_vec() });
+        }
         for address in addresses {
             self.holdings.admit(*address, request.service, request.sharing)?;
         }
