@@ -247,9 +247,11 @@ async fn thousand(lab: &mut Lab) -> Result<()> {
     lab.start_daemon("n1", Daemon::Controller).await?;
     create_many(&client, "last", 0..1).await?;
     wait_for(&mut history, &client, MANY + 2).await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let written = writes(lab)? - written;
-    ensure!(written == 1, "{written} writes after a restart, of which one is for the new Service");
+    throughout(Duration::from_secs(3), "one write after a restart, for the new Service", async || {
+        let since = writes(lab)? - written;
+        if since == 1 { Ok(()) } else { bail!("{since} writes") }
+    })
+    .await?;
     lab.check_daemons()
 }
 

@@ -118,3 +118,16 @@ fn the_counters_follow_the_pools() {
     world.allocator.release(&key("s1"));
     assert_eq!(world.allocator.usage()["test"].assigned_ipv4(), 0);
 }
+
+#[test]
+fn without_any_pool_a_request_is_refused_for_one_reason_before_and_after_a_restart() {
+    let mut world = World::start("one: 10.0.0.0-10.0.0.5, fd00::/126", &["s0", "s1 ask=10.0.0.0"]);
+    world.settle();
+    assert_eq!(world.shows("s0"), "10.0.0.0 one");
+    assert_eq!(world.shows("s1"), "-");
+    world.set_pools("");
+    world.put("s0 v6");
+    world.settle();
+    let mut world = world.restart("");
+    assert_eq!(world.step("s1").write, None, "nothing about it has changed");
+}
