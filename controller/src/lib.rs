@@ -16,6 +16,7 @@ mod overlap;
 mod patch;
 pub mod plan;
 mod pool_condition;
+pub mod program;
 mod queue;
 mod reconcile;
 mod report;

@@ -16,5 +16,6 @@ pub mod mark;
 pub mod metrics;
 pub mod peering;
 pub mod plan;
+pub mod program;
 pub mod status;
 pub mod watch;

@@ -3,12 +3,13 @@
 use super::{Breach, code_lines, is_test};
 use crate::workspace::SourceFile;
 
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "api",
     "benches",
     "bfd-proto",
     "bgp-proto",
     "controller",
+    "herald",
     "runtime",
     "speaker",
     "speakerctl",
@@ -18,7 +19,7 @@ const CRATES: [&str; 11] = [
 ];
 
 /// What each crate may depend on inside the workspace (`[dev-dependencies]` are free).
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("api", &[]),
     ("bfd-proto", &[]),
     ("bgp-proto", &[]),
@@ -27,6 +28,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("controller", &["api", "runtime"]),
     ("speaker", &["api", "bfd-proto", "bgp-proto", "runtime"]),
     ("speakerctl", &["api", "runtime"]),
+    ("herald", &["controller", "speaker", "speakerctl"]),
     ("testbed", &["api", "runtime"]),
     ("benches", &["api", "bgp-proto", "controller", "runtime", "speaker", "yardstick"]),
     ("benches/yardstick", &["bgp-proto"]),
