@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `verify` | the whole gate; `.ci/run` and `cargo verify` call it |
 //! | `tidy` | the repository's own rules (file length, import borders, purity, names) |
-//! | `bless` | writes the generated files (`manifests/crds`) anew |
+//! | `bless` | writes the generated files (CRDs, `manifests/herald.yaml`) anew |
+//! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
@@ -12,6 +13,8 @@
 mod cargo;
 mod crds;
 mod generated;
+mod image;
+mod install;
 mod interop;
 mod measure;
 mod performance;
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Some("verify") => verify::run(),
         Some("tidy") => tidy::run(),
         Some("bless") => generated::bless(),
+        Some("image") => image::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("performance") => performance::run(),
@@ -46,6 +50,6 @@ fn main() -> ExitCode {
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
-    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|measure|performance|interop");
+    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|image|measure|performance|interop");
     ExitCode::from(2)
 }

@@ -6,6 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 const CARGO_DENY: &str = "0.20.2";
+const ZIG: &str = "0.17.1";
+const ZIGBUILD: &str = "0.24.0";
 
 /// The `cargo-deny` program, built on first use.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
@@ -25,6 +27,26 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
         bail!("cargo install cargo-deny ended with {status}");
     }
     Ok(program)
+}
+
+/// The folder with `cargo-zigbuild` and `python-zig`, installed on first use: zig comes as a Python package.
+pub(crate) fn zig() -> Result<PathBuf> {
+    let folder = cache()?.join(format!("herald-tools/zig-{ZIG}"));
+    let programs = folder.join("bin");
+    if programs.join("cargo-zigbuild").is_file() {
+        return Ok(programs);
+    }
+    println!("installing zig {ZIG} (C compiler and linker for every platform) into {}", folder.display());
+    let run = |command: &mut Command, what: &str| match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => bail!("{what} ended with {status}"),
+        Err(error) => Err(error).with_context(|| format!("starting {what}")),
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder), "python3 -m venv")?;
+    let mut install = Command::new(programs.join("pip"));
+    install.args(["install", "--quiet", &format!("ziglang=={ZIG}"), &format!("cargo-zigbuild=={ZIGBUILD}")]);
+    run(&mut install, "pip install ziglang cargo-zigbuild")?;
+    Ok(programs)
 }
 
 fn cache() -> Result<PathBuf> {

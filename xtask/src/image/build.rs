@@ -1,0 +1,138 @@
+//! Static programs for each platform, with zig as C compiler and linker: one tool for all three, no cross gcc.
+//!
+//! Paths of this machine do not come into the programs, so that two builds of one commit give the same bytes.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::platform::Platform;
+use crate::{cargo, tools, workspace};
+
+/// The package whose program is in the image, and the profile that it is built with.
+const PACKAGE: &str = "herald";
+const PROFILE: &str = "image";
+
+/// Where a build happens and leaves its results.
+pub(super) struct Place {
+    /// The sources.
+    pub(super) root: PathBuf,
+    /// What `CARGO_TARGET_DIR` is set to.
+    pub(super) target: PathBuf,
+}
+
+impl Place {
+    /// This repository, with a target folder of its own: other flags there would build everything anew by turns.
+    pub(super) fn here() -> Self {
+        Self { root: workspace::root(), target: cargo::target().join("image-build") }
+    }
+}
+
+/// Installs what the platforms need and this machine lacks, saying why.
+pub(super) fn prepare(platforms: &[Platform]) -> Result<()> {
+    let installed = rustup(&["target", "list", "--installed"])?;
+    let installed: BTreeSet<&str> = installed.lines().collect();
+    for platform in platforms {
+        let target = platform.target();
+        if platform.has_ready_std() && !installed.contains(target) {
+            println!("image: rustup target add {target} (the standard library of {platform})");
+            rustup(&["target", "add", target])?;
+        }
+    }
+    if platforms.iter().any(|platform| !platform.has_ready_std()) {
+        let components = rustup(&["component", "list", "--installed"])?;
+        if !components.lines().any(|line| line == "rust-src") {
+            println!(
+                "image: rustup component add rust-src (linux/arm/v7 has no ready-made standard library)"
+            );
+            rustup(&["component", "add", "rust-src"])?;
+        }
+    }
+    tools::zig().map(drop)
+}
+
+/// Builds the program of a platform and gives its bytes.
+pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
+    println!("image: building {PACKAGE} for {platform} (minutes, the first time)");
+    let mut build = Command::new(tools::zig()?.join("cargo-zigbuild"));
+    build.arg("zigbuild").current_dir(&place.root);
+    build.args(["--locked", "--profile", PROFILE, "--package", PACKAGE, "--target", platform.target()]);
+    if !platform.has_ready_std() {
+        // The compiler is a stable one; building its own library along is not stable yet.
+        build.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1");
+    }
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        build.env_remove(name);
+    }
+    build.env("CARGO_TARGET_DIR", &place.target).env("PATH", path_with_zig()?);
+    build.env(format!("CARGO_TARGET_{}_RUSTFLAGS", screaming(platform.target())), flags(platform)?);
+    cargo::finish(&mut build, "cargo zigbuild")?;
+    let file = place.target.join(platform.target()).join(PROFILE).join(PACKAGE);
+    let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    ensure_static(&bytes).with_context(|| format!("{}", file.display()))?;
+    Ok(bytes)
+}
+
+fn flags(platform: Platform) -> Result<String> {
+    let home = match env::var_os("CARGO_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
+    };
+    let sysroot = sysroot()?;
+    // A panic ends the process with its message, so nothing ever walks the stack: the tables for that are left out.
+    let mut flags = format!(
+        "-Cforce-unwind-tables=no --remap-path-prefix={}=/cargo --remap-path-prefix={sysroot}=/rust",
+        home.display()
+    );
+    if !platform.has_ready_std() {
+        // The objects that start a program come from zig, as there is no ready-made library to bring them.
+        flags.push_str(" -Clink-self-contained=no");
+    }
+    Ok(flags)
+}
+
+/// A program that asks for no interpreter needs no library: the image has none.
+fn ensure_static(elf: &[u8]) -> Result<()> {
+    ensure!(elf.starts_with(b"\x7fELF"), "this is no ELF file");
+    ensure!(
+        !elf.windows(8).any(|window| window == b"/lib/ld-"),
+        "the program asks for a dynamic linker, and the image has none"
+    );
+    Ok(())
+}
+
+fn path_with_zig() -> Result<OsString> {
+    let old = env::var_os("PATH").unwrap_or_default();
+    let folders = [tools::zig()?].into_iter().chain(env::split_paths(&old));
+    env::join_paths(folders).context("a PATH with zig")
+}
+
+fn sysroot() -> Result<String> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .current_dir(workspace::root())
+        .output()
+        .context("starting rustc")?;
+    Ok(String::from_utf8(output.stdout).context("the path of the compiler")?.trim().to_owned())
+}
+
+fn rustup(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("rustup")
+        .args(arguments)
+        .current_dir(workspace::root())
+        .output()
+        .context("starting rustup, which brings the libraries of other platforms")?;
+    if !output.status.success() {
+        bail!("rustup {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn screaming(target: &str) -> String {
+    target.to_uppercase().replace('-', "_")
+}
