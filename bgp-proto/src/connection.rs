@@ -25,6 +25,10 @@ pub(crate) struct Connection {
     open: BytesMut,
     /// Our OPEN, while it waits for the peer's.
     held_open: BytesMut,
+    /// Our OPEN as it was said: one half of what the session runs on.
+    pub(crate) our_open: Box<[u8]>,
+    /// The peer's OPEN, once it is accepted: the other half.
+    pub(crate) their_open: Box<[u8]>,
     /// At most one KEEPALIVE waits, however long the driver does not ask.
     pub(crate) keepalive_due: bool,
     /// `None` before Established.
@@ -53,6 +57,8 @@ impl Connection {
             local: local.to_canonical(),
             machine,
             open: BytesMut::new(),
+            our_open: Box::from(&*held_open),
+            their_open: Box::default(),
             held_open,
             keepalive_due: false,
             told: None,

@@ -10,6 +10,7 @@ use crate::collision::Direction;
 use crate::deadlines::Deadlines;
 use crate::event::{Event, HangUp, SpeakerEvent, Stop};
 use crate::fsm::Input;
+use crate::image::{AdoptFault, SessionImage};
 use crate::inspection::Fault;
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};
@@ -194,6 +195,35 @@ impl Speaker {
             session.stop(now, &how, &mut self.shared);
             session.list_deadline(&mut self.deadlines);
         }
+    }
+
+    /// An Established session as it is now, for another process to go on with ([`Speaker::adopt`]); `None` for a
+    /// connection that is not Established or about to end. Nothing changes here: whoever hands the session over neither
+    /// reads nor writes its socket from then on, and drops it.
+    #[must_use]
+    pub fn image(&self, now: Instant, connection: ConnectionId) -> Option<SessionImage> {
+        let peer = self.shared.owners.get(&connection)?;
+        self.sessions.get(peer)?.image(now, connection)
+    }
+
+    /// Goes on with a session of another process, for a peer that is set and has no connection. What the peer was told
+    /// by then is known, so that only the difference to what is wanted goes out. A dial that was asked for is taken
+    /// back.
+    ///
+    /// # Errors
+    /// When the session does not fit what is configured here. It has changed nothing then; the caller ends the
+    /// connection with [`AdoptFault::last_words`], and the peer is dialled as any other.
+    pub fn adopt(
+        &mut self,
+        now: Instant,
+        peer: PeerKey,
+        connection: ConnectionId,
+        image: &SessionImage,
+    ) -> Result<(), AdoptFault> {
+        let session = self.sessions.get_mut(&peer).ok_or(AdoptFault::UnknownPeer)?;
+        session.adopt(now, connection, image, &mut self.shared)?;
+        session.list_deadline(&mut self.deadlines);
+        Ok(())
     }
 
     /// All sessions, by key.

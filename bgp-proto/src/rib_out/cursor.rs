@@ -57,6 +57,11 @@ impl Cursor {
         }
     }
 
+    /// A peer that knows `known`, `told` routes of it by word.
+    pub(crate) fn resumed(marks: bool, known: Arc<RouteSet>, told: u32) -> Self {
+        Self { base: Arc::clone(&known), target: known, told, ..Self::new(marks) }
+    }
+
     /// From here on the peer is to know `target`.
     pub(crate) fn retarget(&mut self, target: Arc<RouteSet>) {
         if Arc::ptr_eq(&self.target, &target) {
@@ -81,6 +86,16 @@ impl Cursor {
         };
     }
 
+    /// The families whose End-of-RIB is still to be sent.
+    pub(crate) fn end_of_rib_owed(&self) -> Families {
+        self.end_of_rib
+    }
+
+    /// The families that the peer has asked for again and not heard to the end.
+    pub(crate) fn refresh_owed(&self) -> Families {
+        Family::ALL.into_iter().filter(|family| self.refresh(*family) != Refresh::None).collect()
+    }
+
     /// How many routes the peer knows.
     pub(crate) fn told(&self) -> u32 {
         self.told
@@ -97,7 +112,7 @@ impl Cursor {
     }
 
     /// What the peer knows now. In the middle of a walk that is part one version, part the other.
-    fn known(&self) -> Arc<RouteSet> {
+    pub(crate) fn known(&self) -> Arc<RouteSet> {
         let done = match self.stage {
             Stage::Level => return Arc::clone(&self.target),
             Stage::Withdraw { after: None } => return Arc::clone(&self.base),

@@ -3,6 +3,7 @@
 //! RFC 4271 §8 has one machine per connection; what is left for the peer is here. Which connection a
 //! number belongs to is looked up in `speaker`; how sessions and connections end is in `ending`.
 
+mod adoption;
 mod ending;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -394,14 +395,22 @@ impl Session {
         for action in actions.drain(..) {
             match action {
                 Action::Judged(verdict) => self.inspection.note(now, verdict, message),
-                Action::Opened
-                | Action::SendKeepalive
-                | Action::Up
-                | Action::Refresh(_)
-                | Action::EndOfRib(_) => self.act(now, id, action, shared),
+                Action::Opened => {
+                    self.keep_open(id, message);
+                    self.act(now, id, action, shared);
+                }
+                Action::SendKeepalive | Action::Up | Action::Refresh(_) | Action::EndOfRib(_) => {
+                    self.act(now, id, action, shared)
+                }
             }
         }
         shared.actions = actions;
+    }
+
+    fn keep_open(&mut self, id: ConnectionId, message: &[u8]) {
+        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.id == id) {
+            connection.their_open = message.into();
+        }
     }
 
     fn act(&mut self, now: Instant, id: ConnectionId, action: Action, shared: &mut Shared) {

@@ -15,5 +15,6 @@ mod rfc7606;
 mod round_trip;
 mod script;
 mod sim;
+mod takeover;
 mod trial;
 mod vectors;

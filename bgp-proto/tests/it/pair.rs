@@ -157,6 +157,18 @@ impl Pair {
         self.now = until;
     }
 
+    /// The connection of an end.
+    pub(crate) fn connection(&self, end: usize) -> ConnectionId {
+        self.wires.iter().find_map(|wire| wire.ids[end]).unwrap()
+    }
+
+    /// One round of reading and writing, and no more.
+    pub(crate) fn nudge(&mut self, turns: usize) {
+        for _ in 0..turns {
+            self.turn();
+        }
+    }
+
     /// Lets both dials that are held back succeed at once.
     pub(crate) fn release_dials(&mut self) {
         self.delay_dials = false;
