@@ -197,6 +197,12 @@ impl Speaker {
         }
     }
 
+    /// Whose connection this is; `None` for one that is over.
+    #[must_use]
+    pub fn owner(&self, connection: ConnectionId) -> Option<PeerKey> {
+        self.shared.owners.get(&connection).copied()
+    }
+
     /// An Established session as it is now, for another process to go on with ([`Speaker::adopt`]); `None` for a
     /// connection that is not Established or about to end. Nothing changes here: whoever hands the session over neither
     /// reads nor writes its socket from then on, and drops it.

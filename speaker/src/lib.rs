@@ -17,5 +17,7 @@ pub mod metrics;
 pub mod peering;
 pub mod plan;
 pub mod program;
+pub mod route_list;
 pub mod status;
+pub mod takeover;
 pub mod watch;

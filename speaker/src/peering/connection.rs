@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,31 @@ impl Connection {
             outbox: BytesMut::new(),
             stage: Stage::Open,
         }
+    }
+
+    /// The most octets that may be read and not understood.
+    pub(super) const UNREAD_MAX: usize = INBOX / 2;
+
+    /// Goes on with a stream of another process: with what it had read and not understood (at most
+    /// [`Self::UNREAD_MAX`] octets, what is beyond is lost) and what it had built and not written.
+    pub(super) fn resumed(stream: TcpStream, unread: &[u8], unsent: &[u8]) -> Self {
+        let mut connection = Self::new(stream);
+        for (to, from) in connection.inbox.iter_mut().zip(unread.iter().take(Self::UNREAD_MAX)) {
+            *to = *from;
+        }
+        connection.end = unread.len().min(Self::UNREAD_MAX);
+        connection.outbox.extend_from_slice(unsent);
+        connection
+    }
+
+    /// Its socket, for another process to have a copy of.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// What was built and not written.
+    pub(super) fn unsent(&self) -> &[u8] {
+        &self.outbox
     }
 
     /// Whether a turn would achieve something. Registers for a wake-up otherwise.

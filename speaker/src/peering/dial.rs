@@ -13,6 +13,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::sockopt::{self, KeyFault};
+use crate::takeover::message::Identity;
 
 /// How long one attempt may take.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -34,6 +35,13 @@ impl Target {
     /// Whether both lead to the same TCP session: all but how long silence is borne.
     pub(super) fn is_same_session(&self, other: &Self) -> bool {
         (self.remote, self.source, &self.key) == (other.remote, other.source, &other.key)
+    }
+
+    /// The same for another process: all that [`Self::is_same_session`] compares.
+    pub(super) fn identity(&self) -> Identity {
+        let Self { remote, source, key, dead_after: _ } = self;
+        let password = key.as_ref().map(|key| key.octets().to_vec());
+        Identity { remote: *remote, source: *source, password }
     }
 }
 

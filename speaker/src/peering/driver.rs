@@ -25,6 +25,9 @@ use super::shutdown;
 use super::turn::{Live, close_cause, transmit_turn};
 use super::wake::{Wake, any_ready, next_plan, now, stop_asked, until};
 use crate::plan::{Plan, SessionTable, StopHow};
+use crate::takeover::Succession;
+
+mod turn_over;
 
 /// How late the table may be with counters; phases are told at once.
 const REPORT_DELAY: Duration = Duration::from_millis(200);
@@ -41,6 +44,13 @@ const STOP_WAIT: Duration = Duration::from_secs(5);
 /// All sessions of this node and what they need.
 #[derive(Debug)]
 pub(super) struct Driver {
+    settings: PeeringSettings,
+    /// Whose turn it is to hold the sessions, this process's or another's.
+    succession: Succession,
+    /// The newest synced plan, whoever holds the sessions.
+    latest: Option<Arc<Plan>>,
+    /// Until when the end waits for a successor.
+    put_off_until: Option<Instant>,
     speaker: Speaker,
     roster: Roster,
     connections: BTreeMap<ConnectionId, Live>,
@@ -60,8 +70,16 @@ pub(super) struct Driver {
 
 impl Driver {
     /// No session yet.
-    pub(super) fn new(settings: &PeeringSettings, sessions: watch::Sender<Arc<SessionTable>>) -> Self {
+    pub(super) fn new(
+        settings: &PeeringSettings,
+        sessions: watch::Sender<Arc<SessionTable>>,
+        succession: Succession,
+    ) -> Self {
         Self {
+            settings: settings.clone(),
+            succession,
+            latest: None,
+            put_off_until: None,
             // The process always starts as one that comes back (the R bit of RFC 4724): towards a router that holds
             // nothing from before this changes nothing, and towards one that does its absence flushes the routes.
             speaker: Speaker::new(settings.seed, true),
@@ -90,7 +108,7 @@ impl Driver {
         let mut plans = Some(plans);
         let mut stop = Some(stop);
         if let Some(first) = plans.as_mut().map(|plans| Arc::clone(&plans.borrow_and_update())) {
-            self.handle_plan(first);
+            self.receive_plan(first).await;
         }
         loop {
             self.drain();
@@ -101,11 +119,14 @@ impl Driver {
                 return;
             }
             match self.wait(plans.as_mut(), stop.as_mut()).await {
-                Wake::Plan(Some(plan)) => self.handle_plan(plan),
+                Wake::Plan(Some(plan)) => self.receive_plan(plan).await,
+                Wake::Turn(turn) => self.handle_turn(turn).await,
                 Wake::Plan(None) => plans = None,
                 Wake::Stop(how) => {
                     (plans, stop) = (None, None);
-                    self.handle_stop(how);
+                    if !self.puts_off(now(), &how) {
+                        self.handle_stop(how);
+                    }
                 }
                 Wake::Dialled(peer, Ok(stream)) => self.handle_connected(peer, stream),
                 Wake::Dialled(peer, Err(fault)) => self.handle_dial_fault(peer, &fault),
@@ -136,6 +157,7 @@ impl Driver {
             how = stop_asked(stop) => Wake::Stop(how),
             (peer, outcome) = self.dials.next() => Wake::Dialled(peer, outcome),
             () = self.paths.changed() => Wake::Path,
+            turn = self.succession.next() => Wake::Turn(turn),
             ready = any_ready(&self.connections) => Wake::Ready(ready),
             () = until(deadline) => Wake::Deadline,
         }
@@ -149,6 +171,7 @@ impl Driver {
             self.relocate_at,
             self.report_at,
             self.stopping_until,
+            self.put_off_until,
         ]
         .into_iter()
         .flatten()
@@ -172,6 +195,9 @@ impl Driver {
         }
         if self.relocate_at.is_some_and(|due| due <= now) {
             self.relocate(now);
+        }
+        if self.put_off_until.take_if(|until| *until <= now).is_some() {
+            self.handle_stop(StopHow::Restart);
         }
         self.remove_if_due(now);
         self.connections.retain(|_, live| live.connection.deadline().is_none_or(|until| until > now));

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::plan::{Plan, SessionTable, StopHow};
+use crate::takeover::{Place, Role, Succession};
 
 /// What peering has to know besides the plan.
 #[derive(Clone, Debug)]
@@ -50,5 +51,23 @@ pub async fn run(
     settings: PeeringSettings,
     stop: watch::Receiver<Option<StopHow>>,
 ) {
-    driver::Driver::new(&settings, sessions).run(plan, stop).await;
+    driver::Driver::new(&settings, sessions, Succession::alone()).run(plan, stop).await;
+}
+
+/// As [`run`], in a row of processes: takes over the sessions of a speaker that runs on this node, and hands them to
+/// the next. `role` says whose turn it is.
+pub async fn run_in_turn(
+    plan: watch::Receiver<Arc<Plan>>,
+    sessions: watch::Sender<Arc<SessionTable>>,
+    settings: PeeringSettings,
+    mut stop: watch::Receiver<Option<StopHow>>,
+    place: Place,
+    role: watch::Sender<Role>,
+) {
+    // An end that is asked for before it is known whether there is anything to end.
+    let succession = tokio::select! {
+        succession = Succession::begin(place, role) => succession,
+        _ = stop.wait_for(Option::is_some) => return,
+    };
+    driver::Driver::new(&settings, sessions, succession).run(plan, stop).await;
 }

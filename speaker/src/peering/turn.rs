@@ -24,6 +24,11 @@ impl Live {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { connection: Connection::new(stream), blocked: false }
     }
+
+    /// A connection that another process had before.
+    pub(super) fn resumed(connection: Connection) -> Self {
+        Self { connection, blocked: false }
+    }
 }
 
 /// Writes what the core has for this connection: a few bursts at most. Says whether the kernel took anything.

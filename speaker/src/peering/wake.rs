@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::dial::DialFault;
 use super::turn::Live;
 use crate::plan::{Plan, StopHow};
+use crate::takeover::Turn;
 
 /// What ended a wait.
 pub(super) enum Wake {
@@ -26,6 +27,8 @@ pub(super) enum Wake {
     Ready(Vec<ConnectionId>),
     /// The state of a watched path has changed.
     Path,
+    /// The speaker before or after this one has done something.
+    Turn(Turn),
     /// A deadline has come.
     Deadline,
 }

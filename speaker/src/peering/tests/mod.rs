@@ -2,6 +2,7 @@
 
 mod paths;
 mod router;
+mod turn_over;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,0 +1,311 @@
+//! How the driver's sessions change hands between two processes of one node.
+//!
+//! While a hand-over runs nothing else does: neither side reads or writes a socket, so that what is handed over is what
+//! there is. That lasts milliseconds, and is bounded. Leaves out whose turn it is (`crate::takeover`).
+
+use std::net::TcpStream as StdStream;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bgp_proto::{AdoptFault, ConnectionId, Speaker, Stop};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::super::connection::Connection;
+use super::super::gather::Gathering;
+use super::super::roster::Roster;
+use super::super::turn::Live;
+use super::super::wake::now;
+use super::Driver;
+use crate::plan::{Plan, StopHow};
+use crate::takeover::channel::{Channel, ChannelFault};
+use crate::takeover::message::{Answer, GREETING_LIMIT, Order, SESSION_LIMIT, SESSIONS_LIMIT, SessionRecord};
+use crate::takeover::{Role, Turn, no_answer};
+
+/// How long the sessions may stand still until the successor has them. Far below the shortest hold time, 3 s.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// How long a successor waits for sessions that were promised.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How often a successor tries before it has the sessions closed.
+const TRIES: usize = 3;
+
+/// How long an ordinary end waits for a successor that is making its plan; part of the grace period of a Pod.
+const SUCCESSOR_WAIT: Duration = Duration::from_secs(10);
+
+/// Why the sessions did not change hands.
+#[derive(Debug, thiserror::Error)]
+enum TurnFault {
+    #[error(transparent)]
+    Channel(#[from] ChannelFault),
+    #[error("the other speaker answers out of turn")]
+    OutOfTurn,
+    #[error("the other speaker took too long and goes on")]
+    Aborted,
+    #[error("a session came without its socket")]
+    NoSocket,
+    #[error("{0} sessions were announced")]
+    TooMany(usize),
+}
+
+impl Driver {
+    /// A plan: for the sessions when they are ours, for the hand-over when that is what waits for it.
+    pub(super) async fn receive_plan(&mut self, plan: Arc<Plan>) {
+        if !plan.synced {
+            return;
+        }
+        self.latest = Some(Arc::clone(&plan));
+        match self.succession.role() {
+            Role::Active | Role::Yielding => self.handle_plan(plan),
+            Role::Asking | Role::Waiting => self.take_over().await,
+            Role::Retired => {}
+        }
+    }
+
+    pub(super) async fn handle_turn(&mut self, turn: Turn) {
+        match turn {
+            Turn::HandOver(channel) => self.hand_over(channel).await,
+            Turn::StepDown(channel) => self.step_down(channel).await,
+            Turn::PredecessorGone => {
+                info!("the speaker before this one has ended");
+                self.succession.ask_again().await;
+                if self.latest.is_some() {
+                    self.take_over().await;
+                }
+            }
+            Turn::SuccessorGone => {
+                warn!("the speaker after this one has ended: dialling again");
+                self.succession.take_the_turn();
+                self.start();
+            }
+        }
+    }
+
+    /// Whether an ordinary end is put off because a successor is about to take the sessions over.
+    pub(super) fn puts_off(&mut self, now: Instant, how: &StopHow) -> bool {
+        let waits = *how == StopHow::Restart
+            && self.succession.role() == Role::Yielding
+            && self.put_off_until.is_none();
+        if waits {
+            info!("a successor is making its plan: the end waits for it");
+            self.put_off_until = Some(now + SUCCESSOR_WAIT);
+        }
+        waits
+    }
+
+    /// Takes the sessions of the speaker before us, now that it is known what is wanted.
+    async fn take_over(&mut self) {
+        for _ in 0..TRIES {
+            let Some(channel) = self.succession.predecessor() else { break };
+            match claim(channel).await {
+                Ok(sessions) => {
+                    self.succession.take_the_turn();
+                    self.go_on_with(sessions);
+                    return;
+                }
+                Err(fault) => {
+                    warn!(%fault, "the sessions could not be taken over");
+                    self.succession.ask_again().await;
+                }
+            }
+        }
+        if self.succession.predecessor().is_some() {
+            self.succession.depose().await;
+        }
+        self.start();
+    }
+
+    /// From nothing, by the latest plan.
+    fn start(&mut self) {
+        if let Some(plan) = self.latest.clone() {
+            self.handle_plan(plan);
+        }
+    }
+
+    fn go_on_with(&mut self, sessions: Vec<(SessionRecord, OwnedFd)>) {
+        let now = now();
+        self.waiting_plan.clone_from(&self.latest);
+        self.pass_on_plan(now);
+        for (record, socket) in sessions {
+            let peer = record.peer.clone();
+            match self.go_on(now, record, socket) {
+                Ok(Ok(())) => info!(peer, "session taken over"),
+                Ok(Err(reason)) => warn!(peer, %reason, "session not taken over: it starts anew"),
+                Err(error) => warn!(peer, %error, "a socket that was handed over cannot be used"),
+            }
+        }
+        self.paths.serve(&self.roster);
+        self.report_at = Some(now);
+    }
+
+    /// One session. What does not fit is ended with the words that a change of its configuration has.
+    fn go_on(
+        &mut self,
+        now: Instant,
+        record: SessionRecord,
+        socket: OwnedFd,
+    ) -> std::io::Result<Result<(), AdoptFault>> {
+        let stream = StdStream::from(socket);
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(stream)?;
+        let (local, remote) = (stream.local_addr()?.ip(), stream.peer_addr()?.ip());
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let fits = remote.to_canonical() == record.identity.remote.ip().to_canonical()
+            && local.to_canonical() == record.local();
+        let adopted = if fits { self.adopt(now, id, &record) } else { Err(AdoptFault::Unreadable) };
+        let mut connection = Connection::resumed(stream, &record.unread, &record.unsent);
+        if let Err(fault) = &adopted {
+            fault.last_words(connection.outbox());
+            connection.end_after_flush(now);
+        }
+        self.connections.insert(id, Live::resumed(connection));
+        Ok(adopted)
+    }
+
+    fn adopt(&mut self, now: Instant, id: ConnectionId, record: &SessionRecord) -> Result<(), AdoptFault> {
+        let image = record.image().map_err(|_| AdoptFault::Unreadable)?;
+        let found = self.roster.members().find(|(name, _)| *name == record.peer);
+        let (_, member) = found.ok_or(AdoptFault::UnknownPeer)?;
+        if member.target.identity() != record.identity {
+            return Err(AdoptFault::ConfigurationChanged);
+        }
+        if record.unread.len() > Connection::UNREAD_MAX {
+            return Err(AdoptFault::Unreadable);
+        }
+        let key = member.key;
+        self.speaker.adopt(now, key, id, &image)?;
+        if let Some(member) = self.roster.member_mut(key) {
+            member.local = Some(image.local);
+        }
+        Ok(())
+    }
+
+    /// Gives the sessions to the successor. Until it has said that it has them they are ours, and go on if it does not.
+    async fn hand_over(&mut self, channel: Channel) {
+        let began = now();
+        let offered = if self.stopping_until.is_some() {
+            Err(TurnFault::OutOfTurn)
+        } else {
+            timeout(STANDSTILL, self.offer(began, &channel)).await.unwrap_or_else(|_| Err(no_answer().into()))
+        };
+        match offered {
+            Ok(sessions) => {
+                self.let_go(channel).await;
+                info!(sessions, took = ?now().duration_since(began), "sessions handed over to the next speaker");
+            }
+            Err(fault) => {
+                warn!(%fault, "the sessions stay here: the next speaker did not take them");
+                // It may be gone, or slow; either way it must not go on with what is ours.
+                let _ = timeout(STANDSTILL, channel.send(&Answer::Aborted, None)).await;
+                self.succession.go_on();
+            }
+        }
+    }
+
+    async fn offer(&self, now: Instant, channel: &Channel) -> Result<usize, TurnFault> {
+        let sessions: Vec<(SessionRecord, &Connection)> = self
+            .connections
+            .iter()
+            .filter_map(|(id, live)| {
+                let peer = self.speaker.owner(*id)?;
+                let (image, name) = (self.speaker.image(now, *id)?, self.roster.name(peer)?);
+                let (_, member) = self.roster.members().find(|(_, member)| member.key == peer)?;
+                let connection = &live.connection;
+                let identity = member.target.identity();
+                let record =
+                    SessionRecord::new(name, identity, &image, connection.unread(), connection.unsent());
+                Some((record, connection))
+            })
+            .collect();
+        let count = sessions.len();
+        channel.send(&Answer::Sessions { count }, None).await?;
+        for (record, connection) in sessions {
+            channel.send(&Answer::Session(Box::new(record)), Some(connection.descriptor())).await?;
+        }
+        match channel.receive::<Order>(GREETING_LIMIT).await? {
+            (Order::Commit, _) => Ok(count),
+            (Order::Hello(_) | Order::Ready | Order::StepDown, _) => Err(TurnFault::OutOfTurn),
+        }
+    }
+
+    /// Closes the sessions as for a restart: the successor dials.
+    async fn step_down(&mut self, channel: Channel) {
+        warn!(
+            "the next speaker cannot take the sessions over: they are closed, routers with graceful restart keep the routes"
+        );
+        self.speaker.stop(now(), Stop::Restart);
+        self.drain();
+        self.let_go(channel).await;
+    }
+
+    /// Forgets all sessions without touching their connections, of which the successor has copies, and retires.
+    async fn let_go(&mut self, successor: Channel) {
+        self.connections.retain(|_, live| !live.connection.is_open());
+        self.speaker = Speaker::new(self.settings.seed, true);
+        self.roster = Roster::new(&self.settings.node_name);
+        self.dials.keep(|_| false);
+        self.gathering = Gathering::default();
+        (self.waiting_plan, self.relocate_at) = (None, None);
+        self.paths.serve(&self.roster);
+        self.report_at = Some(now());
+        // The socket for successors is free before the successor is told that it may have it.
+        self.succession.retire(successor);
+        self.succession.tell_done().await;
+        if self.put_off_until.take().is_some() {
+            self.handle_stop(StopHow::Restart);
+        }
+    }
+}
+
+/// Asks for the sessions and commits to having them.
+async fn claim(channel: &Channel) -> Result<Vec<(SessionRecord, OwnedFd)>, TurnFault> {
+    let sessions =
+        timeout(ANSWER, receive_sessions(channel)).await.unwrap_or_else(|_| Err(no_answer().into()))?;
+    timeout(ANSWER, channel.send(&Order::Commit, None)).await.unwrap_or_else(|_| Err(no_answer()))?;
+    match timeout(ANSWER, channel.receive::<Answer>(GREETING_LIMIT)).await {
+        Ok(Ok((Answer::Aborted, _))) => Err(TurnFault::Aborted),
+        // What stands still after a commitment, or has ended, will not touch the sessions again: a speaker that wakes up
+        // reads the commitment before it looks at the clock.
+        Ok(Ok(_) | Err(_)) | Err(_) => Ok(sessions),
+    }
+}
+
+async fn receive_sessions(channel: &Channel) -> Result<Vec<(SessionRecord, OwnedFd)>, TurnFault> {
+    channel.send(&Order::Ready, None).await?;
+    let count = match channel.receive::<Answer>(GREETING_LIMIT).await? {
+        (Answer::Sessions { count }, _) if count <= SESSIONS_LIMIT => count,
+        (Answer::Sessions { count }, _) => return Err(TurnFault::TooMany(count)),
+        (Answer::Aborted, _) => return Err(TurnFault::Aborted),
+        (
+            Answer::Welcome { .. }
+            | Answer::Refused { .. }
+            | Answer::Busy
+            | Answer::Session(_)
+            | Answer::Done,
+            _,
+        ) => {
+            return Err(TurnFault::OutOfTurn);
+        }
+    };
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        match channel.receive::<Answer>(SESSION_LIMIT).await? {
+            (Answer::Session(record), Some(socket)) => sessions.push((*record, socket)),
+            (Answer::Session(_), None) => return Err(TurnFault::NoSocket),
+            (Answer::Aborted, _) => return Err(TurnFault::Aborted),
+            (
+                Answer::Welcome { .. }
+                | Answer::Refused { .. }
+                | Answer::Busy
+                | Answer::Sessions { .. }
+                | Answer::Done,
+                _,
+            ) => return Err(TurnFault::OutOfTurn),
+        }
+    }
+    Ok(sessions)
+}
