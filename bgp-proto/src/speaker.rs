@@ -10,7 +10,7 @@ use crate::collision::Direction;
 use crate::deadlines::Deadlines;
 use crate::event::{Event, HangUp, SpeakerEvent, Stop};
 use crate::fsm::Input;
-use crate::image::{AdoptFault, SessionImage};
+use crate::handover::{AdoptFault, SessionImage};
 use crate::inspection::Fault;
 use crate::jitter::Jitter;
 use crate::peer::{ConnectionId, PeerConfig, PeerKey};

@@ -16,6 +16,7 @@ use runtime::stop::Stop;
 use runtime::watch::Barrier;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::args::{OnTerminate, Settings};
 use crate::journal::Journal;
@@ -24,6 +25,7 @@ use crate::metrics::{Counters, States};
 use crate::peering::{self, PeeringSettings};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
 use crate::status::{self, Inlets, report};
+use crate::takeover::{Place, Role};
 use crate::watch::convert::NodeView;
 use crate::watch::{Outlets, WatchSettings, follow};
 
@@ -49,6 +51,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (config_sender, config) = watch::channel(Arc::default());
     let (node_sender, node) = watch::channel(None);
     let (stop_sender, stop_how) = watch::channel(None);
+    let (role_sender, role) = watch::channel(Role::Asking);
     let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
 
     let watching = follow(
@@ -62,22 +65,38 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         },
         &barrier,
         Outlets { plan: plan_sender, config: config_sender, node: node_sender },
-        Journal::new(settings.node.clone(), events.clone(), counters.clone(), start),
+        Journal::new(settings.node.clone(), events.clone(), counters.clone(), start, role.clone()),
     );
-    serve(&settings, level, &barrier, &counters, &inlets, &stop);
+    let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, role.clone());
+    let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
+    let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
+    let front = tokio::spawn(show(
+        role,
+        move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
+        move |tasks| {
+            let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
+            tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
+        },
+    ));
     let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };
-    let peering = tokio::spawn(peering::run(plan, session_sender, peering_settings, stop_how));
+    let place = Place { socket: settings.takeover_socket(), node: settings.node.clone() };
+    let peering = tokio::spawn(peering::run_in_turn(
+        plan,
+        session_sender,
+        peering_settings,
+        stop_how,
+        place,
+        role_sender,
+    ));
     if let Err(error) = warm_up(&client).await {
         tracing::warn!(%error, "API server does not answer yet: trying again until it does");
     }
     let watching = tokio::spawn(watching);
-    let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
-    let telling = tokio::spawn(status::run(client, namespace, own, inlets, events));
 
     stop.requested().await;
     let how = end(settings.on_terminate, node.borrow().as_ref());
     tracing::info!(?how, "speaker ends");
-    telling.abort();
+    front.abort();
     let removed = matches!(how, StopHow::Remove(_));
     stop_sender.send_replace(Some(how));
     if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
@@ -100,14 +119,55 @@ fn end(on_terminate: OnTerminate, node: Option<&NodeView>) -> StopHow {
     }
 }
 
-fn serve(
+/// What is shown to the outside follows whose turn it is. The addresses for health and metrics belong to the newest
+/// process, because the kubelet asks there whether it is ready; the status objects belong to the one that holds the
+/// sessions.
+async fn show(
+    mut role: watch::Receiver<Role>,
+    serve: impl Fn(&mut JoinSet<()>),
+    tell: impl Fn(&mut JoinSet<()>),
+) {
+    let (mut serving, mut telling) = (None, None);
+    loop {
+        let now = *role.borrow_and_update();
+        let serves = match now {
+            Role::Waiting | Role::Active => true,
+            Role::Asking | Role::Yielding | Role::Retired => false,
+        };
+        keep(&mut serving, serves, &serve);
+        keep(&mut telling, now.speaks(), &tell);
+        if role.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Starts tasks that are wanted and do not run, and ends those that run and are not wanted.
+fn keep(tasks: &mut Option<JoinSet<()>>, wanted: bool, start: &impl Fn(&mut JoinSet<()>)) {
+    if !wanted {
+        *tasks = None;
+    } else if tasks.is_none() {
+        start(tasks.insert(JoinSet::new()));
+    }
+}
+
+fn serve(tasks: &mut JoinSet<()>, settings: &Settings, admin: &SharedAdmin, stop: &Stop) {
+    let addr = settings.common.admin_addr(Component::Speaker);
+    tasks.spawn(SharedAdmin::serve(admin.clone(), addr, stop.clone()));
+    if let Some(addr) = settings.common.metrics_addr {
+        tasks.spawn(SharedAdmin::serve_metrics(admin.clone(), addr, stop.clone()));
+    }
+    tasks.spawn(serve_unix(admin.clone(), settings.socket.clone(), stop.clone()));
+}
+
+fn shared_admin(
     settings: &Settings,
     level: LevelHandle,
     barrier: &Barrier,
     counters: &Counters,
     inlets: &Inlets,
-    stop: &Stop,
-) {
+    role: watch::Receiver<Role>,
+) -> SharedAdmin {
     let mut registry = Registry::default();
     register_process(&mut registry, Component::Speaker);
     counters.register(&mut registry);
@@ -117,17 +177,18 @@ fn serve(
         sessions: inlets.sessions.clone(),
         config: inlets.config.clone(),
     }));
-    let admin =
-        admin(settings.node.clone(), barrier.clone(), inlets).metrics(registry).log_level(level).share();
-    tokio::spawn(SharedAdmin::serve(
-        admin.clone(),
-        settings.common.admin_addr(Component::Speaker),
-        stop.clone(),
-    ));
-    if let Some(addr) = settings.common.metrics_addr {
-        tokio::spawn(SharedAdmin::serve_metrics(admin.clone(), addr, stop.clone()));
-    }
-    tokio::spawn(serve_unix(admin, settings.socket.clone(), stop.clone()));
+    let turn = move || match *role.borrow() {
+        Role::Active | Role::Yielding => Ok(()),
+        Role::Asking | Role::Waiting => {
+            Err("another speaker of this node still holds the sessions".to_owned())
+        }
+        Role::Retired => Err("the next speaker of this node holds the sessions".to_owned()),
+    };
+    admin(settings.node.clone(), barrier.clone(), inlets)
+        .ready("turn", turn)
+        .metrics(registry)
+        .log_level(level)
+        .share()
 }
 
 fn admin(node: String, barrier: Barrier, inlets: &Inlets) -> Admin {

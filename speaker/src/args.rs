@@ -63,6 +63,15 @@ pub struct Settings {
     pub on_terminate: OnTerminate,
 }
 
+impl Settings {
+    /// Where speakers of one node meet when one follows the other: beside the local socket, so that one shared folder
+    /// does for both.
+    #[must_use]
+    pub fn takeover_socket(&self) -> PathBuf {
+        self.socket.with_file_name("takeover.sock")
+    }
+}
+
 impl From<Args> for Settings {
     fn from(args: Args) -> Self {
         Self {
@@ -124,6 +133,7 @@ mod tests {
         assert_eq!(settings.node, "n1");
         assert_eq!(settings.exclude_label, ExcludeLabel::Honoured);
         assert_eq!(settings.socket, PathBuf::from("/run/herald/speaker.sock"));
+        assert_eq!(settings.takeover_socket(), PathBuf::from("/run/herald/takeover.sock"));
         assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
         assert_eq!(settings.on_terminate, OnTerminate::Auto);
     }

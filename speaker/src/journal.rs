@@ -9,10 +9,12 @@ use api::config::ObjectRef;
 use api::names::event::EventReason;
 use api::service::ServiceKey;
 use runtime::event::{EventRecorder, EventType, Regarding};
+use tokio::sync::watch::Receiver;
 
 use crate::decide::announcer::{Planned, Transition};
 use crate::mark::Start;
 use crate::metrics::Counters;
+use crate::takeover::Role;
 use crate::watch::configuration::ConfigReport;
 
 /// Most events for the Services that are found when a node starts for the first time.
@@ -25,6 +27,7 @@ pub struct Journal {
     events: EventRecorder,
     counters: Counters,
     start: Start,
+    role: Receiver<Role>,
     told_first: bool,
     complaints: BTreeSet<(ObjectRef, String)>,
 }
@@ -32,8 +35,14 @@ pub struct Journal {
 impl Journal {
     /// Nothing has been told yet.
     #[must_use]
-    pub fn new(node: String, events: EventRecorder, counters: Counters, start: Start) -> Self {
-        Self { node, events, counters, start, told_first: false, complaints: BTreeSet::new() }
+    pub fn new(
+        node: String,
+        events: EventRecorder,
+        counters: Counters,
+        start: Start,
+        role: Receiver<Role>,
+    ) -> Self {
+        Self { node, events, counters, start, role, told_first: false, complaints: BTreeSet::new() }
     }
 
     /// So many facts came from the API server.
@@ -124,7 +133,11 @@ impl Journal {
         }
     }
 
+    /// Only the process that holds the sessions: of two that run side by side both would see the same.
     fn tell_assigned(&self, service: &ServiceKey, uid: Option<&str>) {
+        if !self.role.borrow().speaks() {
+            return;
+        }
         let regarding = Regarding::service(&*service.namespace, &*service.name, uid.unwrap_or_default());
         let note = format!("announcing from node {:?} with protocol \"bgp\"", self.node);
         self.events.publish(regarding, EventType::Normal, EventReason::NodeAssigned, note);

@@ -13,7 +13,7 @@ use crate::family::Families;
 use crate::fsm::negotiate::{negotiate, put_open};
 use crate::fsm::timers::Timers;
 use crate::fsm::{Established, Machine};
-use crate::image::{AdoptFault, SessionImage};
+use crate::handover::{AdoptFault, SessionImage};
 use crate::peer::ConnectionId;
 use crate::rib_out::Cursor;
 use crate::status::State;
