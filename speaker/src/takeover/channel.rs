@@ -173,7 +173,7 @@ fn receive_header(
     let received = recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            *descriptor = descriptors.last().or(descriptor.take());
+            *descriptor = descriptors.last().or_else(|| descriptor.take());
         }
     }
     Ok(received.bytes)

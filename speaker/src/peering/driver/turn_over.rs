@@ -213,7 +213,12 @@ impl Driver {
             .filter_map(|(id, live)| {
                 let peer = self.speaker.owner(*id)?;
                 let (image, name) = (self.speaker.image(now, *id)?, self.roster.name(peer)?);
-                let (_, member) = self.roster.members().find(|(_, member)| member.key == peer)?;
+                // BFD sessions end with the process that has them, and a router would take that for a failure of a
+                // BGP session that goes on.
+                let (_, member) = self
+                    .roster
+                    .members()
+                    .find(|(_, member)| member.key == peer && member.peer.bfd.is_none())?;
                 let connection = &live.connection;
                 let identity = member.target.identity();
                 let record =

@@ -67,9 +67,9 @@ async fn next(folder: &TempDir, router: &Router, table: &Arc<RouteSet>) -> InTur
 /// The next thing that the router hears apart from KEEPALIVEs.
 async fn news(session: &mut router::RouterSession) -> Heard {
     loop {
-        match session.hear().await {
-            Heard::Keepalive => {}
-            heard => return heard,
+        let heard = session.hear().await;
+        if heard != Heard::Keepalive {
+            return heard;
         }
     }
 }
