@@ -21,6 +21,9 @@ pub enum CommunityValue {
 }
 
 impl CommunityValue {
+    /// GRACEFUL_SHUTDOWN: prefer any other path (RFC 8326).
+    pub const GRACEFUL_SHUTDOWN: Self = Self::Standard(0xffff_0000);
+
     /// Reads what stands in an advertisement or a Community object.
     ///
     /// # Errors

@@ -84,6 +84,10 @@ pub mod label {
 pub mod taint {
     /// Set by the cluster autoscaler on a node that it is about to delete.
     pub const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
+    /// Set by Karpenter on a node that it is about to remove.
+    pub const KARPENTER_DISRUPTED: &str = "karpenter.sh/disrupted";
+    /// The same in Karpenter before its version 1.
+    pub const KARPENTER_DISRUPTION: &str = "karpenter.sh/disruption";
     /// Set by an operator on a node that has failed for good.
     pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 }

@@ -63,7 +63,7 @@ fn cluster_of(count: u32) -> Announcer {
         (1..=PEERS).map(|last| cluster::peer(&format!("tor-{last}"), ([192, 0, 2, last], 179).into()));
     let mut announcer = Announcer::new(ExcludeLabel::Honoured);
     announcer.set_config(Arc::new(cluster::config(cluster::pool("home", "10.0.0.0/16"), peers)));
-    announcer.set_node(Some(NodeFacts { labels: Labels::new(), network_unavailable: false }));
+    announcer.set_node(Some(NodeFacts { labels: Labels::new(), network_unavailable: false, drain: None }));
     for number in 0..count {
         announcer.set_service(key(number), Some(service(number)));
         announcer.set_endpoints(key(number), Some(endpoints(true)));
@@ -82,6 +82,7 @@ fn service(number: u32) -> ServiceFacts {
         labels: Labels::new(),
         ingress: Ingress::Addresses(vec![address]),
         traffic_policy: TrafficPolicy::Local,
+        pending: None,
         allocated_from_pool: Some("home".to_owned()),
     }
 }

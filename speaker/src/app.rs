@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn the_end_is_a_restart_unless_something_says_removal() {
         let node = |leaving| NodeView {
-            facts: NodeFacts { labels: [].into(), network_unavailable: false },
+            facts: NodeFacts { labels: [].into(), network_unavailable: false, drain: None },
             uid: String::new(),
             leaving,
         };

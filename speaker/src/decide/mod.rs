@@ -1,6 +1,6 @@
 //! Which addresses this node announces, with which attributes, to which peers. Pure: facts in, plan out.
 //!
-//! [`decide`] answers for one Service; [`full::announcements`] is its fold over all of them; [`Announcer`] keeps
+//! [`decide`] answers for one Service, and [`explain`] says in addition what was found on the way; [`full::announcements`] is its fold over all of them; [`Announcer`] keeps
 //! the same result up to date at a cost in proportion to what changed, and a property test holds the two equal.
 //! Not here: where facts come from (`watch`), what happens to the result (`peering`, `status`).
 
@@ -11,6 +11,7 @@ pub mod rules;
 pub mod snapshot;
 pub mod verdict;
 pub mod verdicts;
+pub mod why;
 
 #[cfg(test)]
 mod tests;
@@ -26,30 +27,51 @@ use rules::Offer;
 pub use rules::Rules;
 use snapshot::{EndpointCounts, EndpointFacts, ServiceFacts};
 use verdict::{AddressFamily, Announcement, Reason, Verdict};
+pub use why::Explanation;
+use why::{Finding, Unheard, Witness};
 
 /// Decides one Service. The tests come in MetalLB's order and the first that fails names the reason; what depends
 /// on an address is asked for each address by itself, since pool, advertisement and endpoints may differ by family.
 #[must_use]
 pub fn decide(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Verdict {
+    weigh(service, endpoints, rules, &mut Unheard)
+}
+
+/// The same decision, with everything that was found true on the way to it.
+#[must_use]
+pub fn explain(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Explanation {
+    let mut found = Vec::new();
+    let verdict = weigh(service, endpoints, rules, &mut found);
+    Explanation { verdict, found }
+}
+
+fn weigh(
+    service: &ServiceFacts,
+    endpoints: &EndpointFacts,
+    rules: &Rules,
+    witness: &mut impl Witness,
+) -> Verdict {
     if !service.load_balancer {
         return Verdict::Withhold(Reason::NotLoadBalancer);
     }
+    witness.hear(None, || Finding::LoadBalancer);
     let addresses = match &service.ingress {
-        Ingress::None => return Verdict::Withhold(Reason::NoIpAllocated),
+        Ingress::None => return Verdict::Withhold(Reason::NoIpAllocated(service.pending.clone())),
         Ingress::Invalid(text) => return Verdict::Withhold(Reason::InvalidIp(text.clone())),
         Ingress::Addresses(addresses) => addresses,
     };
+    witness.hear(None, || Finding::Addresses(addresses.clone()));
     let mut announcements = Vec::new();
     let mut withheld = Vec::new();
     for &address in addresses {
-        match decide_address(address, service, endpoints, rules) {
+        match weigh_address(address, service, endpoints, rules, witness) {
             Ok(mut some) => announcements.append(&mut some),
             Err(reason) => withheld.push((address, reason)),
         }
     }
     if announcements.is_empty() {
         let first = withheld.into_iter().next();
-        return Verdict::Withhold(first.map_or(Reason::NoIpAllocated, |(_, reason)| reason));
+        return Verdict::Withhold(first.map_or(Reason::NoIpAllocated(None), |(_, reason)| reason));
     }
     announcements.sort();
     announcements.dedup();
@@ -57,20 +79,24 @@ pub fn decide(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) 
 }
 
 /// The announcements of one address; never an empty list.
-fn decide_address(
+fn weigh_address(
     address: IpAddr,
     service: &ServiceFacts,
     endpoints: &EndpointFacts,
     rules: &Rules,
+    witness: &mut impl Witness,
 ) -> Result<Vec<Announcement>, Reason> {
+    let mut hear = |finding: &dyn Fn() -> Finding| witness.hear(Some(address), finding);
     let family = AddressFamily::of(address);
     let belonging = rules
         .belonging(address, service.allocated_from_pool.as_deref())
         .ok_or(Reason::IpNotAllowed(address))?;
     let pool = || belonging.pool.to_owned();
+    hear(&|| Finding::Pool { pool: pool(), kept: belonging.kept });
     if belonging.offers.is_empty() {
         return Err(Reason::NotOwner { pool: pool() });
     }
+    hear(&|| Finding::OnThisNode(names(belonging.offers.iter().map(|offer| offer.as_ref()))));
     let matching: Vec<&Offer> = belonging
         .offers
         .iter()
@@ -90,16 +116,36 @@ fn decide_address(
     if let Some(reason) = local_pref_conflict(address, family, &usable) {
         return Err(reason);
     }
+    hear(&|| Finding::Usable(names(usable.iter().copied())));
     if let Some(reason) = rules.bar() {
         return Err(reason.clone());
     }
-    serving(service.traffic_policy, endpoints.of(family), family)?;
+    let counts = endpoints.of(family);
+    if let Some(leaving) = rules.left().filter(|_| !is_last_path(service.traffic_policy, counts)) {
+        return Err(Reason::NodeLeaves(leaving));
+    }
+    hear(&|| rules.drain().map_or(Finding::NodeStays, Finding::NodeLeaves));
+    serving(service.traffic_policy, counts, family)?;
+    hear(&|| Finding::Endpoints { policy: service.traffic_policy, family, counts });
     let announce = |offer: &Offer| Announcement {
         address,
         prefix: aggregate(address, offer.length(family)),
         terms: Arc::clone(&offer.terms),
     };
     Ok(usable.into_iter().map(announce).collect())
+}
+
+fn names<'a>(offers: impl Iterator<Item = &'a Offer>) -> Vec<String> {
+    offers.map(|offer| offer.terms.advertisement.clone()).collect()
+}
+
+/// Whether nobody else could serve when this node withdraws: with policy Local the ready endpoints are here alone. A
+/// node that leaves keeps such a route, marked as one to avoid, until its endpoints are gone or ready elsewhere.
+fn is_last_path(policy: TrafficPolicy, counts: EndpointCounts) -> bool {
+    match policy {
+        TrafficPolicy::Local => counts.local_ready > 0 && counts.elsewhere_ready == 0,
+        TrafficPolicy::Cluster => false,
+    }
 }
 
 /// The prefix of that length that contains the address.
@@ -113,7 +159,7 @@ fn aggregate(address: IpAddr, length: u8) -> Prefix {
 fn local_pref_conflict(address: IpAddr, family: AddressFamily, offers: &[&Offer]) -> Option<Reason> {
     for (index, one) in offers.iter().enumerate() {
         for other in offers.iter().skip(index + 1) {
-            let differ = one.terms.effective_local_pref() != other.terms.effective_local_pref();
+            let differ = one.local_pref != other.local_pref;
             let same_prefix = one.length(family) == other.length(family);
             let (ours, theirs) = (&one.terms.peers, &other.terms.peers);
             let same_peer = ours.is_empty() || theirs.is_empty() || !ours.is_disjoint(theirs);

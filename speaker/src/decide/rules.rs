@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use api::community::CommunityValue;
 use api::config::{Advertisement, Config, Peer};
 use api::names::label;
 use api::selector::Selectors;
 
 use super::ledger::Audience;
-use super::snapshot::{ExcludeLabel, NodeFacts};
-use super::verdict::{AddressFamily, Reason, Terms};
+use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts};
+use super::verdict::{AddressFamily, DEFAULT_LOCAL_PREF, Reason, Terms};
 
 /// What applies on this node.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Rules {
     offers_of_pool: BTreeMap<String, Vec<Arc<Offer>>>,
     /// Why this node announces nothing at all.
     bar: Option<Reason>,
+    /// Whether this node takes leave.
+    drain: Option<Drain>,
 }
 
 /// One advertisement of this node.
@@ -36,22 +39,30 @@ pub(super) struct Offer {
     pub(super) services: Selectors,
     /// Why the advertisement is withheld, in words.
     pub(super) refusal: Option<String>,
+    /// LOCAL_PREF as configured, also while a drain puts another one into the terms.
+    pub(super) local_pref: u32,
     length_v4: u8,
     length_v6: u8,
 }
 
 impl Offer {
-    fn of(advertisement: &Advertisement) -> Self {
+    /// The advertisement as this node makes it. A node that takes leave asks routers to prefer any other way, by the
+    /// community for eBGP and by the lowest LOCAL_PREF for iBGP (RFC 8326 §4).
+    fn of(advertisement: &Advertisement, drain: Option<Drain>) -> Self {
         let mut communities = advertisement.communities.clone();
+        if drain.is_some() {
+            communities.push(CommunityValue::GRACEFUL_SHUTDOWN);
+        }
         communities.sort();
         communities.dedup();
         Self {
             terms: Arc::new(Terms {
                 advertisement: advertisement.name.clone(),
                 peers: advertisement.peers.clone(),
-                local_pref: advertisement.local_pref,
+                local_pref: if drain.is_some() { Some(0) } else { advertisement.local_pref },
                 communities,
             }),
+            local_pref: advertisement.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             services: advertisement.service_selectors.clone(),
             refusal: advertisement.withheld.as_ref().map(ToString::to_string),
             length_v4: advertisement.aggregation_length,
@@ -71,6 +82,8 @@ impl Offer {
 /// The pool that an address belongs to, and the advertisements of that pool on this node.
 pub(super) struct Belonging<'a> {
     pub(super) pool: &'a str,
+    /// The pool does not contain the address any more; it once gave it.
+    pub(super) kept: bool,
     pub(super) offers: Vec<&'a Arc<Offer>>,
 }
 
@@ -91,6 +104,7 @@ impl Rules {
                 offers: Vec::new(),
                 offers_of_pool: BTreeMap::new(),
                 bar: None,
+                drain: None,
             };
         };
         let peers = config
@@ -107,7 +121,7 @@ impl Rules {
             .advertisements
             .values()
             .filter(|advertisement| advertisement.node_selectors.matches(&node.labels))
-            .map(|advertisement| (advertisement, Arc::new(Offer::of(advertisement))))
+            .map(|advertisement| (advertisement, Arc::new(Offer::of(advertisement, node.drain))))
             .collect();
         let offers_of_pool = config
             .pools
@@ -121,7 +135,7 @@ impl Rules {
             })
             .collect();
         let offers = here.into_iter().map(|(_, offer)| offer).collect();
-        Self { peers, offers, offers_of_pool, bar: bar(node, exclude_label), config }
+        Self { peers, offers, offers_of_pool, bar: bar(node, exclude_label), drain: node.drain, config }
     }
 
     /// The peers that run on this node, by the name of the BGPPeer.
@@ -141,6 +155,16 @@ impl Rules {
         self.bar.as_ref()
     }
 
+    /// Whether this node takes leave, and why.
+    pub(super) fn drain(&self) -> Option<Leaving> {
+        self.drain.map(|drain| drain.leaving)
+    }
+
+    /// Why this node takes leave, once the notice is over.
+    pub(super) fn left(&self) -> Option<Leaving> {
+        self.drain.filter(|drain| drain.stage == DrainStage::Over).map(|drain| drain.leaving)
+    }
+
     /// Where an address belongs: the pool that contains it, else the pool that once gave it. The second is for an
     /// address that its pool lost by an edit: it stays announced, by stored facts only, so that a restarted
     /// speaker decides the same.
@@ -155,7 +179,7 @@ impl Rules {
             Some(offers) => offers.iter().collect(),
             None => self.offers.iter().filter(|offer| self.selects_lost_pool(offer, pool)).collect(),
         };
-        Some(Belonging { pool, offers })
+        Some(Belonging { pool, kept: containing.is_none(), offers })
     }
 
     /// A pool that no longer exists has no labels left to select it by.

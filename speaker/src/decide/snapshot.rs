@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::config::Config;
+use api::names::taint;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
 
@@ -36,6 +37,8 @@ pub struct ServiceFacts {
     pub labels: Labels,
     /// The addresses in `status.loadBalancer.ingress`.
     pub ingress: Ingress,
+    /// Why there is none, in the controller's words; `None` as long as there is one, or nothing is said.
+    pub pending: Option<Box<str>>,
     /// `spec.externalTrafficPolicy`.
     pub traffic_policy: TrafficPolicy,
     /// The pool that the address came from, as the controller noted it in the annotation.
@@ -86,6 +89,46 @@ pub struct NodeFacts {
     pub labels: Labels,
     /// Condition `NetworkUnavailable` is True.
     pub network_unavailable: bool,
+    /// The node is about to leave the cluster, and how far it has come with that.
+    pub drain: Option<Drain>,
+}
+
+/// A node that takes leave of its routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How we know.
+    pub leaving: Leaving,
+    /// How far it is.
+    pub stage: DrainStage,
+}
+
+/// The two steps of a drain; the time between them is the watch side's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrainStage {
+    /// Routes stay, and ask to be used by nobody who has another way (RFC 8326).
+    Notice,
+    /// Routes are withdrawn, apart from those without which a Service could not be reached.
+    Over,
+}
+
+/// A sign that a node will not come back, or not soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Leaving {
+    /// `metadata.deletionTimestamp` is set, or the Node object is gone.
+    #[error("the Node object is being deleted")]
+    Deleted,
+    /// The cluster autoscaler is about to remove the machine.
+    #[error("the node carries the taint {}", taint::TO_BE_DELETED)]
+    Autoscaler,
+    /// Karpenter is about to remove the machine.
+    #[error("the node carries the taint {}", taint::KARPENTER_DISRUPTED)]
+    Karpenter,
+    /// An operator declared the machine lost.
+    #[error("the node carries the taint {}", taint::OUT_OF_SERVICE)]
+    OutOfService,
+    /// The kubelet ends the Pods, because the machine shuts down.
+    #[error("the kubelet says that the node is shutting down")]
+    ShuttingDown,
 }
 
 /// What the label `node.kubernetes.io/exclude-from-external-load-balancers` on this node does.

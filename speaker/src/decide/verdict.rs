@@ -10,6 +10,8 @@ use std::sync::Arc;
 use api::community::CommunityValue;
 use bgp_proto::Prefix;
 
+use super::snapshot::Leaving;
+
 /// The decision for one Service. At least one announcement in `Announce`, so "announced" needs no look inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -101,8 +103,11 @@ pub enum Reason {
     #[error("the Service is not of type LoadBalancer")]
     NotLoadBalancer,
     /// Empty `status.loadBalancer.ingress`.
-    #[error("the controller has not given the Service an address yet; its events say why")]
-    NoIpAllocated,
+    #[error("{}", pending(.0.as_deref()))]
+    NoIpAllocated(
+        /// What the controller says about it in the Service's condition.
+        Option<Box<str>>,
+    ),
     /// An ingress entry without a parsable IP.
     #[error(
         "status.loadBalancer.ingress holds \"{0}\", which is not an IP address; another controller wrote it"
@@ -156,6 +161,9 @@ pub enum Reason {
          or start the speaker with --ignore-exclude-lb"
     )]
     NodeLabeledExcludeBalancers,
+    /// The node takes leave, its notice is over, and others carry the Service.
+    #[error("{0}, so its routes are withdrawn")]
+    NodeLeaves(Leaving),
     /// externalTrafficPolicy Local, and no endpoint here that may serve.
     #[error("externalTrafficPolicy is Local and this node has no ready {0} endpoint")]
     NoLocalEndpoints(AddressFamily),
@@ -171,7 +179,7 @@ impl Reason {
         match self {
             Self::ServiceDeleted => "serviceDeleted",
             Self::NotLoadBalancer => "notLoadBalancer",
-            Self::NoIpAllocated => "noIPAllocated",
+            Self::NoIpAllocated(_) => "noIPAllocated",
             Self::InvalidIp(_) => "invalidIP",
             Self::IpNotAllowed(_) => "ipNotAllowed",
             Self::LoadBalancerIpChanged => "loadBalancerIPChanged",
@@ -181,9 +189,22 @@ impl Reason {
             Self::ConflictingAdvertisements { .. } => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
+            Self::NodeLeaves(leaving) => match leaving {
+                Leaving::Deleted => "nodeBeingDeleted",
+                Leaving::Autoscaler | Leaving::Karpenter | Leaving::OutOfService | Leaving::ShuttingDown => {
+                    "draining"
+                }
+            },
             Self::NoLocalEndpoints(_) => "noLocalEndpoints",
             Self::NoEndpoints(_) => "noEndpoints",
         }
+    }
+}
+
+fn pending(condition: Option<&str>) -> String {
+    match condition {
+        Some(condition) => format!("the Service has no address: {condition}"),
+        None => "the controller has not given the Service an address yet; its events say why".to_owned(),
     }
 }
 

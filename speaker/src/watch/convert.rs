@@ -7,21 +7,24 @@
 use api::config::PasswordSecret;
 use api::names::{PASSWORD_SECRET_KEY, label, taint};
 use api::selector::Labels;
-use api::service::ServiceView;
+use api::service::{Ingress, ServiceType, ServiceView};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+pub use crate::decide::snapshot::Leaving;
 use crate::decide::snapshot::{EndpointCounts, EndpointFacts, NodeFacts, ServiceFacts};
 use crate::decide::verdict::AddressFamily;
 
 /// What decisions are made from, of a Service as the watch decodes it.
 #[must_use]
 pub fn service_facts(view: ServiceView) -> ServiceFacts {
+    let pending = view.condition.filter(|condition| view.ingress == Ingress::None && !condition.holds);
     ServiceFacts {
-        load_balancer: view.is_load_balancer(),
+        load_balancer: view.service_type == ServiceType::LoadBalancer,
+        pending: pending.map(|condition| condition.message.into()),
         labels: view.labels,
         ingress: view.ingress,
         traffic_policy: view.traffic_policy,
@@ -186,12 +189,25 @@ struct SlimNodeCondition {
     kind: String,
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl SlimNodeCondition {
+    /// The kubelet has no condition of its own for a graceful shutdown in the versions of today: it says so in the
+    /// message of `Ready`. A node that is not ready for any other reason does not leave. The condition of KEP-5683 is
+    /// read as well.
+    fn means_shutdown(&self) -> bool {
+        let told = |kind, status| self.kind == kind && self.status == status;
+        told("Ready", "False") && self.message.contains("node is shutting down")
+            || told("GracefulNodeShutdownInProgress", "True")
+    }
 }
 
 /// What this speaker knows of its own Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeView {
-    /// What decisions are made from.
+    /// What decisions are made from. A drain is not in it yet: when its stages begin is not the object's to say.
     pub facts: NodeFacts,
     /// `metadata.uid`, for the owner reference of the node's own objects.
     pub uid: String,
@@ -199,31 +215,21 @@ pub struct NodeView {
     pub leaving: Option<Leaving>,
 }
 
-/// A sign that a node will not come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Leaving {
-    /// `metadata.deletionTimestamp` is set, or the Node object is gone.
-    #[error("the Node object is being deleted")]
-    Deleted,
-    /// The cluster autoscaler is about to remove the machine.
-    #[error("the node carries the taint {}", taint::TO_BE_DELETED)]
-    Autoscaler,
-    /// An operator declared the machine lost.
-    #[error("the node carries the taint {}", taint::OUT_OF_SERVICE)]
-    OutOfService,
-}
-
 impl SlimNode {
     /// What is known of the node.
     #[must_use]
     pub fn view(&self) -> NodeView {
-        let tainted = |key: &str| self.spec.taints.iter().any(|taint| taint.key == key);
+        let has = |wanted: &[&str]| self.spec.taints.iter().any(|taint| wanted.contains(&taint.key.as_str()));
         let leaving = if self.metadata.deletion_timestamp.is_some() {
             Some(Leaving::Deleted)
-        } else if tainted(taint::TO_BE_DELETED) {
+        } else if has(&[taint::TO_BE_DELETED]) {
             Some(Leaving::Autoscaler)
-        } else if tainted(taint::OUT_OF_SERVICE) {
+        } else if has(&[taint::KARPENTER_DISRUPTED, taint::KARPENTER_DISRUPTION]) {
+            Some(Leaving::Karpenter)
+        } else if has(&[taint::OUT_OF_SERVICE]) {
             Some(Leaving::OutOfService)
+        } else if self.status.conditions.iter().any(SlimNodeCondition::means_shutdown) {
+            Some(Leaving::ShuttingDown)
         } else {
             None
         };
@@ -234,6 +240,7 @@ impl SlimNode {
             facts: NodeFacts {
                 labels: self.metadata.labels.clone().unwrap_or_default(),
                 network_unavailable: self.status.conditions.iter().any(unavailable),
+                drain: None,
             },
             uid: self.metadata.uid.clone().unwrap_or_default(),
             leaving,
@@ -412,6 +419,19 @@ mod tests {
         let taint = |key: &str| leaving(json!({"spec": {"taints": [{"key": "x"}, {"key": key}]}}));
         assert_eq!(taint("ToBeDeletedByClusterAutoscaler"), Some(Leaving::Autoscaler));
         assert_eq!(taint("node.kubernetes.io/out-of-service"), Some(Leaving::OutOfService));
+        assert_eq!(taint("karpenter.sh/disrupted"), Some(Leaving::Karpenter));
+        assert_eq!(taint("karpenter.sh/disruption"), Some(Leaving::Karpenter));
+        assert_eq!(taint("DeletionCandidateOfClusterAutoscaler"), None, "a candidate may stay");
+        let ready = |status: &str, message: &str| {
+            let condition =
+                json!({"type": "Ready", "status": status, "reason": "KubeletNotReady", "message": message});
+            leaving(json!({"status": {"conditions": [condition]}}))
+        };
+        assert_eq!(ready("False", "node is shutting down"), Some(Leaving::ShuttingDown));
+        assert_eq!(ready("False", "container runtime network not ready"), None);
+        assert_eq!(ready("Unknown", "Kubelet stopped posting node status."), None);
+        let maintained = json!({"type": "GracefulNodeShutdownInProgress", "status": "True"});
+        assert_eq!(leaving(json!({"status": {"conditions": [maintained]}})), Some(Leaving::ShuttingDown));
         assert_eq!(taint("node.kubernetes.io/unschedulable"), None, "a cordon is no farewell");
         let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(leaving(deleted), Some(Leaving::Deleted));

@@ -3,6 +3,7 @@
 //! No await and no clock in here, so that every order of events can be tested as data.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use api::service::{ServiceKey, SlimService, class_is_ours};
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
@@ -13,8 +14,10 @@ use super::WatchSettings;
 use super::configuration::{ConfigReport, Configuration};
 use super::convert::{Leaving, NodeView, SlimNode, SlimSecret, SlimSlice, service_facts};
 use super::endpoints::Endpoints;
+use super::farewell::Farewell;
 use crate::decide::Announcer;
 use crate::decide::announcer::{Planned, Synced};
+use crate::decide::snapshot::NodeFacts;
 
 /// One thing that one watch says.
 #[derive(Debug)]
@@ -101,6 +104,9 @@ pub struct Intake {
     /// Whether the Node object is there; `node` outlives it.
     node_object: Mirror<(), ()>,
     node: Option<NodeView>,
+    farewell: Farewell,
+    /// Whether a plan was given, so that routers may have been told something.
+    planned: bool,
     configuration: Configuration,
     report: Option<ConfigReport>,
     labels_changed: bool,
@@ -119,6 +125,8 @@ impl Intake {
             endpoints: Endpoints::new(&settings.node),
             node_object: Mirror::new(),
             node: None,
+            farewell: Farewell::default(),
+            planned: false,
             configuration: Configuration::default(),
             report: None,
             labels_changed: false,
@@ -149,11 +157,16 @@ impl Intake {
         }
     }
 
-    /// The plan that follows from all facts, if it is a new one and all watches have been complete.
-    pub fn plan(&mut self) -> Option<Planned> {
+    /// The plan that follows from all facts at this moment, if it is a new one and all watches have been complete.
+    pub fn plan(&mut self, now: Instant) -> Option<Planned> {
         if !self.barrier.is_synced() {
             return None;
         }
+        if let Some(node) = &self.node {
+            let drain = self.farewell.drain(now, self.planned);
+            self.announcer.set_node(Some(NodeFacts { drain, ..node.facts.clone() }));
+        }
+        self.planned = true;
         let labels_changed = std::mem::take(&mut self.labels_changed);
         let config = self.configuration.build();
         if config.is_some() || labels_changed {
@@ -164,6 +177,12 @@ impl Intake {
             self.announcer.set_config(config);
         }
         self.announcer.plan(Synced::all_watches())
+    }
+
+    /// When to ask for a plan again although no fact may have come.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.farewell.due(now)
     }
 
     /// What was made of the configuration, if that changed since the last call.
@@ -217,7 +236,7 @@ impl Intake {
                 self.node_object.apply((), Some(()));
                 let labels = self.node.as_ref().map(|node| &node.facts.labels);
                 self.labels_changed |= labels != Some(&view.facts.labels);
-                self.announcer.set_node(Some(view.facts.clone()));
+                self.farewell.hear(view.leaving);
                 self.node = Some(view);
             }
             Change::Delete(_) => {

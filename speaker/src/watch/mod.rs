@@ -9,6 +9,7 @@
 pub mod configuration;
 pub mod convert;
 pub mod endpoints;
+mod farewell;
 pub mod intake;
 mod resource;
 
@@ -72,11 +73,19 @@ pub fn follow(
     let mut intake = Intake::new(&settings, barrier);
     async move {
         let mut facts = facts(&client, &settings);
-        while let Some(fact) = facts.next().await {
+        loop {
+            let fact = tokio::select! {
+                fact = facts.next() => fact,
+                () = until(intake.due(Instant::now())) => None,
+            };
             let heard = Instant::now();
-            let mut taken = 1;
-            let mut about_endpoints = matches!(fact, Fact::Slice(_));
-            intake.take(fact);
+            let mut taken = 0;
+            let mut about_endpoints = false;
+            if let Some(fact) = fact {
+                taken += 1;
+                about_endpoints = matches!(fact, Fact::Slice(_));
+                intake.take(fact);
+            }
             // What has already arrived belongs to the same plan; nothing is waited for.
             while taken < BATCH {
                 let Some(Some(fact)) = facts.next().now_or_never() else { break };
@@ -85,7 +94,7 @@ pub fn follow(
                 taken += 1;
             }
             journal.count_updates(taken);
-            if let Some(planned) = intake.plan() {
+            if let Some(planned) = intake.plan(heard) {
                 outlets.plan.send_replace(Arc::new(planned.plan.clone()));
                 if about_endpoints {
                     journal.time_endpoints(heard.elapsed());
@@ -104,6 +113,14 @@ pub fn follow(
                 changed
             });
         }
+    }
+}
+
+/// Sleeps until then; for ever without a time.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -110,14 +110,31 @@ async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
 
 async fn node_leaves(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    let taint = ["taint", "node", "n2", "ToBeDeletedByClusterAutoscaler=now:NoSchedule"];
-    let answer = lab.cluster().kubectl(&taint).await?;
+    let answer = lab.cluster().kubectl(&["cordon", "n2"]).await?;
     ensure!(answer.accepted, "{}", answer.text);
-    // A cordon or a taint alone withdraws nothing: only the end of the speaker does, and it knows why it ends.
-    throughout(Duration::from_secs(2), "the route by n2", async || {
+    throughout(Duration::from_secs(2), "the route by the cordoned n2", async || {
         lab.check_paths(FIRST, &["n1", "n2"]).await
     })
     .await?;
+    let taint = ["taint", "node", "n2", "ToBeDeletedByClusterAutoscaler=now:NoSchedule"];
+    let answer = lab.cluster().kubectl(&taint).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    // The router honours GRACEFUL_SHUTDOWN: it forwards elsewhere while the marked route is still there.
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    eventually(SOON, "the speaker of n2 to withhold the Service", async || {
+        let reasons = "jsonpath={.status.withheld[*].reason}";
+        let answer = lab
+            .cluster()
+            .kubectl(&["get", "hss", "n2", "-n", testbed::HERALD_NAMESPACE, "-o", reasons])
+            .await?;
+        if answer.text == "draining" { Ok(()) } else { bail!("{}", answer.text) }
+    })
+    .await?;
+    let answer = lab.cluster().kubectl(&["taint", "node", "n2", "ToBeDeletedByClusterAutoscaler-"]).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    let answer = lab.cluster().kubectl(&taint).await?;
+    ensure!(answer.accepted, "{}", answer.text);
     let status = lab.stop_daemon("n2", Daemon::Speaker).await?;
     ensure!(status.success(), "the speaker ended with {status}");
     lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;

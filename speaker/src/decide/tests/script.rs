@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! given                                   what all rows share
-//!   node pandora label=zone:a             also: networkUnavailable, excluded
+//!   node pandora label=zone:a             also: networkUnavailable, excluded, cordoned, notReady, shuttingDown,
+//!                                         deleted, taint=KEY; a drain is over unless it says: notice
 //!   pool default 10.20.30.0/24
 //! row 4: policy Cluster, ready on iris    a row: the state ...
 //!   peer peer1 1.2.3.4                    also: nodes=zone:a|zone:b
@@ -22,7 +23,7 @@ use api::service::{ServiceKey, SlimService};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::decide::snapshot::{EndpointFacts, ExcludeLabel, NodeFacts, Snapshot};
+use crate::decide::snapshot::{Drain, DrainStage, EndpointFacts, ExcludeLabel, NodeFacts, Snapshot};
 use crate::plan::Plan;
 use crate::watch::convert::{SlimNode, SlimSlice, service_facts};
 
@@ -143,11 +144,28 @@ impl Objects {
                 }
                 let unavailable =
                     if options.plain.contains(&"networkUnavailable") { "True" } else { "False" };
+                let has = |word| options.plain.contains(&word);
+                let shutdown =
+                    json!({"type": "Ready", "status": "False", "message": "node is shutting down"});
+                let lost = json!({"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."});
+                let ready = match (has("shuttingDown"), has("notReady")) {
+                    (true, _) => shutdown,
+                    (false, true) => lost,
+                    (false, false) => json!({"type": "Ready", "status": "True"}),
+                };
+                let taints: Vec<Value> = options.all("taint").map(|key| json!({"key": key})).collect();
                 let node: SlimNode = object(json!({
-                    "metadata": {"name": name, "labels": labels},
-                    "status": {"conditions": [{"type": "NetworkUnavailable", "status": unavailable}]},
+                    "metadata": {
+                        "name": name, "labels": labels,
+                        "deletionTimestamp": has("deleted").then_some("2026-01-01T00:00:00Z"),
+                    },
+                    "spec": {"unschedulable": has("cordoned"), "taints": taints},
+                    "status": {"conditions": [{"type": "NetworkUnavailable", "status": unavailable}, ready]},
                 }));
-                self.node = Some((name.to_owned(), node.view().facts));
+                let view = node.view();
+                let stage = if has("notice") { DrainStage::Notice } else { DrainStage::Over };
+                let drain = view.leaving.map(|leaving| Drain { leaving, stage });
+                self.node = Some((name.to_owned(), NodeFacts { drain, ..view.facts }));
             }
             "ignore-exclude-lb" => self.ignore_exclude_label = true,
             "pool" => self.resources.pools.push(object(json!({
@@ -292,6 +310,10 @@ impl<'a> Options<'a> {
 
     fn one(&self, name: &str) -> Option<&'a str> {
         self.named.iter().find(|(given, _)| *given == name).map(|(_, value)| *value)
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.named.iter().filter(move |(given, _)| *given == name).map(|(_, value)| *value)
     }
 
     fn number(&self, name: &str) -> Option<u32> {

@@ -1,5 +1,7 @@
 //! Facts in many orders, and what follows from them.
 
+use std::sync::Arc;
+
 use api::config::Kind;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -16,6 +18,12 @@ fn settings() -> WatchSettings {
         exclude_label: ExcludeLabel::Honoured,
         seed: 1,
     }
+}
+
+/// One moment for all that does not depend on time.
+fn now() -> Instant {
+    static MOMENT: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *MOMENT.get_or_init(Instant::now)
 }
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
@@ -112,10 +120,10 @@ fn started() -> (Intake, Planned) {
         intake.take(fact);
     }
     for fact in every_watch(false) {
-        assert!(intake.plan().is_none(), "nothing is planned before the last watch is complete");
+        assert!(intake.plan(now()).is_none(), "nothing is planned before the last watch is complete");
         intake.take(fact);
     }
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     (intake, planned)
 }
 
@@ -135,14 +143,14 @@ fn the_first_plan_comes_with_the_last_watch_and_is_complete() {
     assert_eq!(intake.node().unwrap().uid, "node-uid");
     let report = intake.take_report().unwrap();
     assert!(report.loaded && !report.is_stale());
-    assert!(intake.plan().is_none() && intake.take_report().is_none(), "nothing new, nothing said");
+    assert!(intake.plan(now()).is_none() && intake.take_report().is_none(), "nothing new, nothing said");
 }
 
 #[test]
 fn a_lost_endpoint_is_a_plan_at_once() {
     let (mut intake, _) = started();
     intake.take(Fact::Slice(slice(false)));
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     assert_eq!(routes(&planned), [""; 0]);
     assert_eq!(planned.transitions[0].withdrawal().unwrap().word(), "noEndpoints");
 }
@@ -152,11 +160,11 @@ fn watches_that_start_over_withdraw_nothing() {
     let (mut intake, _) = started();
     for fact in every_watch(true) {
         intake.take(fact);
-        assert!(intake.plan().is_none(), "the beginning of a list is no statement about its contents");
+        assert!(intake.plan(now()).is_none(), "the beginning of a list is no statement about its contents");
     }
     for fact in home().into_iter().chain(every_watch(false)) {
         intake.take(fact);
-        if let Some(planned) = intake.plan() {
+        if let Some(planned) = intake.plan(now()) {
             assert_eq!(routes(&planned), ["router 10.0.4.1/32"]);
         }
     }
@@ -167,7 +175,7 @@ fn what_a_list_that_starts_over_does_not_name_is_gone() {
     let (mut intake, _) = started();
     intake.take(Fact::Service(Change::Restarted));
     intake.take(Fact::Service(Change::Synced));
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     assert_eq!(routes(&planned), [""; 0]);
     assert_eq!(planned.transitions[0].withdrawal(), Some(Reason::ServiceDeleted));
 }
@@ -176,11 +184,11 @@ fn what_a_list_that_starts_over_does_not_name_is_gone() {
 fn services_of_another_class_do_not_exist_here() {
     let (mut intake, _) = started();
     intake.take(Fact::Service(service(Some("example.com/other"))));
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     assert_eq!(routes(&planned), [""; 0]);
     assert!(planned.plan.verdicts.is_empty());
     intake.take(Fact::Service(service(Some("example.com/other"))));
-    assert!(intake.plan().is_none());
+    assert!(intake.plan(now()).is_none());
 }
 
 #[test]
@@ -190,7 +198,7 @@ fn a_node_object_that_vanishes_changes_nothing_but_what_the_end_means() {
         for change in vanish {
             intake.take(Fact::Node(change));
         }
-        assert!(intake.plan().is_none());
+        assert!(intake.plan(now()).is_none());
         assert_eq!(intake.node().unwrap().leaving, Some(Leaving::Deleted));
         intake.take(Fact::Node(node(json!({"zone": "a"}))));
         assert_eq!(intake.node().unwrap().leaving, None);
@@ -203,10 +211,10 @@ fn without_a_node_object_no_session_is_opened() {
     for fact in every_watch(true).into_iter().chain(home().split_off(1)).chain(every_watch(false)) {
         intake.take(fact);
     }
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     assert!(planned.plan.peers.is_empty() && planned.plan.synced);
     intake.take(Fact::Node(node(json!({}))));
-    assert_eq!(routes(&intake.plan().unwrap()), ["router 10.0.4.1/32"]);
+    assert_eq!(routes(&intake.plan(now()).unwrap()), ["router 10.0.4.1/32"]);
 }
 
 #[test]
@@ -214,18 +222,18 @@ fn a_peer_waits_for_its_secret_and_notices_a_new_password() {
     let (mut intake, _) = started();
     intake.take(peer(json!({"passwordSecret": {"name": "bgp"}})));
     let refused = |planned: Planned| planned.plan.peers["router"].peer.refused.is_some();
-    assert!(refused(intake.plan().unwrap()));
+    assert!(refused(intake.plan(now()).unwrap()));
     assert_eq!(intake.take_report().unwrap().complaints().count(), 1);
     intake.take(Fact::Secret(secret("one")));
-    assert!(!refused(intake.plan().unwrap()));
+    assert!(!refused(intake.plan(now()).unwrap()));
     assert!(!intake.take_report().unwrap().is_stale());
     intake.take(Fact::Secret(secret("one")));
-    assert!(intake.plan().is_none());
+    assert!(intake.plan(now()).is_none());
     intake.take(Fact::Secret(secret("two")));
-    let planned = intake.plan().unwrap();
+    let planned = intake.plan(now()).unwrap();
     assert_eq!(planned.plan.peers["router"].peer.password.as_ref().unwrap().octets(), b"two");
     intake.take(Fact::Secret(Change::Delete(object(json!({"metadata": {"name": "bgp"}})))));
-    assert!(refused(intake.plan().unwrap()));
+    assert!(refused(intake.plan(now()).unwrap()));
 }
 
 #[test]
@@ -233,7 +241,7 @@ fn a_bad_edit_leaves_the_last_good_version_in_force_and_is_reported() {
     let (mut intake, _) = started();
     let _ = intake.take_report();
     intake.take(pool(json!(["10.0.4.0-nonsense"])));
-    assert!(intake.plan().is_none_or(|planned| routes(&planned) == ["router 10.0.4.1/32"]));
+    assert!(intake.plan(now()).is_none_or(|planned| routes(&planned) == ["router 10.0.4.1/32"]));
     let report = intake.take_report().unwrap();
     assert!(report.rejections[0].in_force);
     assert_eq!(report.rejections[0].object.kind, Kind::IPAddressPool);
@@ -244,16 +252,16 @@ fn an_object_that_cannot_be_read_keeps_its_last_version_and_is_reported() {
     let (mut intake, _) = started();
     let unreadable = config_object("IPAddressPool", "v1beta1", "home", json!({"addresses": 7}));
     intake.take(Fact::Pool(Change::Apply(object(unreadable.clone()))));
-    assert!(intake.plan().is_none());
+    assert!(intake.plan(now()).is_none());
     let report = intake.take_report().unwrap();
     assert_eq!(report.unreadable.len(), 1);
     // Also when the list starts over and names it again.
     intake.take(Fact::Pool(Change::Restarted));
     intake.take(Fact::Pool(Change::Apply(object(unreadable))));
     intake.take(Fact::Pool(Change::Synced));
-    assert!(intake.plan().is_none());
+    assert!(intake.plan(now()).is_none());
     intake.take(pool(json!(["10.0.4.0/24"])));
-    assert!(intake.plan().is_none());
+    assert!(intake.plan(now()).is_none());
     assert!(!intake.take_report().unwrap().is_stale());
 }
 
@@ -263,11 +271,51 @@ fn a_second_peer_with_the_same_router_is_reported_on_the_nodes_that_would_run_bo
     let second = json!({"myASN": 64500, "peerASN": 65530, "peerAddress": "10.0.2.1",
         "nodeSelectors": [{"matchLabels": {"zone": "b"}}]});
     intake.take(Fact::Peer(Change::Apply(object(config_object("BGPPeer", "v1beta2", "second", second)))));
-    let _ = intake.plan();
+    let _ = intake.plan(now());
     let before = intake.take_report().unwrap();
     intake.take(Fact::Node(node(json!({"zone": "b"}))));
-    let planned = intake.plan();
+    let planned = intake.plan(now());
     assert!(planned.is_none_or(|planned| planned.plan.peers.len() == 1));
     let after = intake.take_report().unwrap();
     assert!(after.rejections.len() >= before.rejections.len() && after.is_stale());
+}
+
+#[test]
+fn a_node_that_leaves_warns_its_routers_and_then_withdraws() {
+    let (mut intake, _) = started();
+    let marked = |planned: &Planned| {
+        let attrs = planned.plan.peers["router"].routes.iter().map(|(_, attrs)| Arc::clone(attrs));
+        attrs.map(|attrs| (attrs.local_pref, attrs.communities.clone())).collect::<Vec<_>>()
+    };
+    let tainted = json!({
+        "metadata": {"name": "n1", "labels": {"zone": "a"}},
+        "spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler"}]},
+    });
+    intake.take(Fact::Node(Change::Apply(object(tainted))));
+    let planned = intake.plan(now()).unwrap();
+    assert_eq!(marked(&planned), [(Some(0), vec![bgp_proto::Community::GRACEFUL_SHUTDOWN])]);
+    let due = intake.due(now()).unwrap();
+    assert!(intake.plan(due - std::time::Duration::from_millis(1)).is_none());
+    let planned = intake.plan(due).unwrap();
+    assert!(routes(&planned).is_empty());
+    assert_eq!(planned.transitions[0].withdrawal(), Some(Reason::NodeLeaves(Leaving::Autoscaler)));
+    assert_eq!(intake.due(due), None);
+    intake.take(Fact::Node(node(json!({"zone": "a"}))));
+    let planned = intake.plan(due).unwrap();
+    assert_eq!(marked(&planned), [(None, Vec::new())], "it stays after all");
+}
+
+#[test]
+fn a_cordon_and_a_node_that_is_not_ready_change_nothing() {
+    let (mut intake, _) = started();
+    let trouble = json!({
+        "metadata": {"name": "n1", "labels": {"zone": "a"}},
+        "spec": {"unschedulable": true, "taints": [
+            {"key": "node.kubernetes.io/unschedulable"}, {"key": "node.kubernetes.io/unreachable"},
+        ]},
+        "status": {"conditions": [{"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}]},
+    });
+    intake.take(Fact::Node(Change::Apply(object(trouble))));
+    assert!(intake.plan(now()).is_none());
+    assert_eq!(intake.due(now()), None);
 }

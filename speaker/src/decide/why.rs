@@ -1,0 +1,144 @@
+//! What a decision found true before it came to its end, for the person who asks why.
+//!
+//! The rules themselves report here, so that the chain of facts cannot differ from the decision. Leaves out what
+//! comes after the decision: peers, sessions and the wire.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use api::service::TrafficPolicy;
+
+use super::snapshot::{EndpointCounts, Leaving};
+use super::verdict::{AddressFamily, Reason, Verdict};
+
+/// A decision and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What was decided.
+    pub verdict: Verdict,
+    /// What held, in the order in which it was asked; with the address that it is about, if it is about one.
+    pub found: Vec<(Option<IpAddr>, Finding)>,
+}
+
+/// Something that has to hold for an address to be announced, and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The Service is of type LoadBalancer and of our class.
+    LoadBalancer,
+    /// It has these addresses.
+    Addresses(Vec<IpAddr>),
+    /// The address belongs to a pool.
+    Pool {
+        /// Its name.
+        pool: String,
+        /// The pool does not contain the address any more; it once gave it.
+        kept: bool,
+    },
+    /// These advertisements select pool and node.
+    OnThisNode(Vec<String>),
+    /// These of them select the Service, too, are in force and agree with each other.
+    Usable(Vec<String>),
+    /// Nothing bars the node.
+    NodeStays,
+    /// The node takes leave, and still announces.
+    NodeLeaves(Leaving),
+    /// Traffic that arrives here finds an endpoint.
+    Endpoints {
+        /// `spec.externalTrafficPolicy`.
+        policy: TrafficPolicy,
+        /// The family of the address.
+        family: AddressFamily,
+        /// The endpoints of that family.
+        counts: EndpointCounts,
+    },
+}
+
+impl Finding {
+    /// What it is about, in one word.
+    #[must_use]
+    pub fn subject(&self) -> &'static str {
+        match self {
+            Self::LoadBalancer => "service",
+            Self::Addresses(_) => "address",
+            Self::Pool { .. } => "pool",
+            Self::OnThisNode(_) | Self::Usable(_) => "advertisement",
+            Self::NodeStays | Self::NodeLeaves(_) => "node",
+            Self::Endpoints { .. } => "endpoints",
+        }
+    }
+}
+
+impl Reason {
+    /// What it is about, in the words of [`Finding::subject`].
+    #[must_use]
+    pub fn subject(&self) -> &'static str {
+        match self {
+            Self::ServiceDeleted | Self::NotLoadBalancer => "service",
+            Self::NoIpAllocated(_) | Self::InvalidIp(_) | Self::LoadBalancerIpChanged => "address",
+            Self::IpNotAllowed(_) => "pool",
+            Self::NotOwner { .. }
+            | Self::NoMatchingAdvertisement { .. }
+            | Self::AdvertisementWithheld { .. }
+            | Self::ConflictingAdvertisements { .. } => "advertisement",
+            Self::NodeNetworkUnavailable | Self::NodeLabeledExcludeBalancers | Self::NodeLeaves(_) => "node",
+            Self::NoLocalEndpoints(_) | Self::NoEndpoints(_) => "endpoints",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoadBalancer => f.write_str("is of type LoadBalancer and of this speaker's class"),
+            Self::Addresses(addresses) => {
+                write!(f, "has {}", list(addresses.iter().map(ToString::to_string)))
+            }
+            Self::Pool { pool, kept: false } => write!(f, "IPAddressPool \"{pool}\" contains it"),
+            Self::Pool { pool, kept: true } => {
+                write!(f, "IPAddressPool \"{pool}\" gave it, and does not contain it any more")
+            }
+            Self::OnThisNode(names) => {
+                write!(f, "pool and node are selected by {}", list(names.iter().cloned()))
+            }
+            Self::Usable(names) => write!(f, "the Service is selected by {}", list(names.iter().cloned())),
+            Self::NodeStays => f.write_str("takes part in load balancing"),
+            Self::NodeLeaves(leaving) => {
+                write!(f, "{leaving}: routes ask to be avoided (GRACEFUL_SHUTDOWN)")
+            }
+            Self::Endpoints { policy, family, counts } => {
+                let EndpointCounts { local_ready, local_serving, any_ready, any_serving, .. } = counts;
+                let (ready, serving, place) = match policy {
+                    TrafficPolicy::Local => (local_ready, local_serving, "on this node"),
+                    TrafficPolicy::Cluster => (any_ready, any_serving, "in the cluster"),
+                };
+                match ready {
+                    0 => write!(f, "{serving} {family} terminating and still serving {place}"),
+                    _ => write!(f, "{ready} {family} ready {place}"),
+                }
+            }
+        }
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// Who hears what a decision finds.
+pub(super) trait Witness {
+    /// This holds.
+    fn hear(&mut self, address: Option<IpAddr>, finding: impl FnOnce() -> Finding);
+}
+
+/// Nobody asked: nothing is even put into words.
+pub(super) struct Unheard;
+
+impl Witness for Unheard {
+    fn hear(&mut self, _: Option<IpAddr>, _: impl FnOnce() -> Finding) {}
+}
+
+impl Witness for Vec<(Option<IpAddr>, Finding)> {
+    fn hear(&mut self, address: Option<IpAddr>, finding: impl FnOnce() -> Finding) {
+        self.push((address, finding()));
+    }
+}
