@@ -24,9 +24,11 @@ use crate::mark::Mark;
 use crate::metrics::{Counters, States};
 use crate::peering::{self, PeeringSettings};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
-use crate::status::{self, Inlets, report};
+use crate::status::answer::Answers;
+use crate::status::{self, Inlets, report, routes};
 use crate::takeover::{Place, Role};
 use crate::watch::convert::NodeView;
+use crate::watch::question::{self, Asker};
 use crate::watch::{Outlets, WatchSettings, follow};
 
 /// The orderly end must be done in this time; a Pod is given 30 s.
@@ -52,6 +54,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (node_sender, node) = watch::channel(None);
     let (stop_sender, stop_how) = watch::channel(None);
     let (role_sender, role) = watch::channel(Role::Asking);
+    let (asker, questions) = question::channel();
     let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
 
     let watching = follow(
@@ -66,8 +69,9 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         &barrier,
         Outlets { plan: plan_sender, config: config_sender, node: node_sender },
         Journal::new(settings.node.clone(), events.clone(), counters.clone(), start, role.clone()),
+        questions,
     );
-    let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, role.clone());
+    let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let front = tokio::spawn(show(
@@ -166,6 +170,7 @@ fn shared_admin(
     barrier: &Barrier,
     counters: &Counters,
     inlets: &Inlets,
+    asker: Asker,
     role: watch::Receiver<Role>,
 ) -> SharedAdmin {
     let mut registry = Registry::default();
@@ -184,14 +189,14 @@ fn shared_admin(
         }
         Role::Retired => Err("the next speaker of this node holds the sessions".to_owned()),
     };
-    admin(settings.node.clone(), barrier.clone(), inlets)
+    admin(settings.node.clone(), barrier.clone(), inlets, asker)
         .ready("turn", turn)
         .metrics(registry)
         .log_level(level)
         .share()
 }
 
-fn admin(node: String, barrier: Barrier, inlets: &Inlets) -> Admin {
+fn admin(node: String, barrier: Barrier, inlets: &Inlets, asker: Asker) -> Admin {
     let (plan, own, named) = (inlets.plan.clone(), inlets.node.clone(), node.clone());
     let has_node = move || match (own.borrow().is_some(), plan.borrow().synced) {
         (true, _) => Ok(()),
@@ -201,7 +206,13 @@ fn admin(node: String, barrier: Barrier, inlets: &Inlets) -> Admin {
     let (plan, sessions) = (inlets.plan.clone(), inlets.sessions.clone());
     let sessions_up = move || ready_sessions(&plan.borrow(), &sessions.borrow());
     let (for_state, for_debug, waiting) = (inlets.clone(), inlets.clone(), barrier.clone());
+    let (for_routes, at) = (inlets.clone(), node.clone());
+    let answers = Answers { node: node.clone(), inlets: inlets.clone(), asker };
     Admin::new()
+        .json("/routes", move || {
+            json!(routes::report(&at, &for_routes.plan.borrow(), &for_routes.sessions.borrow()))
+        })
+        .inquiry("/why", move |query| answers.clone().why(query))
         .ready("watches", move || barrier.check())
         .ready("node", has_node)
         .ready("sessions", sessions_up)

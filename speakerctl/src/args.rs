@@ -15,7 +15,7 @@ use crate::span::parse_limit;
 /// Where a speaker listens unless it was told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/herald/speaker.sock";
 
-const LONG_ABOUT: &str = "Asks Herald's speakers about their BGP peers.
+const LONG_ABOUT: &str = "Asks Herald's speakers about their BGP peers, their routes, and why a Service is not announced.
 
 In the speaker's container the speaker itself answers, through its unix socket, even while the Kubernetes API is away. \
 From anywhere else the answer comes from the API: each speaker keeps one SpeakerState object, named as its node, in \
@@ -24,10 +24,11 @@ Herald's namespace.
 The socket is used when --socket is given, or when the default socket exists and neither --kubeconfig, --context nor \
 --namespace is given. In every other case the API is asked.
 
-Exit codes: 0 answered, 1 failed, 2 wrong usage.";
+Exit codes: 0 answered, 1 failed, 2 wrong usage, 3 answered and not well (peers --check, routes --check, why, version \
+--check).";
 
 #[derive(Parser, Debug)]
-#[command(name = "speakerctl", version, about = "Asks Herald's speakers about their BGP peers", long_about = LONG_ABOUT)]
+#[command(name = "speakerctl", version, about = "Asks Herald's speakers about peers, routes and reasons", long_about = LONG_ABOUT)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) reach: ReachArgs,
@@ -39,8 +40,16 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the BGP sessions of one node or of all nodes
     Peers(PeersArgs),
-    /// Show the version of this program
-    Version,
+    /// Show the routes that routers are told: attributes, peers, and the Services behind them
+    Routes(RoutesArgs),
+    /// Say why a Service is announced or not: the chain of facts, up to the first one that does not hold
+    Why(WhyArgs),
+    /// Show the version of this program and of the speakers
+    Version(VersionArgs),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Write the manual pages into a folder
+    Man(ManArgs),
 }
 
 /// How to reach what is asked.
@@ -80,6 +89,88 @@ pub(crate) struct PeersArgs {
     /// Leave out the line of column heads
     #[arg(long)]
     pub(crate) no_headers: bool,
+    /// End with code 3 unless there are sessions and each of them is Established
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RoutesArgs {
+    /// Only these nodes
+    #[arg(value_name = "NODE")]
+    pub(crate) nodes: Vec<String>,
+    /// Only this prefix, or the prefixes that contain this address
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// Only routes of this Service: NAME or NAMESPACE/NAME
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Option<String>,
+    /// Only routes of this peer
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// After the list, go on and print every route that changes
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Leave out the line of column heads
+    #[arg(long)]
+    pub(crate) no_headers: bool,
+    /// End with code 3 unless there are routes and each of them is with all its peers
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    /// The Service: NAME (in the namespace default) or NAMESPACE/NAME
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: String,
+    /// Only this node
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<String>,
+    /// Only this peer
+    #[arg(long, value_name = "PEER")]
+    pub(crate) peer: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub(crate) output: Document,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VersionArgs {
+    /// Only the version of this program; asks nobody
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Document::Text)]
+    pub(crate) output: Document,
+    /// End with code 3 unless all speakers answer and have the version of this program
+    #[arg(long, conflicts_with = "client")]
+    pub(crate) check: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// The folder; it is made where it does not exist
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+}
+
+/// How to print what is no list.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Document {
+    Text,
+    Json,
+    Yaml,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,10 @@ pub(crate) enum Failure {
     NodesUnknown { nodes: Vec<String>, namespace: String },
     #[error("the socket {path} belongs to the speaker of node {here}, not of {}", .asked.join(", "))]
     OtherNode { path: PathBuf, here: String, asked: Vec<String>, namespace: String },
+    #[error("{text:?} names no Service")]
+    NoServiceName { text: String },
+    #[error("{text:?} is neither an address nor a prefix")]
+    NoPrefix { text: String },
     #[error("cannot start: {0}")]
     Start(io::Error),
     #[error("cannot write the answer: {0}")]
@@ -69,8 +73,8 @@ pub(crate) enum ClusterFault {
     Client(ClientFault),
     #[error("{0:?} passed")]
     Slow(Duration),
-    #[error("you may not read speakerstates.herald-lb.io in namespace {namespace}")]
-    Forbidden { namespace: String },
+    #[error("you may not read {what} in namespace {namespace}")]
+    Forbidden { what: &'static str, namespace: String },
     #[error("it does not accept your credentials")]
     Unauthorized,
     #[error("it does not know speakerstates.herald-lb.io")]
@@ -92,6 +96,10 @@ impl Failure {
             Self::OtherNode { asked, namespace, .. } => {
                 Some(format!("ask the API instead: speakerctl peers -n {namespace} {}", asked.join(" ")))
             }
+            Self::NoServiceName { .. } => {
+                Some("write NAME or NAMESPACE/NAME, for example shop/web".to_owned())
+            }
+            Self::NoPrefix { .. } => Some("write for example 10.0.4.1 or 10.0.4.0/24".to_owned()),
             Self::Start(_) | Self::Output(_) => None,
         }
     }
@@ -99,7 +107,7 @@ impl Failure {
     /// 2 for wrong usage, 1 for the rest.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::NoServiceName { .. } | Self::NoPrefix { .. } => 2,
             Self::Socket { .. }
             | Self::Cluster { .. }
             | Self::NodesUnknown { .. }
@@ -150,14 +158,14 @@ impl SocketFault {
 
 impl ClusterFault {
     /// Sorts what the server or the way to it said.
-    pub(crate) fn from_kube(error: &kube::Error, namespace: &str) -> Self {
+    pub(crate) fn from_kube(error: &kube::Error, what: &'static str, namespace: &str) -> Self {
         let kube::Error::Api(status) = error else {
             // The outermost says only that the service failed.
             return Self::Unreachable(chain(std::error::Error::source(error).unwrap_or(error)));
         };
         match status.code {
             401 => Self::Unauthorized,
-            403 => Self::Forbidden { namespace: namespace.to_owned() },
+            403 => Self::Forbidden { what, namespace: namespace.to_owned() },
             404 => Self::NoSuchKind,
             code => Self::Refused(format!("{} ({code})", status.message)),
         }
@@ -169,8 +177,8 @@ impl ClusterFault {
             Self::Slow(_) | Self::Unreachable(_) => Some(
                 "on each node the speaker itself still answers through its socket: see --socket".to_owned(),
             ),
-            Self::Forbidden { .. } => {
-                Some(format!("check with: kubectl auth can-i list speakerstates.herald-lb.io -n {namespace}"))
+            Self::Forbidden { what, .. } => {
+                Some(format!("check with: kubectl auth can-i list {what} -n {namespace}"))
             }
             Self::Unauthorized => {
                 Some("check the user of the kubeconfig context: kubectl auth whoami".to_owned())

@@ -1,20 +1,19 @@
 //! `speakerctl peers`: asks once and prints, and with `--watch` goes on printing what changes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::{DEFAULT_SOCKET, Output, PeersArgs, Place, ReachArgs, Said};
+use crate::args::{Output, PeersArgs, Place, ReachArgs, Said};
 use crate::failure::Failure;
-use crate::render::Printer;
+use crate::render::{Paint, Printer};
 use crate::row::{self, Report, Row};
 use crate::source::cluster::{Cluster, Turn};
 use crate::source::socket;
+use crate::{Outcome, notice, write};
 
 /// How often `--watch` asks a socket again; the API tells by itself.
 const POLL: Duration = Duration::from_secs(1);
@@ -26,18 +25,14 @@ const NAMED_NODES: usize = 10;
 ///
 /// # Errors
 /// Why there is no answer, or that it could not be written.
-pub(crate) fn run(reach: &ReachArgs, said: Said, peers: &PeersArgs) -> Result<(), Failure> {
-    let place = reach.place(said, Path::new(DEFAULT_SOCKET).exists())?;
-    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start)?;
-    tokio.block_on(async {
-        match place {
-            Place::Socket(path) => from_socket(path, reach, peers).await,
-            Place::Cluster { tried } => from_cluster(tried, reach, peers).await,
-        }
+pub(crate) fn run(reach: &ReachArgs, said: Said, peers: &PeersArgs) -> Result<Outcome, Failure> {
+    crate::ask(reach, said, async |place| match place {
+        Place::Socket(path) => from_socket(path, reach, peers).await,
+        Place::Cluster { tried } => from_cluster(tried, reach, peers).await,
     })
 }
 
-async fn from_socket(path: &Path, reach: &ReachArgs, peers: &PeersArgs) -> Result<(), Failure> {
+async fn from_socket(path: &Path, reach: &ReachArgs, peers: &PeersArgs) -> Result<Outcome, Failure> {
     let report = socket::ask(path, reach.request_timeout).await?;
     let others: Vec<String> = peers.nodes.iter().filter(|node| **node != report.node).cloned().collect();
     if !others.is_empty() {
@@ -49,7 +44,7 @@ async fn from_socket(path: &Path, reach: &ReachArgs, peers: &PeersArgs) -> Resul
     if peers.watch {
         follow_socket(path, reach.request_timeout, &mut screen).await?;
     }
-    Ok(())
+    Ok(screen.outcome(peers.check))
 }
 
 /// Asks again and again; a speaker that restarts is a thing to watch, so its silence is said once and does not end this.
@@ -75,7 +70,11 @@ async fn follow_socket(path: &Path, limit: Duration, screen: &mut Screen) -> Res
     }
 }
 
-async fn from_cluster(tried: Option<&Path>, reach: &ReachArgs, peers: &PeersArgs) -> Result<(), Failure> {
+async fn from_cluster(
+    tried: Option<&Path>,
+    reach: &ReachArgs,
+    peers: &PeersArgs,
+) -> Result<Outcome, Failure> {
     let cluster = Cluster::connect(reach, tried.is_some(), &peers.nodes).await?;
     let reports = cluster.list().await?;
     let missing: Vec<String> =
@@ -94,18 +93,10 @@ async fn from_cluster(tried: Option<&Path>, reach: &ReachArgs, peers: &PeersArgs
     if peers.watch {
         follow_cluster(&cluster, &mut screen).await?;
     }
-    Ok(())
+    Ok(screen.outcome(peers.check))
 }
 
 async fn follow_cluster(cluster: &Cluster, screen: &mut Screen) -> Result<(), Failure> {
-    // The watch repairs itself and tells of trouble and recovery in the log only.
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(LevelFilter::INFO)
-        .without_time()
-        .with_target(false)
-        .with_ansi(false)
-        .init();
     let mut turns = std::pin::pin!(cluster.watch());
     let mut named = None;
     while let Some(turn) = turns.next().await {
@@ -137,7 +128,11 @@ impl Screen {
             Output::Table | Output::Wide => true,
             Output::Json | Output::Yaml | Output::Name => false,
         };
-        Self { printer: Printer::new(peers.output, !peers.no_headers), tabular, shown: BTreeMap::new() }
+        Self {
+            printer: Printer::new(peers.output, !peers.no_headers, Paint::of_stdout()),
+            tabular,
+            shown: BTreeMap::new(),
+        }
     }
 
     /// The first list. Where a table would be empty or would leave a node out, a notice says so.
@@ -155,6 +150,12 @@ impl Screen {
         }
         self.shown = rows.into_iter().map(owned_key).collect();
         Ok(())
+    }
+
+    /// What `--check` makes of the list. No session at all is not well either: a script that asks expects some.
+    fn outcome(&self, check: bool) -> Outcome {
+        let up = |row: &Row| row.session.state == "Established";
+        Outcome::of(!check || !self.shown.is_empty() && self.shown.values().all(up))
     }
 
     /// Prints the sessions of one node that differ from what was shown.
@@ -209,18 +210,6 @@ fn without_peers(nodes: &[&str]) -> Option<String> {
         }
         _ => Some(format!("No peers on {named}.")),
     }
-}
-
-/// Remarks go to stderr, so that what scripts read stays clean.
-fn notice(text: &str) {
-    eprintln!("{text}");
-}
-
-fn write(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
 }
 
 #[cfg(test)]

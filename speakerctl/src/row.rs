@@ -1,8 +1,8 @@
-//! One line of the answer: a session, the node it runs on, and what is known about the report it came in.
+//! One line of the answer: a session or a route, the node it is on, and what is known about the report it came in.
 //!
 //! Printing is `render`'s; where reports come from is `source`'s.
 
-use api::herald::{SessionState, SpeakerStateStatus};
+use api::herald::{RouteState, SessionState, SpeakerStateStatus};
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
@@ -28,7 +28,35 @@ pub(crate) struct Row {
     pub(crate) session: SessionState,
 }
 
+/// A route as `-o json` and `-o yaml` show it; the table is made from the same.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteRow {
+    pub(crate) node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_written: Option<Timestamp>,
+    #[serde(flatten)]
+    pub(crate) route: RouteState,
+}
+
+impl RouteRow {
+    /// What names a route: its node, its prefix, and what is said of it to whom.
+    pub(crate) fn key(&self) -> (&str, &str, &[String]) {
+        (&self.node, &self.route.prefix, &self.route.communities)
+    }
+}
+
 impl Report {
+    /// The routes that the report lists, in the order of their prefixes.
+    pub(crate) fn routes(&self) -> Vec<RouteRow> {
+        let row = |route: &RouteState| RouteRow {
+            node: self.node.clone(),
+            last_written: self.written,
+            route: route.clone(),
+        };
+        self.status.routes.iter().map(row).collect()
+    }
+
     /// One row a session, in the order of the peers' names.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.status.sessions.iter().map(|session| self.row(session)).collect();

@@ -277,9 +277,118 @@ fn wrong_usage_ends_with_two_and_help_with_zero() {
 
 #[test]
 fn version_is_printed_by_the_command_and_by_the_flag() {
-    let expected = format!("speakerctl {}\n", env!("CARGO_PKG_VERSION"));
-    check(&run(&["version"], None), 0, &expected, &[]);
+    let own = env!("CARGO_PKG_VERSION");
+    let expected = format!("speakerctl {own}\n");
+    check(&run(&["version", "--client"], None), 0, &expected, &[]);
     check(&run(&["--version"], None), 0, &expected, &[]);
+    check(&run(&["version"], None), 0, &expected, &["speakers: no answer from the Kubernetes API"]);
+    check(&run(&["version", "--check"], None), 3, &expected, &["speakers: no answer"]);
+}
+
+#[test]
+fn a_speaker_of_another_version_is_told() {
+    let own = env!("CARGO_PKG_VERSION");
+    let of = |version: &str| {
+        Speaker::start(vec![ok(&format!(r#"{{"node":"pi","status":{{"version":"{version}"}}}}"#))])
+    };
+    let same = of(own);
+    let expected = format!("speakerctl {own}\nspeaker {own} on pi\n");
+    check(&run(&["version", "--check"], Some(&same.socket())), 0, &expected, &[]);
+    let other = of("99.0.0");
+    let expected = format!("speakerctl {own}\nspeaker 99.0.0 on pi\n");
+    let warning = ["warning: the speakers are of version 99.0.0", "use the speakerctl of their image"];
+    check(&run(&["version"], Some(&other.socket())), 0, &expected, &warning);
+    check(&run(&["version", "--check"], Some(&other.socket())), 3, &expected, &warning);
+}
+
+#[test]
+fn a_script_is_told_by_the_exit_code_whether_all_sessions_are_up() {
+    let code = |report: &str, expected: i32| {
+        let speaker = Speaker::start(vec![ok(report)]);
+        let output = run(&["peers", "--check", "-o", "name"], Some(&speaker.socket()));
+        assert_eq!(output.status.code(), Some(expected), "{report}");
+    };
+    code(REPORT, 3);
+    code(&REPORT.replace(r#""state": "Refused""#, r#""state": "Established""#), 0);
+    code(r#"{"node":"pi","status":{}}"#, 3);
+}
+
+const ROUTES: &str = r#"{"node": "pi", "synced": true, "routes": [
+  {"prefix": "10.0.4.1/32", "localPref": 200, "communities": ["65535:65281"],
+   "peers": [{"peer": "backup", "told": "sessionDown"}, {"peer": "router", "told": "sent"}],
+   "services": ["shop/web"], "servicesTotal": 1},
+  {"prefix": "10.0.4.2/32", "med": 5, "prepend": 2, "peers": [{"peer": "router", "told": "acknowledged"}],
+   "services": ["shop/db", "shop/mail"], "servicesTotal": 19}
+]}"#;
+
+#[test]
+fn routes_of_this_node_come_from_the_socket() {
+    let speaker = Speaker::start(vec![ok(ROUTES)]);
+    let table = "\
+NODE   PREFIX        PEERS                              SERVICES                        ATTRIBUTES
+pi     10.0.4.1/32   router sent; backup session-down   shop/web                        localPref=200 communities=65535:65281
+pi     10.0.4.2/32   router acked                       shop/db,shop/mail and 17 more   med=5 prepend=2
+";
+    check(&run(&["routes"], Some(&speaker.socket())), 0, table, &[]);
+    let question = speaker.questions.recv().unwrap();
+    assert!(question.starts_with("GET /routes HTTP/1.1\r\n"), "{question}");
+    let names = |arguments: &[&str], code: i32, expected: &str| {
+        let all: Vec<&str> = ["routes", "-o", "name"].iter().chain(arguments).copied().collect();
+        let notices: &[&str] = if expected.is_empty() { &["No routes."] } else { &[] };
+        check(&run(&all, Some(&speaker.socket())), code, expected, notices);
+    };
+    names(&[], 0, "pi/10.0.4.1/32\npi/10.0.4.2/32\n");
+    names(&["--service", "shop/db"], 0, "pi/10.0.4.2/32\n");
+    names(&["--prefix", "10.0.4.1"], 0, "pi/10.0.4.1/32\n");
+    names(&["--peer", "backup"], 0, "pi/10.0.4.1/32\n");
+    names(&["--check"], 3, "pi/10.0.4.1/32\npi/10.0.4.2/32\n");
+    names(&["--check", "--peer", "router"], 0, "pi/10.0.4.1/32\npi/10.0.4.2/32\n");
+    names(&["--peer", "nobody"], 0, "");
+    let wrong = run(&["routes", "--prefix", "home"], Some(&speaker.socket()));
+    check(&wrong, 2, "", &["\"home\" is neither an address nor a prefix", "hint: write for example"]);
+}
+
+const WHY: &str = r#"{"node": "pi", "service": "shop/web", "links": [
+  {"subject": "service", "holds": true, "text": "is of type LoadBalancer and of this speaker's class"},
+  {"subject": "address", "holds": false, "reason": "noIPAllocated",
+   "text": "the Service has no address: no available IPs: pool \"home\" is full (512 of 512)"}
+]}"#;
+
+#[test]
+fn why_prints_the_chain_up_to_what_does_not_hold_and_the_next_command() {
+    let speaker = Speaker::start(vec![ok(WHY)]);
+    let text = "\
+shop/web from pi: not announced
+  ok  service  is of type LoadBalancer and of this speaker's class
+  NO  address  the Service has no address: no available IPs: pool \"home\" is full (512 of 512) (noIPAllocated)
+  next: kubectl -n shop describe service web
+";
+    check(&run(&["why", "shop/web"], Some(&speaker.socket())), 3, text, &[]);
+    let question = speaker.questions.recv().unwrap();
+    assert!(question.starts_with("GET /why?service=shop/web HTTP/1.1\r\n"), "{question}");
+    let output = run(&["why", "shop/web", "-o", "json"], Some(&speaker.socket()));
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&list["kind"], &list["items"][0]["verdict"]), (&"WhyList".into(), &"notAnnounced".into()));
+    assert_eq!(list["items"][0]["broken"]["reason"], "noIPAllocated");
+    let other = run(&["why", "shop/web", "--node", "nas"], Some(&speaker.socket()));
+    check(&other, 1, "", &["belongs to the speaker of node pi, not of nas", "hint: ask the API instead"]);
+    let wrong = run(&["why", "a/b/c"], Some(&speaker.socket()));
+    check(&wrong, 2, "", &["\"a/b/c\" names no Service", "hint: write NAME or NAMESPACE/NAME"]);
+}
+
+#[test]
+fn completion_and_manual_pages_know_all_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completion", shell], None);
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && script.contains("routes") && script.contains("why"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    check(&run(&["man", folder.path().join("man1").to_str().unwrap()], None), 0, "", &[]);
+    for page in ["speakerctl.1", "speakerctl-peers.1", "speakerctl-routes.1", "speakerctl-why.1"] {
+        let text = std::fs::read_to_string(folder.path().join("man1").join(page)).expect(page);
+        assert!(text.contains(".TH"), "{page}");
+    }
 }
 
 #[test]

@@ -194,6 +194,19 @@ impl Lab {
         Ok(Answer { accepted: done.status.success(), text })
     }
 
+    /// Runs `speakerctl` on a node, through the socket of its speaker.
+    ///
+    /// # Errors
+    /// When there is no such node, or the program cannot be started or hangs.
+    pub async fn speakerctl_on(&self, node: &str, arguments: &[&str]) -> Result<Answer> {
+        let socket = self.node(node)?.folder().join(Daemon::Speaker.program()).join("speaker.sock");
+        let mut command = Command::new(self.machine().daemons.program("speakerctl"));
+        let done = run_to_end(command.arg("--socket").arg(socket).args(arguments)).await?;
+        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&done.stderr));
+        Ok(Answer { accepted: done.status.success(), text })
+    }
+
     async fn daemon_command(&self, node: &str, daemon: Daemon) -> Result<Command> {
         let account = self.service_account(daemon).await?;
         let name = format!("{node}-{}", daemon.program());

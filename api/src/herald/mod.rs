@@ -1,7 +1,9 @@
-//! Herald's own kinds, in the API group `herald-lb.io`.
+//! Herald's own kinds, in the API group `herald-lb.io`, and what speakers answer on their sockets.
 
+pub mod answer;
 pub mod speaker_state;
 
+pub use answer::{RoutePeer, RouteState, RoutesReport, Told, WhyLink, WhyReport};
 pub use speaker_state::{
     SessionState, SpeakerReport, SpeakerState, SpeakerStateSpec, SpeakerStateStatus, WithheldService,
 };

@@ -8,11 +8,14 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::answer::RouteState;
 use crate::absent::may_be_absent;
 use crate::schema;
 
 /// Most withheld Services that one object lists; `withheldTotal` counts all of them.
 pub const MAX_WITHHELD_LISTED: usize = 100;
+/// Most routes that one object lists; `announcedPrefixes` counts their prefixes.
+pub const MAX_ROUTES_LISTED: usize = 100;
 
 /// Nothing: this kind only has a status.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +57,9 @@ pub struct SpeakerStateStatus {
     /// Number of different prefixes that are announced on at least one session.
     #[serde(default)]
     pub announced_prefixes: u32,
+    /// What routers are told, sorted by prefix; the first 100 routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteState>,
     /// Services that this node does not announce, sorted by name; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<WithheldService>,

@@ -9,10 +9,13 @@ mod route;
 mod server;
 
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 
 use crate::log::LevelHandle;
@@ -27,6 +30,7 @@ struct Check {
 }
 
 type View = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+type Inquiry = Box<dyn Fn(String) -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
 
 /// What the server shows. Build it once, then [`share`](Admin::share) it with one or more listeners.
 #[derive(Default)]
@@ -35,6 +39,7 @@ pub struct Admin {
     ready: Vec<Check>,
     registry: Option<Registry>,
     views: Vec<(&'static str, View)>,
+    inquiries: Vec<(&'static str, Inquiry)>,
     level: Option<LevelHandle>,
 }
 
@@ -89,6 +94,17 @@ impl Admin {
         view: impl Fn() -> serde_json::Value + Send + Sync + 'static,
     ) -> Self {
         self.views.push((path, Box::new(view)));
+        self
+    }
+
+    /// Answers at `path` with JSON that depends on the query (what follows the `?`, as it was sent). The answer may wait
+    /// for another task, and must limit how long.
+    #[must_use]
+    pub fn inquiry<F>(mut self, path: &'static str, ask: impl Fn(String) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = serde_json::Value> + Send + 'static,
+    {
+        self.inquiries.push((path, Box::new(move |query| ask(query).boxed())));
         self
     }
 

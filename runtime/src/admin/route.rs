@@ -43,6 +43,9 @@ where
         "/metrics" => only_get(&request, || metrics(admin)),
         _ if scope == Scope::Metrics => not_found(),
         "/debug/log-level" => log_level(admin, request).await,
+        path if admin.inquiries.iter().any(|(known, _)| *known == path) => {
+            inquire(admin, &request, path).await
+        }
         path => match admin.views.iter().find(|(known, _)| *known == path) {
             Some((_, view)) => only_get(&request, || reply(StatusCode::OK, JSON, format!("{}\n", view()))),
             None => not_found(),
@@ -55,6 +58,17 @@ fn only_get<B>(request: &Request<B>, then: impl FnOnce() -> Response<Full<Bytes>
         then()
     } else {
         not_allowed("GET, HEAD")
+    }
+}
+
+async fn inquire<B>(admin: &Admin, request: &Request<B>, path: &str) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET {
+        return not_allowed("GET");
+    }
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    match admin.inquiries.iter().find(|(known, _)| *known == path) {
+        Some((_, ask)) => reply(StatusCode::OK, JSON, format!("{}\n", ask(query).await)),
+        None => not_found(),
     }
 }
 

@@ -65,6 +65,7 @@ fn example(ready: Arc<AtomicBool>) -> SharedAdmin {
             if ready.load(Ordering::SeqCst) { Ok(()) } else { Err("waiting for nodes".to_owned()) }
         })
         .metrics(registry)
+        .inquiry("/echo", |query| async move { serde_json::json!({ "asked": query }) })
         .debug_state(|| serde_json::json!({"peers": 2}))
         .json("/state", || serde_json::json!({"node": "n1"}))
         .log_level(crate::log::init("info", LogFormat::Json).unwrap())
@@ -86,6 +87,8 @@ async fn every_route_answers_in_its_form() {
         ("GET /metrics", "", "200 OK", "# TYPE herald_example gauge\nherald_example 7\n# EOF\n"),
         ("GET /debug/state", "", "200 OK", "{\"peers\":2}\n"),
         ("GET /state", "", "200 OK", "{\"node\":\"n1\"}\n"),
+        ("GET /echo?a=b/c", "", "200 OK", "{\"asked\":\"a=b/c\"}\n"),
+        ("POST /echo", "", "405 Method Not Allowed", "only GET here\n"),
         ("GET /debug/log-level", "", "200 OK", "info\n"),
         ("PUT /debug/log-level", "debug\n", "200 OK", "debug\n"),
         ("GET /debug/log-level", "", "200 OK", "debug\n"),
@@ -118,6 +121,7 @@ async fn the_metrics_listener_shows_no_debug_routes() {
         ("/debug/state", "404"),
         ("/debug/log-level", "404"),
         ("/state", "404"),
+        ("/echo", "404"),
     ] {
         let answer = ask(knock(addr).await, &format!("GET {path}"), "").await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");

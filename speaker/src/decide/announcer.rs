@@ -9,12 +9,12 @@ use std::sync::Arc;
 use api::config::Config;
 use api::service::ServiceKey;
 
-use super::decide;
 use super::ledger::Ledger;
 use super::rules::Rules;
 use super::snapshot::{EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
 use super::verdict::{Reason, Verdict};
 use super::verdicts::Verdicts;
+use super::{Explanation, decide, explain};
 use crate::plan::{PeerPlan, Plan};
 
 /// Proof that every watch has been complete once. Whoever makes one answers for it: before that moment nothing may
@@ -203,6 +203,15 @@ impl Announcer {
             };
             Planned { plan, transitions }
         })
+    }
+
+    /// How the last plan came to its verdict on a Service: the same rules, asked once more. `None` for a Service that is
+    /// not known, and before the first plan.
+    #[must_use]
+    pub fn explain(&self, key: &ServiceKey) -> Option<Explanation> {
+        let service = self.facts.services.get(key)?;
+        let endpoints = self.facts.endpoints.get(key).copied().unwrap_or_default();
+        Some(explain(service, &endpoints, self.rules.as_ref()?))
     }
 
     fn touch(&mut self, key: ServiceKey) {

@@ -37,12 +37,12 @@ pub fn decide(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) 
     weigh(service, endpoints, rules, &mut Unheard)
 }
 
-/// The same decision, with everything that was found true on the way to it.
+/// The same decision, with everything that was asked on the way to it.
 #[must_use]
 pub fn explain(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Explanation {
-    let mut found = Vec::new();
-    let verdict = weigh(service, endpoints, rules, &mut found);
-    Explanation { verdict, found }
+    let mut steps = Vec::new();
+    let verdict = weigh(service, endpoints, rules, &mut steps);
+    Explanation { verdict, steps }
 }
 
 fn weigh(
@@ -51,22 +51,22 @@ fn weigh(
     rules: &Rules,
     witness: &mut impl Witness,
 ) -> Verdict {
-    if !service.load_balancer {
-        return Verdict::Withhold(Reason::NotLoadBalancer);
-    }
-    witness.hear(None, || Finding::LoadBalancer);
-    let addresses = match &service.ingress {
-        Ingress::None => return Verdict::Withhold(Reason::NoIpAllocated(service.pending.clone())),
-        Ingress::Invalid(text) => return Verdict::Withhold(Reason::InvalidIp(text.clone())),
-        Ingress::Addresses(addresses) => addresses,
+    let addresses = match weigh_service(service, witness) {
+        Ok(addresses) => addresses,
+        Err(reason) => {
+            witness.refuse(None, &reason);
+            return Verdict::Withhold(reason);
+        }
     };
-    witness.hear(None, || Finding::Addresses(addresses.clone()));
     let mut announcements = Vec::new();
     let mut withheld = Vec::new();
     for &address in addresses {
         match weigh_address(address, service, endpoints, rules, witness) {
             Ok(mut some) => announcements.append(&mut some),
-            Err(reason) => withheld.push((address, reason)),
+            Err(reason) => {
+                witness.refuse(Some(address), &reason);
+                withheld.push((address, reason));
+            }
         }
     }
     if announcements.is_empty() {
@@ -76,6 +76,21 @@ fn weigh(
     announcements.sort();
     announcements.dedup();
     Verdict::Announce { announcements: announcements.into(), withheld: withheld.into() }
+}
+
+/// What does not depend on an address: that there is one.
+fn weigh_service<'a>(service: &'a ServiceFacts, witness: &mut impl Witness) -> Result<&'a [IpAddr], Reason> {
+    if !service.load_balancer {
+        return Err(Reason::NotLoadBalancer);
+    }
+    witness.hear(None, || Finding::LoadBalancer);
+    let addresses = match &service.ingress {
+        Ingress::None => return Err(Reason::NoIpAllocated(service.pending.clone())),
+        Ingress::Invalid(text) => return Err(Reason::InvalidIp(text.clone())),
+        Ingress::Addresses(addresses) => addresses,
+    };
+    witness.hear(None, || Finding::Addresses(addresses.clone()));
+    Ok(addresses)
 }
 
 /// The announcements of one address; never an empty list.

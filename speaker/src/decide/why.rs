@@ -16,8 +16,17 @@ use super::verdict::{AddressFamily, Reason, Verdict};
 pub struct Explanation {
     /// What was decided.
     pub verdict: Verdict,
-    /// What held, in the order in which it was asked; with the address that it is about, if it is about one.
-    pub found: Vec<(Option<IpAddr>, Finding)>,
+    /// What was asked, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that was asked on the way to a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The address that it is about; `None` for the Service as a whole.
+    pub address: Option<IpAddr>,
+    /// What was found; the reason is the last step of its address.
+    pub outcome: Result<Finding, Reason>,
 }
 
 /// Something that has to hold for an address to be announced, and does.
@@ -128,6 +137,8 @@ fn list(items: impl Iterator<Item = String>) -> String {
 pub(super) trait Witness {
     /// This holds.
     fn hear(&mut self, address: Option<IpAddr>, finding: impl FnOnce() -> Finding);
+    /// This is in the way.
+    fn refuse(&mut self, address: Option<IpAddr>, reason: &Reason);
 }
 
 /// Nobody asked: nothing is even put into words.
@@ -135,10 +146,16 @@ pub(super) struct Unheard;
 
 impl Witness for Unheard {
     fn hear(&mut self, _: Option<IpAddr>, _: impl FnOnce() -> Finding) {}
+
+    fn refuse(&mut self, _: Option<IpAddr>, _: &Reason) {}
 }
 
-impl Witness for Vec<(Option<IpAddr>, Finding)> {
+impl Witness for Vec<Step> {
     fn hear(&mut self, address: Option<IpAddr>, finding: impl FnOnce() -> Finding) {
-        self.push((address, finding()));
+        self.push(Step { address, outcome: Ok(finding()) });
+    }
+
+    fn refuse(&mut self, address: Option<IpAddr>, reason: &Reason) {
+        self.push(Step { address, outcome: Err(reason.clone()) });
     }
 }

@@ -4,10 +4,13 @@
 //! feeds back into what is announced, so the API server may be away for as long as it likes. `report`, `object`,
 //! `pace` and `session` are pure; `writer` keeps one object.
 
+pub mod answer;
 pub mod object;
 pub mod pace;
 pub mod report;
+pub mod routes;
 pub mod session;
+pub mod why;
 mod writer;
 
 use std::sync::Arc;

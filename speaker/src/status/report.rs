@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use api::herald::speaker_state::{MAX_WITHHELD_LISTED, SessionState, SpeakerStateStatus, WithheldService};
+use api::herald::RouteState;
+use api::herald::speaker_state::{
+    MAX_ROUTES_LISTED, MAX_WITHHELD_LISTED, SessionState, SpeakerStateStatus, WithheldService,
+};
 use bfd_proto::State;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::routes;
 use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
 
 /// The version that SpeakerState shows.
@@ -29,10 +33,18 @@ pub fn status(plan: &Plan, table: &SessionTable) -> SpeakerStateStatus {
         version: VERSION.to_owned(),
         summary: SpeakerStateStatus::session_summary(&sessions),
         announced_prefixes: announced_prefixes(plan, table),
+        routes: listed_routes(plan, table),
         withheld: listed.collect(),
         withheld_total: u32::try_from(withheld().count()).unwrap_or(u32::MAX),
         sessions,
     }
+}
+
+/// Two peers may be told different things of one prefix, so the bound is taken again.
+fn listed_routes(plan: &Plan, table: &SessionTable) -> Vec<RouteState> {
+    let mut routes = routes::first(plan, table, MAX_ROUTES_LISTED);
+    routes.truncate(MAX_ROUTES_LISTED);
+    routes
 }
 
 /// Different prefixes that at least one router is told. Peers that are told the same share their set, which is then
@@ -94,7 +106,7 @@ fn time(at: SystemTime) -> Option<Time> {
 pub enum Difference {
     /// In nothing but message counters, which count all the time.
     None,
-    /// In how many prefixes there are, or how often a session has tried.
+    /// In which prefixes there are, or how often a session has tried.
     Numbers,
     /// In the state of a session, or which Services are withheld.
     Transition,
@@ -130,6 +142,7 @@ pub fn difference(written: &SpeakerStateStatus, now: &SpeakerStateStatus) -> Dif
         }
     }
     calm.announced_prefixes = written.announced_prefixes;
+    calm.routes.clone_from(&written.routes);
     if calm == *written { Difference::Numbers } else { Difference::Transition }
 }
 

@@ -3,14 +3,20 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use api::config::{Config, Resources};
+use api::config::{Config, Peer, Resources};
+use api::service::ServiceKey;
 use bfd_proto::State;
+use bgp_proto::{PathAttrs, Prefix, RouteSet};
 use serde_json::json;
 
 use super::object::configuration_status;
 use super::report::difference;
 use super::*;
-use crate::plan::{BfdRow, PacketCounts, SessionFault, SessionPhase, SessionRow};
+use crate::decide::Explanation;
+use crate::decide::verdict::{Announcement, Terms, Verdict};
+use crate::decide::verdicts::Verdicts;
+use crate::decide::why::{Finding, Step};
+use crate::plan::{BfdRow, PacketCounts, PeerPlan, SessionFault, SessionPhase, SessionRow};
 
 fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 345)
@@ -234,4 +240,98 @@ fn the_objects_belong_to_the_node() {
     assert_eq!(status["apiVersion"], "herald-lb.io/v1beta1");
     assert_eq!(status["metadata"], json!({"name": "n1", "namespace": "metallb-system"}));
     assert_eq!(status["status"]["summary"], "0/0");
+}
+
+/// A plan with one Service on one address, told to the peers of the table.
+fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Explanation) {
+    let address = IpAddr::from([10, 0, 4, 1]);
+    let terms = Terms {
+        advertisement: "all".to_owned(),
+        peers: reaches.iter().map(|peer| (*peer).to_owned()).collect(),
+        local_pref: None,
+        communities: Vec::new(),
+    };
+    let prefix = Prefix::host(address);
+    let announcement = Announcement { address, prefix, terms: Arc::new(terms) };
+    let verdict =
+        Verdict::Announce { announcements: vec![announcement.clone()].into(), withheld: Box::default() };
+    let mut verdicts = Verdicts::default();
+    verdicts.set(service.clone(), verdict.clone());
+    let attrs = PathAttrs {
+        med: Some(7),
+        communities: vec![bgp_proto::Community::NO_EXPORT],
+        ..PathAttrs::default()
+    };
+    let routes: RouteSet = [(prefix, Arc::new(attrs))].into_iter().collect();
+    let peers = peers.iter().map(|name| {
+        let told = announcement.terms.reaches(name);
+        let routes = if told { Arc::new(routes.clone()) } else { Arc::default() };
+        let peer = Peer { name: (*name).to_owned(), ..some_peer() };
+        ((*name).to_owned(), PeerPlan { peer: Arc::new(peer), routes })
+    });
+    let plan = Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 1 };
+    let steps = vec![Step { address: None, outcome: Ok(Finding::Addresses(vec![address])) }];
+    (plan, Explanation { verdict, steps })
+}
+
+fn some_peer() -> Peer {
+    let resources = Resources {
+        peers: vec![
+            serde_json::from_value(json!({
+                "apiVersion": "metallb.io/v1beta2", "kind": "BGPPeer", "metadata": {"name": "router"},
+                "spec": {"myASN": 64500, "peerASN": 65530, "peerAddress": "10.0.2.1"},
+            }))
+            .unwrap(),
+        ],
+        ..Resources::default()
+    };
+    let (config, _) = Config::build(&resources, &Config::default());
+    config.peers["router"].clone()
+}
+
+#[test]
+fn routes_are_listed_with_attributes_peers_and_services() {
+    let service = ServiceKey::new("shop", "web");
+    let (plan, _) = plan_of(&service, &["a", "b", "c"], &["a", "b"]);
+    let sent = |count| SessionRow { prefixes_sent: count, ..row(SessionPhase::Established) };
+    let table = table(&[("a", sent(1)), ("b", sent(0)), ("c", sent(0))]);
+    assert_eq!(
+        json!(routes::report("n1", &plan, &table)),
+        json!({"node": "n1", "synced": true, "routes": [{
+            "prefix": "10.0.4.1/32", "med": 7, "communities": ["65535:65281"],
+            "peers": [{"peer": "a", "told": "sent"}, {"peer": "b", "told": "pending"}],
+            "services": ["shop/web"], "servicesTotal": 1,
+        }]})
+    );
+    assert_eq!(report::status(&plan, &table).routes.len(), 1);
+    assert_eq!(routes::first(&plan, &table, 0), []);
+}
+
+#[test]
+fn the_chain_goes_on_to_peer_session_and_route() {
+    let service = ServiceKey::new("shop", "web");
+    let (plan, explanation) = plan_of(&service, &["a", "b", "c"], &["a", "b"]);
+    let sent = SessionRow { prefixes_sent: 1, ..row(SessionPhase::Established) };
+    let table = table(&[("a", sent), ("b", failed(SessionPhase::Active, "connection refused"))]);
+    let links = |explanation| {
+        let report = why::why("n1", &service, explanation, &plan, &table);
+        let line = |link: &api::herald::WhyLink| {
+            let (peer, reason) =
+                (link.peer.as_deref().unwrap_or("-"), link.reason.as_deref().unwrap_or("ok"));
+            format!("{} {peer} {reason}: {}", link.subject, link.text)
+        };
+        report.links.iter().map(line).collect::<Vec<_>>()
+    };
+    let expected = [
+        "address - ok: has 10.0.4.1",
+        "peer a ok: 10.0.2.1 is told by BGPAdvertisement \"all\"",
+        "session a ok: is Established",
+        "route a ok: 10.0.4.1/32 is sent",
+        "peer b ok: 10.0.2.1 is told by BGPAdvertisement \"all\"",
+        "session b sessionDown: is Active: connection refused",
+        "peer c peerNotSelected: the BGPAdvertisements of this Service name other peers",
+    ];
+    assert_eq!(links(Some(&explanation)), expected);
+    let unknown = "service - notFound: there is no such Service of type LoadBalancer and of this speaker's load balancer class";
+    assert_eq!(links(None), [unknown]);
 }

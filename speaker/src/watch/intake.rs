@@ -15,9 +15,9 @@ use super::configuration::{ConfigReport, Configuration};
 use super::convert::{Leaving, NodeView, SlimNode, SlimSecret, SlimSlice, service_facts};
 use super::endpoints::Endpoints;
 use super::farewell::Farewell;
-use crate::decide::Announcer;
 use crate::decide::announcer::{Planned, Synced};
 use crate::decide::snapshot::NodeFacts;
+use crate::decide::{Announcer, Explanation};
 
 /// One thing that one watch says.
 #[derive(Debug)]
@@ -188,6 +188,12 @@ impl Intake {
     /// What was made of the configuration, if that changed since the last call.
     pub fn take_report(&mut self) -> Option<ConfigReport> {
         self.report.take()
+    }
+
+    /// How the verdict on a Service came about; `None` for a Service that is not ours, and before the first plan.
+    #[must_use]
+    pub fn explain(&self, service: &ServiceKey) -> Option<Explanation> {
+        self.announcer.explain(service)
     }
 
     /// The own Node, as it was last seen.

@@ -11,6 +11,7 @@ pub mod convert;
 pub mod endpoints;
 mod farewell;
 pub mod intake;
+pub mod question;
 mod resource;
 
 use std::future::Future;
@@ -31,6 +32,7 @@ use crate::plan::Plan;
 use configuration::ConfigReport;
 use convert::NodeView;
 use intake::{Fact, Intake};
+use question::Questions;
 
 /// Facts that are taken in before the plan is looked at, when they come all at once.
 const BATCH: u64 = 64;
@@ -69,6 +71,7 @@ pub fn follow(
     barrier: &Barrier,
     outlets: Outlets,
     mut journal: Journal,
+    mut questions: Questions,
 ) -> impl Future<Output = ()> + use<> {
     let mut intake = Intake::new(&settings, barrier);
     async move {
@@ -77,6 +80,10 @@ pub fn follow(
             let fact = tokio::select! {
                 fact = facts.next() => fact,
                 () = until(intake.due(Instant::now())) => None,
+                Some(question) = questions.recv() => {
+                    question.answer(|service| intake.explain(service));
+                    continue;
+                }
             };
             let heard = Instant::now();
             let mut taken = 0;

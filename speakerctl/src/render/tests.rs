@@ -2,6 +2,7 @@ use api::herald::{SessionState, SpeakerStateStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
+use crate::row::Row;
 use crate::row::{Report, rows};
 
 const NOW: i64 = 1_800_000_000;
@@ -64,7 +65,7 @@ fn two_nodes() -> Vec<Row> {
 }
 
 fn check(output: Output, heads: bool, rows: &[Row], expected: &str) {
-    let text = Printer::new(output, heads).list(rows, at(0));
+    let text = Printer::new(output, heads, Paint::Plain).list(rows, at(0));
     assert_eq!(text, expected, "\n--- printed:\n{text}--- expected:\n{expected}");
 }
 
@@ -154,9 +155,9 @@ fn json_is_a_list_with_a_kind_and_unknown_values_are_absent() {
 
 #[test]
 fn yaml_says_the_same_as_json() {
-    let text = Printer::new(Output::Yaml, true).list(&two_nodes(), at(0));
+    let text = Printer::new(Output::Yaml, true, Paint::Plain).list(&two_nodes(), at(0));
     let from_yaml: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-    let json = Printer::new(Output::Json, true).list(&two_nodes(), at(0));
+    let json = Printer::new(Output::Json, true, Paint::Plain).list(&two_nodes(), at(0));
     let from_json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(from_yaml, from_json, "{text}");
 }
@@ -166,7 +167,8 @@ fn a_router_cannot_steer_the_terminal() {
     let mut session = refused();
     session.last_error = Some("router sent \u{1b}[2Jbye\r\n\u{202e}".to_owned());
     session.last_error_at = None;
-    let text = Printer::new(Output::Table, false).list(&rows(&[report("pi", None, vec![session])]), at(0));
+    let text = Printer::new(Output::Table, false, Paint::Plain)
+        .list(&rows(&[report("pi", None, vec![session])]), at(0));
     assert!(text.ends_with("router sent \u{fffd}[2Jbye\u{fffd}\u{fffd}\u{fffd}\n"), "{text:?}");
 }
 
@@ -174,13 +176,14 @@ fn a_router_cannot_steer_the_terminal() {
 fn zero_is_a_timer_that_is_off_and_an_as_that_is_not_known() {
     let mut session = established();
     (session.hold_time_seconds, session.asn) = (Some(0), 0);
-    let text = Printer::new(Output::Table, false).list(&rows(&[report("pi", None, vec![session])]), at(0));
+    let text = Printer::new(Output::Table, false, Paint::Plain)
+        .list(&rows(&[report("pi", None, vec![session])]), at(0));
     assert_eq!(text, "pi   router   10.0.2.1   -   Established   5m32s   12   off   -\n");
 }
 
 #[test]
 fn later_changes_stay_under_the_first_heads() {
-    let mut printer = Printer::new(Output::Table, true);
+    let mut printer = Printer::new(Output::Table, true, Paint::Plain);
     printer.list(&two_nodes(), at(0));
     let change = printer.change(&rows(&[report("pi", None, vec![refused()])])[0], at(0));
     assert_eq!(

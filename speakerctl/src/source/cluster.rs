@@ -4,9 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use api::herald::SpeakerState;
+use api::service::{ServiceKey, SlimService};
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Event;
+use kube::Client;
 use kube::api::{Api, ListParams};
 use runtime::watch::{Change, Query};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::ReachArgs;
 use crate::failure::{ClusterFault, Failure, Tried};
@@ -21,6 +26,7 @@ const PAGES: usize = 200;
 
 /// Asks one API server about the wanted nodes.
 pub(crate) struct Cluster {
+    client: Client,
     api: Api<SpeakerState>,
     nodes: Vec<String>,
     namespace: String,
@@ -54,8 +60,8 @@ impl Cluster {
                 return Err(Failure::Cluster { also, namespace, fault: ClusterFault::Client(fault) });
             }
         };
-        let api = Api::namespaced(client, &namespace);
-        Ok(Self { api, nodes: nodes.to_vec(), namespace, limit: reach.request_timeout, also })
+        let api = Api::namespaced(client.clone(), &namespace);
+        Ok(Self { client, api, nodes: nodes.to_vec(), namespace, limit: reach.request_timeout, also })
     }
 
     /// The reports of the wanted nodes, of all nodes if none was named.
@@ -66,7 +72,8 @@ impl Cluster {
         let mut reports = Vec::new();
         let mut params = ListParams { field_selector: self.selector(), ..ListParams::default() }.limit(PAGE);
         for _ in 0..PAGES {
-            let page = self.bounded(self.api.list(&params)).await?;
+            let page =
+                self.bounded("speakerstates.herald-lb.io", &self.namespace, self.api.list(&params)).await?;
             reports
                 .extend(page.items.into_iter().filter_map(report).filter(|report| self.wants(&report.node)));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -79,6 +86,14 @@ impl Cluster {
 
     /// Every later change, the present state once more at first; never ends by itself.
     pub(crate) fn watch(&self) -> impl Stream<Item = Turn> {
+        // The watch repairs itself and tells of trouble and recovery in the log only.
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_max_level(LevelFilter::INFO)
+            .without_time()
+            .with_target(false)
+            .with_ansi(false)
+            .init();
         let query = Query { field_selector: self.selector(), label_selector: None };
         let nodes = self.nodes.clone();
         let seed = u64::from(std::process::id());
@@ -111,13 +126,57 @@ impl Cluster {
         }
     }
 
-    async fn bounded<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    /// The Service; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// `Failure::Cluster` with what the server or the network said.
+    pub(crate) async fn service(&self, key: &ServiceKey) -> Result<Option<SlimService>, Failure> {
+        let api = Api::<SlimService>::namespaced(self.client.clone(), &key.namespace);
+        self.bounded("services", &key.namespace, api.get_opt(&key.name)).await
+    }
+
+    /// The text of the newest Warning about the Service.
+    ///
+    /// # Errors
+    /// `Failure::Cluster` with what the server or the network said.
+    pub(crate) async fn warning(&self, key: &ServiceKey) -> Result<Option<String>, Failure> {
+        let api = Api::<Event>::namespaced(self.client.clone(), &key.namespace);
+        let name = &key.name;
+        let selector = format!("involvedObject.kind=Service,involvedObject.name={name},type=Warning");
+        let params = ListParams::default().fields(&selector).limit(PAGE);
+        let events = self.bounded("events", &key.namespace, api.list(&params)).await?.items;
+        let when = |event: &Event| {
+            let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+            let seen = series.or(event.event_time.as_ref()).map(|time| time.0);
+            seen.or_else(|| event.last_timestamp.as_ref().map(|time| time.0))
+        };
+        Ok(events.into_iter().max_by_key(when).and_then(|event| event.message))
+    }
+
+    /// Who leads the controllers; `None` when nobody does.
+    ///
+    /// # Errors
+    /// `Failure::Cluster` with what the server or the network said.
+    pub(crate) async fn leader(&self) -> Result<Option<String>, Failure> {
+        let api = Api::<Lease>::namespaced(self.client.clone(), &self.namespace);
+        let lease =
+            self.bounded("leases", &self.namespace, api.get_opt(api::names::CONTROLLER_LEASE)).await?;
+        let holder = lease.and_then(|lease| lease.spec).and_then(|spec| spec.holder_identity);
+        Ok(holder.filter(|holder| !holder.is_empty()))
+    }
+
+    async fn bounded<T>(
+        &self,
+        what: &'static str,
+        place: &str,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Failure> {
         let fault = match tokio::time::timeout(self.limit, call).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => ClusterFault::from_kube(&error, &self.namespace),
+            Ok(Err(error)) => ClusterFault::from_kube(&error, what, place),
             Err(_) => ClusterFault::Slow(self.limit),
         };
-        Err(Failure::Cluster { also: self.also, namespace: self.namespace.clone(), fault })
+        Err(Failure::Cluster { also: self.also, namespace: place.to_owned(), fault })
     }
 }
 

@@ -14,6 +14,7 @@ mod restart;
 mod rights;
 mod runner;
 mod session;
+mod why;
 
 use runner::Test;
 
@@ -33,6 +34,7 @@ fn main() -> std::process::ExitCode {
         data_path::TESTS,
         rights::TESTS,
         fixture::TESTS,
+        why::TESTS,
     ];
     let tests: Vec<Test> = groups.into_iter().flatten().copied().collect();
     runner::run(&tests)

@@ -98,6 +98,7 @@ fn specials() -> Vec<(&'static str, &'static str, Value)> {
         ("BFDProfile", "spec.minimumTtl", json!({ "format": "int32", "minimum": 1, "maximum": 254 })),
         ("ConfigurationState", "status.errorSummary", json!({ "maxLength": 65536 })),
         ("SpeakerState", "status.withheld", json!({ "maxItems": 100 })),
+        ("SpeakerState", "status.routes", json!({ "maxItems": 100 })),
         ("SpeakerState", "status.sessions[].lastError", json!({ "maxLength": 4096 })),
     ]
 }

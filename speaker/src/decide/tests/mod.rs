@@ -226,3 +226,51 @@ fn a_withdrawal_says_why() {
         assert_eq!(planned.transitions[0].withdrawal(), expected);
     }
 }
+
+#[test]
+fn the_chain_of_facts_ends_where_the_decision_does() {
+    for row in all_rows() {
+        let mut follower = Follower::new(&row.snapshot);
+        let plan = follower.follow(&row.snapshot).clone();
+        for (service, verdict) in plan.verdicts.iter() {
+            let explanation = follower.announcer.explain(service).unwrap();
+            assert_eq!(explanation.verdict, *verdict, "row {}", row.title);
+            let refused: Vec<&Reason> =
+                explanation.steps.iter().filter_map(|step| step.outcome.as_ref().err()).collect();
+            match verdict {
+                verdict::Verdict::Withhold(reason) => assert_eq!(refused.first(), Some(&reason)),
+                verdict::Verdict::Announce { withheld, .. } => assert_eq!(refused.len(), withheld.len()),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_chain_names_every_fact_in_words() {
+    let row = &rows(
+        "row 1\n  node pandora deleted notice\n  pool default 10.20.30.0/24\n  peer peer1 1.2.3.4\n  \
+         advertisement plain\n  advertisement other services=app:db\n  service test1 10.20.30.1 policy=Local\n  \
+         slice test1 ready@pandora ready@iris\n",
+    )[0];
+    let mut follower = Follower::new(&row.snapshot);
+    follower.follow(&row.snapshot);
+    let service = row.snapshot.services.keys().next().unwrap();
+    let steps = follower.announcer.explain(service).unwrap().steps;
+    let told: Vec<String> = steps
+        .iter()
+        .map(|step| {
+            let finding = step.outcome.as_ref().unwrap();
+            format!("{} {finding}", finding.subject())
+        })
+        .collect();
+    let expected = [
+        "service is of type LoadBalancer and of this speaker's class",
+        "address has 10.20.30.1",
+        "pool IPAddressPool \"default\" contains it",
+        "advertisement pool and node are selected by other, plain",
+        "advertisement the Service is selected by plain",
+        "node the Node object is being deleted: routes ask to be avoided (GRACEFUL_SHUTDOWN)",
+        "endpoints 1 IPv4 ready on this node",
+    ];
+    assert_eq!(told, expected);
+}
