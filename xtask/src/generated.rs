@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{crds, install, workspace};
+use crate::{chart, crds, install, workspace};
 
-/// Folders below `manifests` in which every file is generated.
-const FOLDERS: [&str; 1] = ["crds"];
+/// Folders below `manifests` in which every file is generated, but for those of the chart that are written by hand.
+const FOLDERS: [&str; 2] = ["crds", chart::TEMPLATES];
 
 /// Writes every generated file and removes those that are no longer generated.
 pub(crate) fn bless() -> Result<()> {
@@ -44,6 +44,7 @@ fn wanted() -> Result<BTreeMap<String, String>> {
     let crds: BTreeMap<String, String> =
         crds::generate()?.into_iter().map(|(name, text)| (format!("crds/{name}"), text)).collect();
     let mut files = BTreeMap::from([("herald.yaml".to_owned(), install::one_file(&root(), &crds)?)]);
+    files.extend(chart::generate(&root(), &crds)?);
     files.extend(crds);
     Ok(files)
 }
@@ -60,7 +61,9 @@ fn existing(wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, String
     for folder in FOLDERS {
         for entry in fs::read_dir(root.join(folder)).with_context(|| format!("reading manifests/{folder}"))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            paths.insert(format!("{folder}/{name}"));
+            if !chart::BY_HAND.contains(&name.as_str()) {
+                paths.insert(format!("{folder}/{name}"));
+            }
         }
     }
     paths

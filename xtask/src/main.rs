@@ -5,12 +5,14 @@
 //! | `verify` | the whole gate; `.ci/run` and `cargo verify` call it |
 //! | `tidy` | the repository's own rules (file length, import borders, purity, names) |
 //! | `bless` | writes the generated files (CRDs, `manifests/herald.yaml`) anew |
+//! | `chart` | lints the Helm chart, renders it and compares it with `manifests/herald.yaml` |
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod cargo;
+mod chart;
 mod crds;
 mod generated;
 mod image;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Some("verify") => verify::run(),
         Some("tidy") => tidy::run(),
         Some("bless") => generated::bless(),
+        Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
@@ -50,6 +53,6 @@ fn main() -> ExitCode {
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
-    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|image|measure|performance|interop");
+    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|measure|performance|interop");
     ExitCode::from(2)
 }

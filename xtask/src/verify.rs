@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, generated, tidy, tools, workspace};
+use crate::{cargo, chart, generated, tidy, tools, workspace};
 
 /// What the shipped daemons must not contain, as `cargo tree` names it, and why.
 const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
@@ -18,10 +18,11 @@ const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", || cargo::run(&["fmt", "--all", "--check"])),
     ("repository rules", tidy::run),
     ("generated files", generated::check),
+    ("the chart", chart::check),
     ("lints", || cargo::run(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("what the speaker pulls in", speaker_tree),
     ("licences, bans, sources", licences),

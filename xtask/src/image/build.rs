@@ -1,4 +1,5 @@
-//! Static programs for each platform, with zig as C compiler and linker: one tool for all three, no cross gcc.
+//! Static programs for each platform, with zig as C compiler, and as linker where the standard library is built along: no
+//! cross gcc is needed.
 //!
 //! Paths of this machine do not come into the programs, so that two builds of one commit give the same bytes.
 
@@ -17,6 +18,9 @@ use crate::{cargo, tools, workspace};
 /// The package whose program is in the image, and the profile that it is built with.
 const PACKAGE: &str = "herald";
 const PROFILE: &str = "image";
+
+/// What the linker drops.
+const TABLES: &str = "xtask/src/image/tables.ld";
 
 /// Where a build happens and leaves its results.
 pub(super) struct Place {
@@ -60,7 +64,7 @@ pub(super) fn prepare(platforms: &[Platform]) -> Result<()> {
 pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
     println!("image: building {PACKAGE} for {platform} (minutes, the first time)");
     let mut build = Command::new(tools::zig()?.join("cargo-zigbuild"));
-    build.arg("zigbuild").current_dir(&place.root);
+    build.arg("rustc").current_dir(&place.root);
     build.args(["--locked", "--profile", PROFILE, "--package", PACKAGE, "--target", platform.target()]);
     if !platform.has_ready_std() {
         // The compiler is a stable one; building its own library along is not stable yet.
@@ -71,7 +75,13 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
     }
     build.env("CARGO_TARGET_DIR", &place.target).env("PATH", path_with_zig()?);
     build.env(format!("CARGO_TARGET_{}_RUSTFLAGS", screaming(platform.target())), flags(platform)?);
-    cargo::finish(&mut build, "cargo zigbuild")?;
+    if platform.has_ready_std() {
+        // The compiler's own linker, which makes a position-independent program and reads the script.
+        let script = place.root.join(TABLES);
+        build.args(["--", "-Clinker=rust-lld", "-Clink-arg=--no-eh-frame-hdr"]);
+        build.arg(format!("-Clink-arg=-T{}", script.display()));
+    }
+    cargo::finish(&mut build, "cargo-zigbuild rustc")?;
     let file = place.target.join(platform.target()).join(PROFILE).join(PACKAGE);
     let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
     ensure_static(&bytes).with_context(|| format!("{}", file.display()))?;
@@ -84,7 +94,7 @@ fn flags(platform: Platform) -> Result<String> {
         None => Path::new(&env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
     };
     let sysroot = sysroot()?;
-    // A panic ends the process with its message, so nothing ever walks the stack: the tables for that are left out.
+    // A panic ends the process with its message, so nothing ever walks the stack: no tables for that.
     let mut flags = format!(
         "-Cforce-unwind-tables=no --remap-path-prefix={}=/cargo --remap-path-prefix={sysroot}=/rust",
         home.display()
