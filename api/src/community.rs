@@ -24,6 +24,22 @@ impl CommunityValue {
     /// GRACEFUL_SHUTDOWN: prefer any other path (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: Self = Self::Standard(0xffff_0000);
 
+    /// The community of a well-known name (IANA's registry of RFC 1997, in lower case).
+    #[must_use]
+    pub fn well_known(name: &str) -> Option<Self> {
+        let value = match name {
+            "graceful-shutdown" => return Some(Self::GRACEFUL_SHUTDOWN),
+            "no-llgr" => 0xffff_0007,
+            "blackhole" => 0xffff_029a,
+            "no-export" => 0xffff_ff01,
+            "no-advertise" => 0xffff_ff02,
+            "no-export-subconfed" => 0xffff_ff03,
+            "no-peer" => 0xffff_ff04,
+            _ => return None,
+        };
+        Some(Self::Standard(value))
+    }
+
     /// Reads what stands in an advertisement or a Community object.
     ///
     /// # Errors
@@ -106,6 +122,23 @@ mod tests {
             check(text, None);
         }
         check("large:4294967296:0:7", None);
+    }
+
+    #[test]
+    fn well_known_names_have_their_registered_values() {
+        let text = |name: &str| CommunityValue::well_known(name).map(|value| value.to_string());
+        for (name, value) in [
+            ("graceful-shutdown", "65535:0"),
+            ("no-llgr", "65535:7"),
+            ("blackhole", "65535:666"),
+            ("no-export", "65535:65281"),
+            ("no-advertise", "65535:65282"),
+            ("no-export-subconfed", "65535:65283"),
+            ("no-peer", "65535:65284"),
+        ] {
+            assert_eq!(text(name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(text("No-Export"), None);
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use api::names::label;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
 use benches::cluster;
@@ -14,11 +15,15 @@ use yardstick::{Measured, Size, Table};
 
 const PEERS: u8 = 2;
 
+/// How many Services go at once when a node is excluded or an advertisement deleted, in the figure that is promised.
+const AT_ONCE: usize = 2_000;
+
 fn main() {
     let size = Size::from_args();
     for count in [size.pick(200, 1_000), size.pick(400, 10_000)] {
         measure(size, u32::try_from(count).expect("fits"));
     }
+    exclude(size, u32::try_from(size.pick(200, AT_ONCE)).expect("fits"));
 }
 
 fn measure(size: Size, count: u32) {
@@ -56,6 +61,30 @@ fn measure(size: Size, count: u32) {
     for (name, wanted) in &full::announcements(announcer.facts()).peers {
         assert_eq!(wanted.routes, before.peers[name].routes, "both ways lead to the same plan");
     }
+}
+
+/// The node is excluded: everything that it announces goes in one plan.
+fn exclude(size: Size, count: u32) {
+    let table = Table::new(&format!("{count} Services, {PEERS} peers, the node excluded"), size);
+    let node = |labels| Some(NodeFacts { labels, network_unavailable: false, drain: None });
+    let excluded = Labels::from([(label::EXCLUDE_FROM_EXTERNAL_LB.to_owned(), String::new())]);
+    let mut announcer = cluster_of(count);
+    announcer.plan(Synced::all_watches()).expect("the first plan");
+    let announced = usize::try_from(count).expect("fits");
+    let mut out = false;
+    let all_at_once = Measured::rounds(
+        size,
+        1,
+        || (),
+        |()| {
+            out = !out;
+            announcer.set_node(node(if out { excluded.clone() } else { Labels::new() }));
+            let plan = announcer.plan(Synced::all_watches()).expect("the plan changes").plan;
+            let expected = if out { 0 } else { announced };
+            assert!(plan.peers.values().all(|wanted| wanted.routes.len() == expected));
+        },
+    );
+    table.row("all withdrawn or announced in one plan", all_at_once);
 }
 
 fn cluster_of(count: u32) -> Announcer {

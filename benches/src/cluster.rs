@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use api::config::{Advertisement, Config, Peer, Pool, RemoteAsn};
 use api::range::AddressRange;
 use api::selector::Selectors;
+use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
 
 use yardstick::memory::NODE_ASN;
 use yardstick::router::ROUTER_ASN;
@@ -56,6 +57,11 @@ pub fn config(pool: Pool, peers: impl IntoIterator<Item = Peer>) -> Config {
         aggregation_length: 32,
         aggregation_length_v6: 128,
         local_pref: None,
+        med: None,
+        prepend: 0,
+        graceful_shutdown: false,
+        link_bandwidth: LinkBandwidth::Off,
+        without_endpoints: WithoutEndpoints::Withdraw,
         communities: Vec::new(),
         pools: [pool.name.clone()].into(),
         pool_selectors: Vec::new(),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::args::{OnTerminate, Settings};
+use crate::args::{OnTerminate, Settings, StatusObjects};
 use crate::journal::Journal;
 use crate::mark::Mark;
 use crate::metrics::{Counters, States};
@@ -73,13 +73,19 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     );
     let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
+    let status_objects = settings.status_objects;
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let front = tokio::spawn(show(
         role,
         move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
         move |tasks| {
             let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
-            tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
+            match status_objects {
+                StatusObjects::On => {
+                    tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
+                }
+                StatusObjects::Off => {}
+            }
         },
     ));
     let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };

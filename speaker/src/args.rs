@@ -33,6 +33,20 @@ pub struct Args {
     /// What the end of this process means for the routes: auto looks whether the node is leaving the cluster
     #[arg(long, env = "HERALD_ON_TERMINATE", value_name = "WHAT", value_enum, default_value_t = OnTerminate::Auto, ignore_case = true)]
     on_terminate: OnTerminate,
+
+    /// Write this node's SpeakerState and ConfigurationState and the events of its sessions: on, or off where thousands of
+    /// nodes would write too much; the local socket tells the same
+    #[arg(long, env = "HERALD_STATUS_OBJECTS", value_name = "SWITCH", value_enum, default_value_t = StatusObjects::On, ignore_case = true)]
+    status_objects: StatusObjects,
+}
+
+/// Whether the node's own status objects are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusObjects {
+    /// They are, at a bounded pace.
+    On,
+    /// They are not; speakerctl has to ask the speaker's socket.
+    Off,
 }
 
 /// What the end of the process means for the routes.
@@ -61,6 +75,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// What the end of the process means.
     pub on_terminate: OnTerminate,
+    /// Whether the node's own status objects are written.
+    pub status_objects: StatusObjects,
 }
 
 impl Settings {
@@ -85,6 +101,7 @@ impl From<Args> for Settings {
             socket: args.socket,
             state_dir: args.state_dir,
             on_terminate: args.on_terminate,
+            status_objects: args.status_objects,
         }
     }
 }
@@ -136,6 +153,7 @@ mod tests {
         assert_eq!(settings.takeover_socket(), PathBuf::from("/run/herald/takeover.sock"));
         assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
         assert_eq!(settings.on_terminate, OnTerminate::Auto);
+        assert_eq!(settings.status_objects, StatusObjects::On);
     }
 
     #[test]
@@ -147,6 +165,7 @@ mod tests {
             "--state-dir=/tmp/d",
             "--on-terminate=Remove",
             "--namespace=lb",
+            "--status-objects=off",
         ])
         .unwrap();
         assert_eq!(settings.node, "n1.example.com");
@@ -155,6 +174,7 @@ mod tests {
         assert_eq!(settings.state_dir, PathBuf::from("/tmp/d"));
         assert_eq!(settings.on_terminate, OnTerminate::Remove);
         assert_eq!(settings.common.namespace, "lb");
+        assert_eq!(settings.status_objects, StatusObjects::Off);
     }
 
     #[test]

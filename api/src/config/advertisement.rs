@@ -9,7 +9,7 @@ use super::{Kind, Pool, RejectionReason, Work, name_of};
 use crate::community::CommunityValue;
 use crate::range::AddressRange;
 use crate::selector::{Selector, Selectors, try_list};
-use crate::v1beta1::{BGPAdvertisement, BGPAdvertisementSpec};
+use crate::v1beta1::{BGPAdvertisement, BGPAdvertisementSpec, LinkBandwidth, WithoutEndpoints};
 
 /// An advertisement in its checked form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +34,24 @@ pub struct Advertisement {
     pub peers: BTreeSet<String>,
     /// Services that are announced.
     pub service_selectors: Selectors,
+    /// MULTI_EXIT_DISC, where one is asked for.
+    pub med: Option<u32>,
+    /// How often our AS number is put in front of the path beyond the one time, 0 to [`MAX_PREPEND`].
+    pub prepend: u8,
+    /// Whether routers are asked to prefer any other way.
+    pub graceful_shutdown: bool,
+    /// What the link bandwidth community follows.
+    pub link_bandwidth: LinkBandwidth,
+    /// What happens to a Service of policy Cluster without endpoints.
+    pub without_endpoints: WithoutEndpoints,
     /// Selected pools that this object does not announce, because the network would reach outside of them.
     pub unfit_pools: BTreeSet<String>,
     /// Why nothing is announced by this object, if so.
     pub withheld: Option<AdvertisementRefusal>,
 }
+
+/// Most repetitions of our AS number: far more than any router needs to prefer another path.
+pub const MAX_PREPEND: u8 = 32;
 
 /// Why an advertisement announces nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
@@ -148,6 +161,11 @@ impl Work<'_> {
             node_selectors: selectors("nodeSelectors", &spec.node_selectors)?,
             peers: unique("peer", &spec.peers)?,
             service_selectors: selectors("serviceSelectors", &spec.service_selectors)?,
+            med: spec.med,
+            prepend: prepend(spec.as_path_prepend)?,
+            graceful_shutdown: spec.graceful_shutdown,
+            link_bandwidth: spec.link_bandwidth.unwrap_or_default(),
+            without_endpoints: spec.without_endpoints.unwrap_or_default(),
             unfit_pools: BTreeSet::new(),
             withheld: unknown.clone().map(|alias| AdvertisementRefusal::UnknownCommunity { alias }),
         };
@@ -173,6 +191,8 @@ impl Work<'_> {
                 values.insert(value);
             } else if CommunityValue::is_meant(&text) {
                 values.insert(CommunityValue::parse(&text).map_err(RejectionReason::InvalidCommunity)?);
+            } else if let Some(value) = CommunityValue::well_known(&text) {
+                values.insert(value);
             } else {
                 unknown = unknown.or(Some(text));
             }
@@ -203,6 +223,15 @@ impl From<RejectionReason> for Fault {
     fn from(reason: RejectionReason) -> Self {
         Self::Rejected(reason)
     }
+}
+
+fn prepend(written: Option<u8>) -> Result<u8, RejectionReason> {
+    let value = written.unwrap_or_default();
+    if value <= MAX_PREPEND {
+        return Ok(value);
+    }
+    let (value, high) = (i64::from(value), i64::from(MAX_PREPEND));
+    Err(RejectionReason::OutOfRange { field: "asPathPrepend", value, low: 0, high })
 }
 
 fn aggregation(

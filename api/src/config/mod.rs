@@ -27,7 +27,7 @@ mod rejection;
 #[cfg(test)]
 mod tests;
 
-pub use advertisement::{Advertisement, AdvertisementRefusal};
+pub use advertisement::{Advertisement, AdvertisementRefusal, MAX_PREPEND};
 pub use alias::Aliases;
 pub use bfd_profile::BfdProfile;
 pub use notice::Notice;

@@ -47,7 +47,9 @@ pub struct BGPAdvertisementSpec {
     /// LOCAL_PREF of the routes on iBGP sessions. Unset or 0 means 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_pref: Option<u32>,
-    /// Communities of the routes: `64500:100`, `large:64500:1:2`, or an alias that a Community object defines.
+    /// Communities of the routes: `64500:100`, `large:64500:1:2`, or an alias that a Community object defines. Herald
+    /// extension: the names no-export, no-advertise, no-export-subconfed, no-peer, no-llgr, blackhole and
+    /// graceful-shutdown are known, unless a Community object defines them otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,
     /// Names of the pools to announce.
@@ -70,6 +72,47 @@ pub struct BGPAdvertisementSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::selectors")]
     pub service_selectors: Vec<LabelSelector>,
+    /// Herald extension. MULTI_EXIT_DISC of the routes: among paths from one AS routers prefer the lowest. Unset sends
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub med: Option<u32>,
+    /// Herald extension. How often our AS number stands in the path of eBGP routes beyond the one time, 0 to 32: routers
+    /// prefer shorter paths.
+    #[serde(default, rename = "asPathPrepend", skip_serializing_if = "Option::is_none")]
+    pub as_path_prepend: Option<u8>,
+    /// Herald extension. Asks routers to prefer any other way to these addresses: the community GRACEFUL_SHUTDOWN
+    /// (65535:0) and LOCAL_PREF 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub graceful_shutdown: bool,
+    /// Herald extension. What the link bandwidth community follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_bandwidth: Option<LinkBandwidth>,
+    /// Herald extension. What happens to the routes of a Service without a ready endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_endpoints: Option<WithoutEndpoints>,
+}
+
+/// Herald extension. Endpoints sends each route of a Service with externalTrafficPolicy Local with the link bandwidth
+/// community, 1 Gbit/s for each ready endpoint on the node, so that routers which know it (FRR and what is built on it)
+/// spread traffic by endpoints and not by nodes. Off sends none. Unset means Off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum LinkBandwidth {
+    /// It is not sent.
+    #[default]
+    Off,
+    /// The number of ready endpoints on the node.
+    Endpoints,
+}
+
+/// Herald extension. What happens to a Service with externalTrafficPolicy Cluster that has no ready endpoint: Withdraw,
+/// or Keep, where the nodes refuse connections instead of the router. Unset means Withdraw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum WithoutEndpoints {
+    /// They are withdrawn.
+    #[default]
+    Withdraw,
+    /// They stay.
+    Keep,
 }
 
 may_be_absent!(BGPAdvertisementSpec);

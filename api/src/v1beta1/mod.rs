@@ -14,7 +14,9 @@ mod service_bgp_status;
 mod service_l2_status;
 
 pub use bfd_profile::{BFDProfile, BFDProfileSpec, BFDProfileStatus};
-pub use bgp_advertisement::{BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus};
+pub use bgp_advertisement::{
+    BGPAdvertisement, BGPAdvertisementSpec, BGPAdvertisementStatus, LinkBandwidth, WithoutEndpoints,
+};
 pub use bgp_peer::BGPPeer;
 pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
 pub use configuration_state::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus};

@@ -205,6 +205,14 @@ impl Announcer {
         })
     }
 
+    /// Whether any decision may come as far as asking for endpoints: there are Services, and advertisements on this node.
+    /// Where there are none, endpoints that become known change nothing, and their lack withdraws nothing.
+    #[must_use]
+    pub fn reads_endpoints(&self) -> bool {
+        let offers = self.rules.as_ref().is_none_or(Rules::offers_any);
+        offers && !self.facts.services.is_empty()
+    }
+
     /// How the last plan came to its verdict on a Service: the same rules, asked once more. `None` for a Service that is
     /// not known, and before the first plan.
     #[must_use]

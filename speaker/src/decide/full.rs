@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bgp_proto::{Prefix, RouteSet};
 
 use super::decide;
-use super::ledger::merged;
+use super::ledger::{Share, merged, share};
 use super::rules::Rules;
 use super::snapshot::Snapshot;
-use super::verdict::Terms;
 use super::verdicts::Verdicts;
 use crate::plan::{PeerPlan, Plan};
 
@@ -19,19 +18,20 @@ pub fn announcements(snapshot: &Snapshot) -> Plan {
     let rules =
         Rules::new(Arc::clone(&snapshot.config), snapshot.node.as_ref(), snapshot.exclude_label, None);
     let mut verdicts = Verdicts::default();
-    let mut contributions: BTreeMap<Prefix, Vec<Arc<Terms>>> = BTreeMap::new();
+    let mut contributions: BTreeMap<Prefix, Vec<Share>> = BTreeMap::new();
     for (key, service) in &snapshot.services {
         let endpoints = snapshot.endpoints.get(key).copied().unwrap_or_default();
         let verdict = decide(service, &endpoints, &rules);
         for announcement in verdict.announcements() {
-            contributions.entry(announcement.prefix).or_default().push(Arc::clone(&announcement.terms));
+            contributions.entry(announcement.prefix).or_default().push(share(announcement));
         }
         verdicts.set(key.clone(), verdict);
     }
     let peers = rules.peers().iter().map(|(name, peer)| {
-        let routes = contributions
-            .iter()
-            .filter_map(|(prefix, terms)| merged(terms.iter(), name).map(|attrs| (*prefix, Arc::new(attrs))));
+        let routes = contributions.iter().filter_map(|(prefix, shares)| {
+            let shares = shares.iter().map(|share| (share, 1));
+            merged(shares, peer).map(|attrs| (*prefix, Arc::new(attrs)))
+        });
         (name.clone(), PeerPlan { peer: Arc::clone(peer), routes: Arc::new(RouteSet::from_iter(routes)) })
     });
     Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 0 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::community::CommunityValue;
-use bgp_proto::{Community, LargeCommunity, PathAttrs, Prefix, RouteSet};
+use api::config::Peer;
+use bgp_proto::wire::community::LinkBandwidth;
+use bgp_proto::{Asn, Community, LargeCommunity, PathAttrs, Prefix, RouteSet};
 
 use super::rules::Rules;
 use super::verdict::{Announcement, Terms};
@@ -20,37 +22,53 @@ const REBUILD_SHARE: usize = 4;
 /// Contributions by prefix, and the route sets made of them.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    contributions: BTreeMap<Prefix, BTreeMap<Arc<Terms>, u32>>,
+    contributions: BTreeMap<Prefix, BTreeMap<Share, u32>>,
     /// Prefixes whose contributions changed since the route sets were last brought up to date.
     touched: BTreeSet<Prefix>,
     routes: BTreeMap<Audience, Arc<RouteSet>>,
     attrs: AttrsPool,
 }
 
-/// The advertisements that name a peer; peers named by the same ones are told the same routes.
-pub type Audience = BTreeSet<String>;
+/// What one Service contributes to a prefix: what the advertisement says, and what this node is worth.
+pub(super) type Share = (Arc<Terms>, Option<u32>);
+
+/// Peers of one audience are told the same routes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Audience {
+    /// The advertisements that name the peer.
+    pub(super) advertisements: BTreeSet<String>,
+    /// Our AS number on the session, where an attribute holds it: link bandwidth does.
+    pub(super) local_asn: Option<u32>,
+}
+
+/// What a node with one endpoint is said to carry. Routers compare paths, so only the ratio counts.
+const BITS_PER_ENDPOINT: f32 = 1e9;
 
 impl Ledger {
     /// One Service contributes this announcement.
     pub fn add(&mut self, announcement: &Announcement) {
-        let terms = self.contributions.entry(announcement.prefix).or_default();
-        let count = terms.entry(Arc::clone(&announcement.terms)).or_insert(0);
+        let shares = self.contributions.entry(announcement.prefix).or_default();
+        let count = shares.entry(share(announcement)).or_insert(0);
         *count = count.saturating_add(1);
-        if *count == 1 {
+        // A weighed share counts as often as it is there; any other is there or not.
+        if *count == 1 || announcement.weight.is_some() {
             self.touched.insert(announcement.prefix);
         }
     }
 
     /// That Service does so no longer.
     pub fn remove(&mut self, announcement: &Announcement) {
-        let Some(terms) = self.contributions.get_mut(&announcement.prefix) else { return };
-        let Some(count) = terms.get_mut(&announcement.terms) else { return };
+        let share = share(announcement);
+        let Some(shares) = self.contributions.get_mut(&announcement.prefix) else { return };
+        let Some(count) = shares.get_mut(&share) else { return };
         *count = count.saturating_sub(1);
-        if *count == 0 {
-            terms.remove(&announcement.terms);
+        if *count == 0 || announcement.weight.is_some() {
             self.touched.insert(announcement.prefix);
         }
-        if terms.is_empty() {
+        if *count == 0 {
+            shares.remove(&share);
+        }
+        if shares.is_empty() {
             self.contributions.remove(&announcement.prefix);
         }
     }
@@ -72,11 +90,11 @@ impl Ledger {
         let known = std::mem::take(&mut self.routes);
         let mut plans = BTreeMap::new();
         for (name, peer) in rules.peers() {
-            let audience = rules.audience(name);
+            let audience = rules.audience(peer);
             let routes = match (self.routes.get(&audience), known.get(&audience)) {
                 (Some(shared), _) => Arc::clone(shared),
-                (None, Some(routes)) => self.patch(name, routes, &touched),
-                (None, None) => self.rebuild(name, before.get(name).map(|plan| &plan.routes)),
+                (None, Some(routes)) => self.patch(peer, routes, &touched),
+                (None, None) => self.rebuild(peer, before.get(name).map(|plan| &plan.routes)),
             };
             self.routes.insert(audience, Arc::clone(&routes));
             plans.insert(name.clone(), PeerPlan { peer: Arc::clone(peer), routes });
@@ -86,7 +104,7 @@ impl Ledger {
     }
 
     /// The route set after another look at the touched prefixes.
-    fn patch(&mut self, peer: &str, routes: &Arc<RouteSet>, touched: &BTreeSet<Prefix>) -> Arc<RouteSet> {
+    fn patch(&mut self, peer: &Peer, routes: &Arc<RouteSet>, touched: &BTreeSet<Prefix>) -> Arc<RouteSet> {
         if touched.len() * REBUILD_SHARE > self.contributions.len() {
             return self.rebuild(peer, Some(routes));
         }
@@ -103,10 +121,11 @@ impl Ledger {
     }
 
     /// The route set made anew; the former one if they turn out equal.
-    fn rebuild(&mut self, peer: &str, before: Option<&Arc<RouteSet>>) -> Arc<RouteSet> {
+    fn rebuild(&mut self, peer: &Peer, before: Option<&Arc<RouteSet>>) -> Arc<RouteSet> {
         let attrs = &mut self.attrs;
-        let routes = self.contributions.iter().filter_map(|(prefix, terms)| {
-            merged(terms.keys(), peer).map(|merged| (*prefix, attrs.share(merged)))
+        let routes = self.contributions.iter().filter_map(|(prefix, shares)| {
+            let shares = shares.iter().map(|(share, count)| (share, *count));
+            merged(shares, peer).map(|merged| (*prefix, attrs.share(merged)))
         });
         let rebuilt = RouteSet::from_iter(routes);
         match before {
@@ -115,26 +134,44 @@ impl Ledger {
         }
     }
 
-    fn route(&mut self, prefix: &Prefix, peer: &str) -> Option<Arc<PathAttrs>> {
-        let merged = merged(self.contributions.get(prefix)?.keys(), peer)?;
+    fn route(&mut self, prefix: &Prefix, peer: &Peer) -> Option<Arc<PathAttrs>> {
+        let shares = self.contributions.get(prefix)?.iter().map(|(share, count)| (share, *count));
+        let merged = merged(shares, peer)?;
         Some(self.attrs.share(merged))
     }
 }
 
-/// One route out of all contributions to a prefix that reach the peer: communities united, the highest LOCAL_PREF.
-/// `None` when none of them reaches it. The order of the contributions does not matter.
+pub(super) fn share(announcement: &Announcement) -> Share {
+    (Arc::clone(&announcement.terms), announcement.weight)
+}
+
+/// One route out of all contributions to a prefix that reach the peer, each with how often it is there: communities
+/// united, and of each other attribute what routers prefer (the highest LOCAL_PREF, the shortest path, the lowest MED).
+/// Endpoints are added up; a contribution that is not weighed makes the route one that is not. `None` when none of them
+/// reaches the peer. The order of the contributions does not matter.
 pub(super) fn merged<'a>(
-    contributions: impl Iterator<Item = &'a Arc<Terms>>,
-    peer: &str,
+    contributions: impl Iterator<Item = (&'a Share, u32)>,
+    peer: &Peer,
 ) -> Option<PathAttrs> {
     let mut communities = BTreeSet::new();
     let mut highest: Option<(u32, Option<u32>)> = None;
-    for terms in contributions.filter(|terms| terms.reaches(peer)) {
+    let mut prepend = u8::MAX;
+    let mut med: Option<Option<u32>> = None;
+    let mut weight = Some(0u32);
+    for ((terms, endpoints), count) in contributions.filter(|((terms, _), _)| terms.reaches(&peer.name)) {
         communities.extend(terms.communities.iter().copied());
         highest = highest.max(Some((terms.effective_local_pref(), terms.local_pref)));
+        prepend = prepend.min(terms.prepend);
+        // No MED is the lowest to most routers, and a router that thinks otherwise is asked for nothing new.
+        med = Some(med.map_or(terms.med, |lowest| lowest.min(terms.med)));
+        weight = match (weight, *endpoints) {
+            (Some(sum), Some(endpoints)) => Some(sum.saturating_add(endpoints.saturating_mul(count))),
+            (None, _) | (_, None) => None,
+        };
     }
     let (_, local_pref) = highest?;
-    let mut attrs = PathAttrs { local_pref, ..PathAttrs::default() };
+    let mut attrs = PathAttrs { local_pref, prepend, med: med.flatten(), ..PathAttrs::default() };
+    attrs.ext_communities.extend(weight.map(|endpoints| link_bandwidth(endpoints, peer.local_asn)));
     for community in communities {
         match community {
             CommunityValue::Standard(value) => attrs.communities.push(Community(value)),
@@ -144,6 +181,14 @@ pub(super) fn merged<'a>(
         }
     }
     Some(attrs)
+}
+
+/// In the form that survives an eBGP hop.
+fn link_bandwidth(endpoints: u32, asn: u32) -> [u8; 8] {
+    // Beyond 16 million endpoints on a node the number is rounded.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of endpoints needs no more precision")]
+    let bits = BITS_PER_ENDPOINT * endpoints as f32;
+    LinkBandwidth::from_bits_per_second(Asn(asn), bits).to_octets()
 }
 
 /// Attributes in use, so that equal ones are one allocation and compare by pointer on the way to the wire.

@@ -128,7 +128,8 @@ fn weigh_address(
             },
         });
     }
-    if let Some(reason) = local_pref_conflict(address, family, &usable) {
+    let policy = service.traffic_policy;
+    if let Some(reason) = conflict(address, family, policy, &usable) {
         return Err(reason);
     }
     hear(&|| Finding::Usable(names(usable.iter().copied())));
@@ -136,18 +137,44 @@ fn weigh_address(
         return Err(reason.clone());
     }
     let counts = endpoints.of(family);
-    if let Some(leaving) = rules.left().filter(|_| !is_last_path(service.traffic_policy, counts)) {
+    if let Some(leaving) = rules.left().filter(|_| !is_last_path(policy, counts)) {
         return Err(Reason::NodeLeaves(leaving));
     }
     hear(&|| rules.drain().map_or(Finding::NodeStays, Finding::NodeLeaves));
-    serving(service.traffic_policy, counts, family)?;
-    hear(&|| Finding::Endpoints { policy: service.traffic_policy, family, counts });
+    let usable = match serving(policy, counts, family) {
+        Ok(()) => {
+            hear(&|| Finding::Endpoints { policy, family, counts });
+            usable
+        }
+        Err(reason) => {
+            let keeping: Vec<&Offer> = usable.into_iter().filter(|offer| offer.keeps).collect();
+            if policy == TrafficPolicy::Local || keeping.is_empty() {
+                return Err(reason);
+            }
+            hear(&|| Finding::KeptWithoutEndpoints(names(keeping.iter().copied())));
+            keeping
+        }
+    };
+    if let Some(length) = usable.iter().find_map(|offer| offer.narrowed(family, policy)) {
+        hear(&|| Finding::Narrowed { length });
+    }
     let announce = |offer: &Offer| Announcement {
         address,
-        prefix: aggregate(address, offer.length(family)),
+        prefix: aggregate(address, offer.length(family, policy)),
         terms: Arc::clone(&offer.terms),
+        weight: if offer.weighs { weight(policy, counts) } else { None },
     };
     Ok(usable.into_iter().map(announce).collect())
+}
+
+/// What traffic to this node is worth, next to other nodes. With policy Cluster every node is worth the same, as it
+/// passes connections on to all endpoints.
+fn weight(policy: TrafficPolicy, counts: EndpointCounts) -> Option<u32> {
+    match policy {
+        TrafficPolicy::Local if counts.local_ready > 0 => Some(counts.local_ready),
+        TrafficPolicy::Local => Some(counts.local_serving),
+        TrafficPolicy::Cluster => None,
+    }
 }
 
 fn names<'a>(offers: impl Iterator<Item = &'a Offer>) -> Vec<String> {
@@ -169,25 +196,42 @@ fn aggregate(address: IpAddr, length: u8) -> Prefix {
     Prefix::try_new(address, length).unwrap_or_else(|_| Prefix::host(address))
 }
 
-/// Two advertisements of one pool must not disagree about LOCAL_PREF where a router would see both: on the same
+/// Two advertisements of one pool must not disagree about an attribute where a router would see both: on the same
 /// prefix, towards the same peer. That both are on this node is given.
-fn local_pref_conflict(address: IpAddr, family: AddressFamily, offers: &[&Offer]) -> Option<Reason> {
+fn conflict(
+    address: IpAddr,
+    family: AddressFamily,
+    policy: TrafficPolicy,
+    offers: &[&Offer],
+) -> Option<Reason> {
     for (index, one) in offers.iter().enumerate() {
         for other in offers.iter().skip(index + 1) {
-            let differ = one.local_pref != other.local_pref;
-            let same_prefix = one.length(family) == other.length(family);
+            let same_prefix = one.length(family, policy) == other.length(family, policy);
             let (ours, theirs) = (&one.terms.peers, &other.terms.peers);
             let same_peer = ours.is_empty() || theirs.is_empty() || !ours.is_disjoint(theirs);
-            if differ && same_prefix && same_peer {
+            if let Some(field) = difference(one, other).filter(|_| same_prefix && same_peer) {
                 return Some(Reason::ConflictingAdvertisements {
+                    field,
                     first: one.terms.advertisement.clone(),
                     second: other.terms.advertisement.clone(),
-                    prefix: aggregate(address, one.length(family)),
+                    prefix: aggregate(address, one.length(family, policy)),
                 });
             }
         }
     }
     None
+}
+
+fn difference(one: &Offer, other: &Offer) -> Option<&'static str> {
+    if one.local_pref != other.local_pref {
+        Some("localPref")
+    } else if one.terms.med != other.terms.med {
+        Some("med")
+    } else if one.terms.prepend != other.terms.prepend {
+        Some("asPathPrepend")
+    } else {
+        None
+    }
 }
 
 /// Whether traffic that arrives here would find an endpoint, as kube-proxy picks them: ready ones, and serving

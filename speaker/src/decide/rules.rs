@@ -11,6 +11,8 @@ use api::community::CommunityValue;
 use api::config::{Advertisement, Config, Peer};
 use api::names::label;
 use api::selector::Selectors;
+use api::service::TrafficPolicy;
+use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
 
 use super::ledger::Audience;
 use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts};
@@ -41,6 +43,10 @@ pub(super) struct Offer {
     pub(super) refusal: Option<String>,
     /// LOCAL_PREF as configured, also while a drain puts another one into the terms.
     pub(super) local_pref: u32,
+    /// Whether routers are to weigh paths by endpoints.
+    pub(super) weighs: bool,
+    /// Whether a Service of policy Cluster stays without endpoints.
+    pub(super) keeps: bool,
     length_v4: u8,
     length_v6: u8,
 }
@@ -50,7 +56,8 @@ impl Offer {
     /// community for eBGP and by the lowest LOCAL_PREF for iBGP (RFC 8326 §4).
     fn of(advertisement: &Advertisement, drain: Option<Drain>) -> Self {
         let mut communities = advertisement.communities.clone();
-        if drain.is_some() {
+        let avoided = drain.is_some() || advertisement.graceful_shutdown;
+        if avoided {
             communities.push(CommunityValue::GRACEFUL_SHUTDOWN);
         }
         communities.sort();
@@ -59,10 +66,17 @@ impl Offer {
             terms: Arc::new(Terms {
                 advertisement: advertisement.name.clone(),
                 peers: advertisement.peers.clone(),
-                local_pref: if drain.is_some() { Some(0) } else { advertisement.local_pref },
+                local_pref: if avoided { Some(0) } else { advertisement.local_pref },
+                med: advertisement.med,
+                prepend: advertisement.prepend,
                 communities,
             }),
-            local_pref: advertisement.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            local_pref: match (advertisement.graceful_shutdown, advertisement.local_pref) {
+                (true, _) => 0,
+                (false, wanted) => wanted.unwrap_or(DEFAULT_LOCAL_PREF),
+            },
+            weighs: advertisement.link_bandwidth == LinkBandwidth::Endpoints,
+            keeps: advertisement.without_endpoints == WithoutEndpoints::Keep,
             services: advertisement.service_selectors.clone(),
             refusal: advertisement.withheld.as_ref().map(ToString::to_string),
             length_v4: advertisement.aggregation_length,
@@ -70,12 +84,21 @@ impl Offer {
         }
     }
 
-    /// The prefix length that addresses of that family are aggregated to.
-    pub(super) fn length(&self, family: AddressFamily) -> u8 {
-        match family {
-            AddressFamily::V4 => self.length_v4,
-            AddressFamily::V6 => self.length_v6,
+    /// The prefix length that addresses of that family are aggregated to. With policy Local an aggregate would draw
+    /// traffic for addresses whose endpoints are on other nodes, so each address is announced by itself.
+    pub(super) fn length(&self, family: AddressFamily, policy: TrafficPolicy) -> u8 {
+        match (family, policy) {
+            (AddressFamily::V4, TrafficPolicy::Cluster) => self.length_v4,
+            (AddressFamily::V6, TrafficPolicy::Cluster) => self.length_v6,
+            (AddressFamily::V4, TrafficPolicy::Local) => 32,
+            (AddressFamily::V6, TrafficPolicy::Local) => 128,
         }
+    }
+
+    /// The length as configured, where policy Local narrows it.
+    pub(super) fn narrowed(&self, family: AddressFamily, policy: TrafficPolicy) -> Option<u8> {
+        let configured = self.length(family, TrafficPolicy::Cluster);
+        (self.length(family, policy) != configured).then_some(configured)
     }
 }
 
@@ -144,15 +167,25 @@ impl Rules {
         &self.peers
     }
 
-    /// The advertisements of this node that name the peer, next to those that name none and reach every peer.
-    pub(super) fn audience(&self, peer: &str) -> Audience {
-        let naming = self.offers.iter().filter(|offer| offer.terms.peers.contains(peer));
-        naming.map(|offer| offer.terms.advertisement.clone()).collect()
+    /// The advertisements of this node that name the peer, next to those that name none and reach every peer; and what
+    /// else its routes depend on.
+    pub(super) fn audience(&self, peer: &Peer) -> Audience {
+        let naming = self.offers.iter().filter(|offer| offer.terms.peers.contains(&peer.name));
+        let weighs = self.offers.iter().any(|offer| offer.weighs);
+        Audience {
+            advertisements: naming.map(|offer| offer.terms.advertisement.clone()).collect(),
+            local_asn: weighs.then_some(peer.local_asn),
+        }
     }
 
     /// Why this node announces nothing at all, if so.
     pub(super) fn bar(&self) -> Option<&Reason> {
         self.bar.as_ref()
+    }
+
+    /// Whether any advertisement selects this node.
+    pub(super) fn offers_any(&self) -> bool {
+        !self.offers.is_empty()
     }
 
     /// Whether this node takes leave, and why.

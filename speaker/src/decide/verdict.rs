@@ -61,6 +61,8 @@ pub struct Announcement {
     pub prefix: Prefix,
     /// What the advertisement says about it.
     pub terms: Arc<Terms>,
+    /// Endpoints on this node by which routers are to weigh it; `None` where they are not to.
+    pub weight: Option<u32>,
 }
 
 /// The part of a BGPAdvertisement that ends up on the wire, shared by all Services that it covers.
@@ -72,6 +74,10 @@ pub struct Terms {
     pub peers: BTreeSet<String>,
     /// LOCAL_PREF for iBGP sessions (RFC 4271 §5.1.5); `None` leaves it to the session's default of 100.
     pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4); `None` sends none.
+    pub med: Option<u32>,
+    /// How often our AS number stands in the path beyond the one time.
+    pub prepend: u8,
     /// Communities of both sizes (RFC 1997, RFC 8092), sorted.
     pub communities: Vec<CommunityValue>,
 }
@@ -139,12 +145,14 @@ pub enum Reason {
         /// Its own reason.
         refusal: String,
     },
-    /// Two advertisements ask for different LOCAL_PREF on one prefix of one pool towards one peer.
+    /// Two advertisements ask for different attributes on one prefix of one pool towards one peer.
     #[error(
-        "BGPAdvertisements \"{first}\" and \"{second}\" give {prefix} different localPref towards the same peer; \
+        "BGPAdvertisements \"{first}\" and \"{second}\" give {prefix} different {field} towards the same peer; \
          make the values equal or their peers distinct"
     )]
     ConflictingAdvertisements {
+        /// What differs: localPref, med or asPathPrepend.
+        field: &'static str,
         /// The first by name.
         first: String,
         /// The other one.

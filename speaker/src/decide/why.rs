@@ -60,6 +60,13 @@ pub enum Finding {
         /// The endpoints of that family.
         counts: EndpointCounts,
     },
+    /// No endpoint could serve, and these advertisements announce all the same.
+    KeptWithoutEndpoints(Vec<String>),
+    /// An aggregate would draw traffic for what other nodes serve, so the address is announced by itself.
+    Narrowed {
+        /// The aggregation length as configured.
+        length: u8,
+    },
 }
 
 impl Finding {
@@ -72,7 +79,8 @@ impl Finding {
             Self::Pool { .. } => "pool",
             Self::OnThisNode(_) | Self::Usable(_) => "advertisement",
             Self::NodeStays | Self::NodeLeaves(_) => "node",
-            Self::Endpoints { .. } => "endpoints",
+            Self::Endpoints { .. } | Self::KeptWithoutEndpoints(_) => "endpoints",
+            Self::Narrowed { .. } => "prefix",
         }
     }
 }
@@ -114,6 +122,14 @@ impl fmt::Display for Finding {
             Self::NodeLeaves(leaving) => {
                 write!(f, "{leaving}: routes ask to be avoided (GRACEFUL_SHUTDOWN)")
             }
+            Self::KeptWithoutEndpoints(names) => {
+                let names = list(names.iter().cloned());
+                write!(f, "none is ready; {names} keeps the route (withoutEndpoints: Keep)")
+            }
+            Self::Narrowed { length } => write!(
+                f,
+                "announced by itself and not as /{length}: with externalTrafficPolicy Local other nodes serve the rest"
+            ),
             Self::Endpoints { policy, family, counts } => {
                 let EndpointCounts { local_ready, local_serving, any_ready, any_serving, .. } = counts;
                 let (ready, serving, place) = match policy {

@@ -249,10 +249,12 @@ fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Exp
         advertisement: "all".to_owned(),
         peers: reaches.iter().map(|peer| (*peer).to_owned()).collect(),
         local_pref: None,
+        med: None,
+        prepend: 0,
         communities: Vec::new(),
     };
     let prefix = Prefix::host(address);
-    let announcement = Announcement { address, prefix, terms: Arc::new(terms) };
+    let announcement = Announcement { address, prefix, terms: Arc::new(terms), weight: None };
     let verdict =
         Verdict::Announce { announcements: vec![announcement.clone()].into(), withheld: Box::default() };
     let mut verdicts = Verdicts::default();

@@ -82,6 +82,13 @@ impl Endpoints {
         touched
     }
 
+    /// Forgets all slices; returns the Services that had some. What a later watch says is taken as from the first one.
+    #[must_use]
+    pub fn forget(&mut self) -> BTreeSet<ServiceKey> {
+        self.slices.clear();
+        std::mem::take(&mut self.sums).into_keys().collect()
+    }
+
     /// The sum of a Service's slices; `None` when it has none.
     #[must_use]
     pub fn of(&self, service: &ServiceKey) -> Option<EndpointFacts> {

@@ -40,6 +40,8 @@ pub enum Fact {
     Service(Change<SlimService>),
     /// An EndpointSlice.
     Slice(Change<SlimSlice>),
+    /// EndpointSlices are not watched any more, because nothing depended on them.
+    SlicesForgotten,
 }
 
 /// The watches, by what they follow.
@@ -86,6 +88,7 @@ impl Fact {
             Self::Secret(change) => (Source::Secret, synced(change)),
             Self::Service(change) => (Source::Service, synced(change)),
             Self::Slice(change) => (Source::Slice, synced(change)),
+            Self::SlicesForgotten => return None,
         };
         synced.then_some(source)
     }
@@ -151,6 +154,11 @@ impl Intake {
                     self.announcer.set_endpoints(service, facts);
                 }
             }
+            Fact::SlicesForgotten => {
+                for service in self.endpoints.forget() {
+                    self.announcer.set_endpoints(service, None);
+                }
+            }
         }
         if let Some(token) = completes.and_then(|source| self.tokens.get(&source)) {
             token.mark();
@@ -183,6 +191,12 @@ impl Intake {
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
         self.farewell.due(now)
+    }
+
+    /// Whether decisions depend on EndpointSlices; before everything was read once, they may.
+    #[must_use]
+    pub fn needs_slices(&self) -> bool {
+        !self.barrier.is_synced() || self.announcer.reads_endpoints()
     }
 
     /// What was made of the configuration, if that changed since the last call.

@@ -11,20 +11,22 @@ pub mod convert;
 pub mod endpoints;
 mod farewell;
 pub mod intake;
+mod on_demand;
 pub mod question;
 mod resource;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
 use api::v1beta2::BGPPeer;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
 use kube::{Api, Client};
+use runtime::chance::Jitter;
 use runtime::watch::{Barrier, Guarded, Query, watch};
-use tokio::sync::watch::Sender;
+use tokio::sync::watch::{Receiver, Sender};
 
 use crate::decide::snapshot::ExcludeLabel;
 use crate::journal::Journal;
@@ -32,10 +34,14 @@ use crate::plan::Plan;
 use configuration::ConfigReport;
 use convert::NodeView;
 use intake::{Fact, Intake};
+use on_demand::while_wanted;
 use question::Questions;
 
 /// Facts that are taken in before the plan is looked at, when they come all at once.
 const BATCH: u64 = 64;
+
+/// The first lists begin within this time.
+const START_SPREAD: Duration = Duration::from_millis(300);
 
 /// What the watch side has to know.
 #[derive(Clone, Debug)]
@@ -75,7 +81,11 @@ pub fn follow(
 ) -> impl Future<Output = ()> + use<> {
     let mut intake = Intake::new(&settings, barrier);
     async move {
-        let mut facts = facts(&client, &settings);
+        // A thousand speakers that start at one moment must not list everything at one moment.
+        let spread = Jitter::new(settings.seed).between(Duration::ZERO, START_SPREAD);
+        tokio::time::sleep(spread).await;
+        let (want_slices, slices_wanted) = tokio::sync::watch::channel(true);
+        let mut facts = facts(&client, &settings, slices_wanted);
         loop {
             let fact = tokio::select! {
                 fact = facts.next() => fact,
@@ -108,6 +118,8 @@ pub fn follow(
                 }
                 journal.record(&planned, |service| intake.uid_of(service));
             }
+            let needed = intake.needs_slices();
+            want_slices.send_if_modified(|wanted| std::mem::replace(wanted, needed) != needed);
             if let Some(report) = intake.take_report() {
                 journal.record_config(&report);
                 outlets.config.send_replace(Arc::new(report));
@@ -131,7 +143,11 @@ async fn until(then: Option<Instant>) {
     }
 }
 
-fn facts(client: &Client, settings: &WatchSettings) -> SelectAll<BoxStream<'static, Fact>> {
+fn facts(
+    client: &Client,
+    settings: &WatchSettings,
+    slices_wanted: Receiver<bool>,
+) -> SelectAll<BoxStream<'static, Fact>> {
     let namespace = settings.namespace.as_str();
     let mut seed = settings.seed;
     let mut next_seed = || {
@@ -142,7 +158,6 @@ fn facts(client: &Client, settings: &WatchSettings) -> SelectAll<BoxStream<'stat
     let services = Query::fields("spec.type=LoadBalancer");
     let own_node = Query::fields(format!("metadata.name={}", settings.node));
     let passwords = Query::fields(format!("type={}", api::names::PASSWORD_SECRET_TYPE));
-    let slices = Query::labels(api::names::label::SERVICE_NAME);
     let mut facts = SelectAll::new();
     // The small ones first: they are complete by the time the large ones are.
     facts.push(watch(Api::all(client.clone()), own_node, next_seed()).map(Fact::Node).boxed());
@@ -175,6 +190,11 @@ fn facts(client: &Client, settings: &WatchSettings) -> SelectAll<BoxStream<'stat
         watch(Api::namespaced(client.clone(), namespace), passwords, next_seed()).map(Fact::Secret).boxed(),
     );
     facts.push(watch(Api::all(client.clone()), services, next_seed()).map(Fact::Service).boxed());
-    facts.push(watch(Api::all(client.clone()), slices, next_seed()).map(Fact::Slice).boxed());
+    let (client, mut slice_seeds) = (client.clone(), Jitter::new(next_seed()));
+    let slices = move || {
+        let query = Query::labels(api::names::label::SERVICE_NAME);
+        watch(Api::all(client.clone()), query, slice_seeds.draw()).map(Fact::Slice).boxed()
+    };
+    facts.push(while_wanted(slices_wanted, slices, || Fact::SlicesForgotten).boxed());
     facts
 }

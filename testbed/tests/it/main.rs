@@ -1,5 +1,6 @@
 //! The system tests: each tells a story on a lab of its own, with real parts. See `testbed::lab`.
 
+mod attribute;
 mod bfd;
 mod data_path;
 mod family;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
         rights::TESTS,
         fixture::TESTS,
         why::TESTS,
+        attribute::TESTS,
     ];
     let tests: Vec<Test> = groups.into_iter().flatten().copied().collect();
     runner::run(&tests)

@@ -7,7 +7,8 @@
 //!   pool default 10.20.30.0/24
 //! row 4: policy Cluster, ready on iris    a row: the state ...
 //!   peer peer1 1.2.3.4                    also: nodes=zone:a|zone:b
-//!   advertisement plain                   also: pools= length= length6= localPref= communities= nodes= peers= services=
+//!   advertisement plain                   also: med= prepend= bandwidth=Endpoints without=Keep gracefulShutdown
+//!                                         pools= length= length6= localPref= communities= nodes= peers= services=
 //!   service test1 10.20.30.1              also: policy=Local type=ClusterIP label=a:b from=POOL; addresses a,b
 //!   slice test1 ready@iris                also: v6, notready@, serving@, plain@; without a node: ready@
 //!   -> peer1 10.20.30.1/32                ... and what is told to each session (`nothing` when it is nothing)
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use api::config::{Config, Resources};
 use api::service::{ServiceKey, SlimService};
+use bgp_proto::wire::community::LinkBandwidth;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -87,6 +89,16 @@ impl Row {
                     let mut text = prefix.to_string();
                     if let Some(value) = attrs.local_pref {
                         text += &format!(" localPref={value}");
+                    }
+                    if let Some(value) = attrs.med {
+                        text += &format!(" med={value}");
+                    }
+                    if attrs.prepend > 0 {
+                        text += &format!(" prepend={}", attrs.prepend);
+                    }
+                    for octets in &attrs.ext_communities {
+                        let share = LinkBandwidth::from_octets(*octets).unwrap();
+                        text += &format!(" bandwidth={}x{}", share.asn, share.octets_per_second / 125e6);
                     }
                     let standard = attrs.communities.iter().map(ToString::to_string);
                     let large = attrs.large_communities.iter().map(|value| format!("large:{value}"));
@@ -190,6 +202,11 @@ impl Objects {
                     "nodeSelectors": options.selectors("nodes"),
                     "peers": options.list("peers"),
                     "serviceSelectors": options.selectors("services"),
+                    "med": options.number("med"),
+                    "asPathPrepend": options.number("prepend"),
+                    "linkBandwidth": options.one("bandwidth"),
+                    "withoutEndpoints": options.one("without"),
+                    "gracefulShutdown": options.plain.contains(&"gracefulShutdown"),
                 },
             }))),
             "service" => {

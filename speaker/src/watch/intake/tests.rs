@@ -319,3 +319,29 @@ fn a_cordon_and_a_node_that_is_not_ready_change_nothing() {
     assert!(intake.plan(now()).is_none());
     assert_eq!(intake.due(now()), None);
 }
+
+#[test]
+fn endpoint_slices_are_watched_only_while_a_decision_may_ask_for_them() {
+    let (mut intake, _) = started();
+    assert!(intake.needs_slices());
+    let gone = object(config_object("BGPAdvertisement", "v1beta1", "all", json!({})));
+    intake.take(Fact::Advertisement(Change::Delete(gone)));
+    let planned = intake.plan(now()).unwrap();
+    assert!(routes(&planned).is_empty());
+    assert!(!intake.needs_slices());
+    intake.take(Fact::SlicesForgotten);
+    assert!(intake.plan(now()).is_none(), "what nobody asks for changes nothing");
+
+    intake.take(advertisement());
+    let planned = intake.plan(now()).unwrap();
+    assert!(intake.needs_slices() && routes(&planned).is_empty(), "its endpoints are not known yet");
+    for change in [Change::Restarted, slice(true), Change::Synced] {
+        intake.take(Fact::Slice(change));
+    }
+    assert_eq!(routes(&intake.plan(now()).unwrap()), ["router 10.0.4.1/32"]);
+
+    let service = object(json!({"metadata": {"name": "web", "namespace": "shop"}}));
+    intake.take(Fact::Service(Change::Delete(service)));
+    intake.plan(now()).unwrap();
+    assert!(!intake.needs_slices(), "there is no Service left");
+}
