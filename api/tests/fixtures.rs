@@ -34,7 +34,6 @@ fn good_manifests_are_read_and_accepted() {
         [
             // What the manifests ask for and this version does not have; each is said on its own object.
             "BGPPeer everything: VRFNotImplemented",
-            "BGPPeer unnumbered: UnnumberedNotImplemented",
         ]
     );
     assert_eq!(config.pools.len(), resources.pools.len());

@@ -104,7 +104,7 @@ impl Connection {
     pub(crate) fn begin_telling(&mut self, config: &PeerConfig, negotiated: &Negotiated) -> &mut Told {
         let (own_v4, own_v6) = match self.local {
             IpAddr::V4(v4) => (Some(v4), None),
-            IpAddr::V6(v6) => (None, Some(v6).filter(|v6| !v6.is_unicast_link_local())),
+            IpAddr::V6(v6) => (None, Some(v6).filter(|v6| config.may_be_next_hop(*v6))),
         };
         // An IPv4 address in IPv6 clothes is refused by most routers as a next hop.
         let given_v6 = config.next_hop_v6.filter(|v6| v6.to_ipv4_mapped().is_none());

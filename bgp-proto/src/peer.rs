@@ -111,6 +111,9 @@ pub struct PeerConfig {
     pub next_hop_v4: Option<Ipv4Addr>,
     /// Next hop of IPv6 routes when the session runs over IPv4; `None`: IPv6 is not announced then.
     pub next_hop_v6: Option<Ipv6Addr>,
+    /// On a session between link-local addresses, announce with our link-local address as next hop, IPv4 too where
+    /// `extended_next_hop` was negotiated. For unnumbered links, whose router has no other way to us.
+    pub link_local_next_hop: bool,
 }
 
 impl PeerConfig {
@@ -139,7 +142,13 @@ impl PeerConfig {
             passive: false,
             next_hop_v4: None,
             next_hop_v6: None,
+            link_local_next_hop: false,
         }
+    }
+
+    /// Whether an address of ours can be a next hop: a link-local one only where the router is on its link.
+    pub(crate) fn may_be_next_hop(&self, local: Ipv6Addr) -> bool {
+        self.link_local_next_hop || !local.is_unicast_link_local()
     }
 
     /// Whether going from one to the other needs a new session: everything that was said in OPEN or

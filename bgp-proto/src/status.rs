@@ -108,6 +108,8 @@ pub struct SessionStatus {
     pub keepalive: Option<Duration>,
     /// The families that both sides speak, once known.
     pub families: Families,
+    /// Whether IPv4 routes may have IPv6 next hops (RFC 8950), once known.
+    pub extended_next_hop: bool,
     /// The families whose End-of-RIB has come from the peer in this session.
     pub end_of_rib_received: Families,
     /// How many routes the peer has been told and not had withdrawn.

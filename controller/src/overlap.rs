@@ -52,8 +52,10 @@ pub(crate) fn network(config: &Config, around: &Around<'_>) -> Network {
             network.add_range(range, Neighbour::Cluster(format!("ServiceCIDR {name}")));
         }
     }
-    for peer in config.peers.values().filter(|peer| touches(peer.address, peer.address)) {
-        network.add_address(peer.address, Neighbour::Router(peer.name.clone()));
+    for peer in config.peers.values() {
+        if let Some(address) = peer.router.address().filter(|address| touches(*address, *address)) {
+            network.add_address(address, Neighbour::Router(peer.name.clone()));
+        }
     }
     network
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bfd_proto::State;
+use bgp_proto::VerdictCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -77,6 +78,12 @@ pub struct States {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JudgedLabels {
+    peer: String,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
     peer: String,
 }
@@ -112,7 +119,8 @@ impl Collector for States {
 
 fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
     let mut of_sessions = |name: &str, help: &str, value: fn(&SessionRow) -> i64| {
-        let rows = table.sessions.values().map(|row| (peer_label(row), ConstGauge::new(value(row))));
+        let rows =
+            table.sessions.iter().map(|(name, row)| (peer_label(name, row), ConstGauge::new(value(row))));
         family(encoder, name, help, MetricType::Gauge, rows)
     };
     let up = |row: &SessionRow| i64::from(row.phase == SessionPhase::Established);
@@ -124,7 +132,8 @@ fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     let help = "State of the BGP session: 0 Idle, 1 Connect, 2 Active, 3 OpenSent, 4 OpenConfirm, 5 Established, -1 refused";
     of_sessions(name::BGP_SESSION_STATE, help, |row| state_number(row.phase))?;
     let mut counted = |name: &str, help: &str, value: fn(&SessionRow) -> u64| {
-        let rows = table.sessions.values().map(|row| (peer_label(row), ConstCounter::new(value(row))));
+        let rows =
+            table.sessions.iter().map(|(name, row)| (peer_label(name, row), ConstCounter::new(value(row))));
         family(encoder, name, help, MetricType::Counter, rows)
     };
     counted(name::BGP_UPDATES, "Number of BGP UPDATE messages sent", |row| row.updates_sent)?;
@@ -132,7 +141,20 @@ fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     counted("herald_bgp_messages_received", "Number of BGP messages received", |row| row.messages_received)?;
     let help = "Times that the BGP session came up";
     counted("herald_bgp_session_established", help, |row| u64::from(row.established_count))?;
+    show_judged(encoder, table)?;
     show_bfd(encoder, table)
+}
+
+fn show_judged(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
+    let rows =
+        table.sessions.iter().filter_map(|(name, row)| Some((peer_label(name, row).peer, row.verdicts?)));
+    let judged = rows.flat_map(|(peer, counts)| {
+        let VerdictCounts { accepted, discarded, withdrawn, reset } = counts;
+        let all = [("accept", accepted), ("discard", discarded), ("withdraw", withdrawn), ("reset", reset)];
+        all.map(|(verdict, count)| (JudgedLabels { peer: peer.clone(), verdict }, ConstCounter::new(count)))
+    });
+    let help = "Number of received BGP UPDATE messages that were inspected, by what RFC 7606 makes of them";
+    family(encoder, "herald_bgp_updates_inspected", help, MetricType::Counter, judged)
 }
 
 /// MetalLB labels BFD by address alone. Its counters have no `_total`, so they are written as what they are called.
@@ -213,8 +235,12 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
     Ok(())
 }
 
-fn peer_label(row: &SessionRow) -> PeerLabel {
-    PeerLabel { peer: SocketAddr::new(row.address, row.port).to_string() }
+/// The address, as MetalLB has it; the name of a peer whose router is not found, because others may be without, too.
+fn peer_label(name: &str, row: &SessionRow) -> PeerLabel {
+    let known = !row.address.is_unspecified();
+    PeerLabel {
+        peer: if known { SocketAddr::new(row.address, row.port).to_string() } else { name.to_owned() },
+    }
 }
 
 fn state_number(phase: SessionPhase) -> i64 {
@@ -271,6 +297,11 @@ mod tests {
             messages_sent: 5,
             messages_received: 6,
             updates_sent: 2,
+            verdicts: (phase == SessionPhase::Established).then(|| VerdictCounts {
+                accepted: 7,
+                withdrawn: 1,
+                ..VerdictCounts::default()
+            }),
             bfd: (phase == SessionPhase::Established).then(|| bfd.clone()),
         };
         let mut verdicts = Verdicts::default();
@@ -279,6 +310,7 @@ mod tests {
         let sessions = SessionTable {
             sessions: [
                 ("r4".to_owned(), row(IpAddr::from([10, 0, 2, 1]), SessionPhase::Established)),
+                ("not-found".to_owned(), row(Ipv6Addr::UNSPECIFIED.into(), SessionPhase::Idle)),
                 ("r6".to_owned(), row(Ipv6Addr::LOCALHOST.into(), SessionPhase::Refused)),
             ]
             .into(),
@@ -300,6 +332,8 @@ mod tests {
             "metallb_bgp_announced_prefixes_total{peer=\"10.0.2.1:179\"} 3",
             "metallb_bgp_pending_prefixes_total{peer=\"10.0.2.1:179\"} 1",
             "metallb_bgp_updates_total{peer=\"10.0.2.1:179\"} 2",
+            "herald_bgp_updates_inspected_total{peer=\"10.0.2.1:179\",verdict=\"withdraw\"} 1",
+            "metallb_bgp_session_up{peer=\"not-found\"} 0",
             "herald_bgp_messages_sent_total{peer=\"10.0.2.1:179\"} 5",
             "metallb_bfd_session_up{peer=\"10.0.2.1\"} 1",
             "metallb_bfd_control_packet_input{peer=\"10.0.2.1\"} 8",

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use api::config::Peer;
 use bfd_proto::State;
-use bgp_proto::RouteSet;
+use bgp_proto::{RouteSet, VerdictCounts};
 
 pub use crate::decide::verdict::{Announcement, Reason, Verdict};
 pub use crate::decide::verdicts::Verdicts;
@@ -58,7 +58,8 @@ pub enum StopHow {
     Remove(String),
 }
 
-/// The sessions of this node, by the name of the BGPPeer object.
+/// The sessions of this node, by the name of the BGPPeer object; where that names a network of routers, by
+/// `NAME@ADDRESS` for each that has called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionTable {
     /// One row for each peer of the plan, refused ones included.
@@ -103,7 +104,7 @@ impl SessionPhase {
 /// One session as the operator sees it. Wall-clock times: the driver turns its instants into them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// The router's address.
+    /// The router's address; all zeros while it is not found, and the network's where routers of a network may call.
     pub address: IpAddr,
     /// The router's TCP port.
     pub port: u16,
@@ -137,6 +138,8 @@ pub struct SessionRow {
     pub messages_received: u64,
     /// UPDATE messages sent over all connections of this session.
     pub updates_sent: u64,
+    /// What received UPDATEs were worth; `None` unless the peer's are inspected.
+    pub verdicts: Option<VerdictCounts>,
     /// How BFD stands on the way to this router; `None` where no BFD is wanted.
     pub bfd: Option<BfdRow>,
 }

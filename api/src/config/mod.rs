@@ -24,6 +24,7 @@ mod password;
 mod peer;
 mod pool;
 mod rejection;
+mod router;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use password::{Password, PasswordSecret};
 pub use peer::{Peer, PeerRefusal, PeersOnNode, RemoteAsn};
 pub use pool::{Pool, ServiceAllocation};
 pub use rejection::{Rejection, RejectionReason};
+pub use router::RouterAt;
 
 /// All configuration objects of Herald's namespace, in any order.
 #[derive(Clone, Debug, Default)]

@@ -30,6 +30,11 @@ pub enum Notice {
     /// `password` is set.
     #[error("the password is readable by everyone who may read this object; use passwordSecret")]
     PasswordInObject,
+    /// `routerID` without `nodeSelectors`.
+    #[error(
+        "routerID gives every node the same BGP identifier, and a router that sees it twice may refuse or mix up the sessions; add nodeSelectors for one node, or remove routerID"
+    )]
+    RouterIdOnAllNodes,
 }
 
 impl Notice {
@@ -44,6 +49,7 @@ impl Notice {
             Self::MultihopWithoutEffect => "EBGPMultiHopIgnored",
             Self::HoldTimeOff => "HoldTimeOff",
             Self::PasswordInObject => "PasswordInObject",
+            Self::RouterIdOnAllNodes => "RouterIDOnAllNodes",
         }
     }
 
@@ -57,7 +63,8 @@ impl Notice {
             | Self::DisableMpIgnored
             | Self::MultihopWithoutEffect
             | Self::HoldTimeOff
-            | Self::PasswordInObject => false,
+            | Self::PasswordInObject
+            | Self::RouterIdOnAllNodes => false,
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Peers: routers and the sessions with them.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use thiserror::Error;
 
+use super::router::{BGP_PORT, RouterAt, address, connect_mode, filled, listen_port, ttl_security};
 use super::{
     BfdProfile, Kind, Notice, ObjectRef, Password, PasswordSecret, Rejection, RejectionReason, Work, by_age,
     name_of,
 };
 use crate::duration;
 use crate::selector::{Labels, Selectors};
-use crate::v1beta2::{BGPPeer, BGPPeerSpec, DynamicAsn};
+use crate::service::IpFamily;
+use crate::v1beta2::{BGPPeer, BGPPeerSpec, ConnectMode, DynamicAsn};
 
 /// A peer in its checked form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +28,18 @@ pub struct Peer {
     pub local_asn: u32,
     /// AS number that the router must show.
     pub remote_asn: RemoteAsn,
-    /// Address of the router; all zeros for a peer that is found by its interface, which is refused anyway.
-    pub address: IpAddr,
-    /// TCP port of the router.
+    /// Where the router is.
+    pub router: RouterAt,
+    /// TCP port of the router, where we dial.
     pub port: u16,
+    /// Who dials.
+    pub connect: ConnectMode,
+    /// TCP port on which we wait for the router, unless `connect` is `Active`.
+    pub listen_port: u16,
+    /// How many hops the router's packets may have come over (RFC 5082); `None` is any number.
+    pub ttl_security: Option<NonZeroU8>,
+    /// Whether received routes are checked.
+    pub inspect: bool,
     /// Our address, where one is asked for. It is of the router's family.
     pub source: Option<IpAddr>,
     /// Hold time to propose, in seconds: 0 is off, `None` leaves it to the default.
@@ -70,7 +81,9 @@ pub enum RemoteAsn {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
 pub enum PeerRefusal {
     /// The Secret does not exist.
-    #[error("Secret {secret:?} with the password does not exist; the session stays down until it does")]
+    #[error(
+        "there is no Secret {secret:?} of type kubernetes.io/basic-auth (one of another type does not count); the session stays down until there is one"
+    )]
     NoSecret {
         /// Name of the Secret.
         secret: String,
@@ -107,14 +120,6 @@ pub enum PeerRefusal {
         /// Name of the profile.
         profile: String,
     },
-    /// A peer that is found by its interface.
-    #[error(
-        "this version does not open unnumbered sessions (interface {interface:?}); set peerAddress to the router's address instead"
-    )]
-    UnnumberedUnsupported {
-        /// The interface.
-        interface: String,
-    },
     /// A peer in a routing instance.
     #[error(
         "this version does not open sessions in a VRF ({vrf:?}); remove vrf to use the main routing table"
@@ -135,7 +140,6 @@ impl PeerRefusal {
             Self::SecretWithoutPassword { .. } => "SecretWithoutPassword",
             Self::SecretUnusable { .. } => "InvalidPassword",
             Self::UnknownBfdProfile { .. } => "UnknownBFDProfile",
-            Self::UnnumberedUnsupported { .. } => "UnnumberedNotImplemented",
             Self::VrfUnsupported { .. } => "VRFNotImplemented",
         }
     }
@@ -148,9 +152,7 @@ impl PeerRefusal {
             | Self::SecretOfWrongType { .. }
             | Self::SecretWithoutPassword { .. }
             | Self::SecretUnusable { .. } => true,
-            Self::UnknownBfdProfile { .. }
-            | Self::UnnumberedUnsupported { .. }
-            | Self::VrfUnsupported { .. } => false,
+            Self::UnknownBfdProfile { .. } | Self::VrfUnsupported { .. } => false,
         }
     }
 }
@@ -189,14 +191,17 @@ impl Peer {
         (self.created.as_ref(), &self.name)
     }
 
+    /// Whether both would open a session with the same router, or could not tell whose call they take.
     fn same_router(&self, other: &Self) -> bool {
-        let dialled = |peer: &Self| {
-            !matches!(
-                peer.refused,
-                Some(PeerRefusal::UnnumberedUnsupported { .. } | PeerRefusal::VrfUnsupported { .. })
-            )
-        };
-        dialled(self) && dialled(other) && (self.address, self.port) == (other.address, other.port)
+        let in_vrf = |peer: &Self| matches!(peer.refused, Some(PeerRefusal::VrfUnsupported { .. }));
+        if in_vrf(self) || in_vrf(other) || self.router != other.router {
+            return false;
+        }
+        let (dial, listen) = (ConnectMode::dials, ConnectMode::listens);
+        let both_dial = dial(self.connect) && dial(other.connect) && self.port == other.port;
+        let both_listen =
+            listen(self.connect) && listen(other.connect) && self.listen_port == other.listen_port;
+        both_dial || both_listen
     }
 
     /// Whether both certainly run on a common node, whatever labels the nodes have.
@@ -211,7 +216,12 @@ impl Peer {
             object: ObjectRef::new(Kind::BGPPeer, self.name.as_str()),
             reason: RejectionReason::DuplicatePeer {
                 other: older.name.clone(),
-                address: std::net::SocketAddr::new(self.address, self.port).to_string(),
+                address: match self.router {
+                    RouterAt::Address(address) => std::net::SocketAddr::new(address, self.port).to_string(),
+                    RouterAt::Gateway(_) | RouterAt::Interface(_) | RouterAt::Range(_) => {
+                        self.router.to_string()
+                    }
+                },
             },
             in_force: false,
         }
@@ -265,6 +275,9 @@ impl Work<'_> {
         if filled(spec.password.as_deref()).is_some() {
             notices.push(Notice::PasswordInObject);
         }
+        if peer.router_id.is_some() && peer.node_selectors.is_empty() {
+            notices.push(Notice::RouterIdOnAllNodes);
+        }
         for notice in notices {
             self.notice(Kind::BGPPeer, name, notice);
         }
@@ -273,7 +286,7 @@ impl Work<'_> {
     fn check_peer(&self, object: &BGPPeer) -> Result<Peer, RejectionReason> {
         let spec = &object.spec;
         let (local_asn, remote_asn) = asns(spec)?;
-        let (address, unnumbered) = router(spec)?;
+        let router = RouterAt::try_new(spec)?;
         let timers = Timers::try_new(spec)?;
         let (password, secret_refusal) = self.password(spec)?;
         let ebgp_multihop = spec.ebgp_multi_hop.unwrap_or_default();
@@ -286,9 +299,13 @@ impl Work<'_> {
             created: object.metadata.creation_timestamp.clone(),
             local_asn,
             remote_asn,
-            address,
-            port: spec.peer_port.filter(|port| *port != 0).unwrap_or(179),
-            source: source(spec, address, unnumbered.is_some())?,
+            port: spec.peer_port.filter(|port| *port != 0).unwrap_or(BGP_PORT),
+            connect: connect_mode(spec, &router)?,
+            listen_port: listen_port(spec)?,
+            ttl_security: ttl_security(spec)?,
+            inspect: spec.inspect_updates.unwrap_or_default(),
+            source: source(spec, &router)?,
+            router,
             hold_time: timers.hold,
             keepalive: timers.keepalive,
             connect_time: timers.connect,
@@ -301,7 +318,7 @@ impl Work<'_> {
             ebgp_multihop,
             bfd: self.bfd_profile(spec).cloned(),
             // The Secret comes last, because the controller cannot read it and still sees the others.
-            refused: unnumbered.or(vrf).or_else(|| self.bfd_refusal(spec)).or(secret_refusal),
+            refused: vrf.or_else(|| self.bfd_refusal(spec)).or(secret_refusal),
         })
     }
 
@@ -375,34 +392,23 @@ fn asns(spec: &BGPPeerSpec) -> Result<(u32, RemoteAsn), RejectionReason> {
     }
 }
 
-/// The router's address, and the refusal of one that is found by its interface.
-fn router(spec: &BGPPeerSpec) -> Result<(IpAddr, Option<PeerRefusal>), RejectionReason> {
-    match (filled(spec.peer_address.as_deref()), filled(spec.interface.as_deref())) {
-        (None, None) => Err(RejectionReason::NoAddress),
-        (Some(_), Some(_)) => Err(RejectionReason::BothAddressAndInterface),
-        (Some(text), None) => match address(text) {
-            Some(address) => Ok((address, None)),
-            None => Err(RejectionReason::InvalidPeerAddress { text: text.to_owned() }),
-        },
-        (None, Some(interface)) => Ok((
-            Ipv4Addr::UNSPECIFIED.into(),
-            Some(PeerRefusal::UnnumberedUnsupported { interface: interface.to_owned() }),
-        )),
-    }
-}
-
-fn source(spec: &BGPPeerSpec, peer: IpAddr, unnumbered: bool) -> Result<Option<IpAddr>, RejectionReason> {
+fn source(spec: &BGPPeerSpec, router: &RouterAt) -> Result<Option<IpAddr>, RejectionReason> {
     let Some(text) = filled(spec.source_address.as_deref()) else { return Ok(None) };
     let Some(source) = address(text) else {
         return Err(RejectionReason::InvalidSource { text: text.to_owned() });
     };
-    if !unnumbered && source.is_ipv4() != peer.is_ipv4() {
-        return Err(RejectionReason::SourceOfOtherFamily {
+    match router.family() {
+        None => Err(RejectionReason::InvalidField {
+            field: "sourceAddress",
+            text: text.to_owned(),
+            advice: "an unnumbered session speaks from the link-local address of its interface; remove sourceAddress",
+        }),
+        Some(family) if family != IpFamily::of(source) => Err(RejectionReason::SourceOfOtherFamily {
             source_ip: source.to_string(),
-            peer: peer.to_string(),
-        });
+            peer: router.to_string(),
+        }),
+        Some(_) => Ok(Some(source)),
     }
-    Ok(Some(source))
 }
 
 fn router_id(spec: &BGPPeerSpec) -> Result<Option<Ipv4Addr>, RejectionReason> {
@@ -411,15 +417,6 @@ fn router_id(spec: &BGPPeerSpec) -> Result<Option<Ipv4Addr>, RejectionReason> {
         Ok(id) if !id.is_unspecified() => Ok(Some(id)),
         Ok(_) | Err(_) => Err(RejectionReason::InvalidRouterId { text: text.to_owned() }),
     }
-}
-
-/// IPv4 written inside IPv6 is IPv4.
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-}
-
-fn filled(text: Option<&str>) -> Option<&str> {
-    text.filter(|text| !text.is_empty())
 }
 
 /// The timers in whole seconds.

@@ -40,11 +40,12 @@ pub struct BGPPeerSpec {
     /// or peerASN.
     #[serde(default, rename = "dynamicASN", skip_serializing_if = "Option::is_none")]
     pub dynamic_asn: Option<DynamicAsn>,
-    /// Address of the router, IPv4 or IPv6. Either this or interface.
+    /// Address of the router, IPv4 or IPv6. Exactly one of this, interface, defaultGateway and peerRange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_address: Option<String>,
-    /// Interface on which the router is found by its link-local address (unnumbered BGP). Accepted; this version does
-    /// not open such sessions and says so in the status.
+    /// Interface on which the router is found by its link-local address (unnumbered BGP): it is the one that sends
+    /// router advertisements there. IPv4 routes then have an IPv6 next hop (RFC 8950). A router that learns the nodes
+    /// in the same way hears of a node only if its speaker may send advertisements, too (capability NET_RAW).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// Address of the node from which the session is opened. It must exist on the node. Unset leaves the choice to the
@@ -98,6 +99,49 @@ pub struct BGPPeerSpec {
     /// Announce IPv4 and IPv6 routes on this one session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dual_stack_address_family: Option<bool>,
+    /// Herald extension. The router is the default gateway of each node, in this family. In place of peerAddress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_gateway: Option<GatewayFamily>,
+    /// Herald extension. A network such as 10.0.2.0/24: each router in it may open a session with each node, at most 32
+    /// on one node. In place of peerAddress; the nodes never dial and speak only after the router has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_range: Option<String>,
+    /// Herald extension. Who opens the connection: Active (the node; default), Passive (the router) or Both. Unless it
+    /// is Active, the node listens on listenPort and takes connections of this router only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_mode: Option<ConnectMode>,
+    /// Herald extension. TCP port on which the node listens where connectMode or peerRange asks for it. Unset means 179,
+    /// for which the speaker needs the capability NET_BIND_SERVICE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
+    /// Herald extension. Take only packets that have come over at most so many hops (RFC 5082), 1 for a router on the
+    /// same network. The router must send with TTL 255 (FRR: ttl-security, BIRD: ttl security). Unset means no check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
+    /// Herald extension. Check the routes that the router sends for faults (RFC 7606), count and log them. They are
+    /// never used. Unset means false: they are counted and dropped unread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inspect_updates: Option<bool>,
+}
+
+/// Who opens the TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConnectMode {
+    /// The node dials.
+    Active,
+    /// The router dials.
+    Passive,
+    /// Either; of two connections at once one is closed (RFC 4271 §6.8).
+    Both,
+}
+
+/// The family of a default gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum GatewayFamily {
+    /// The IPv4 default route.
+    IPv4,
+    /// The IPv6 default route.
+    IPv6,
 }
 
 /// Where the AS number of a router comes from when it is not written down.

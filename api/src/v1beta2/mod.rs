@@ -2,4 +2,6 @@
 
 mod bgp_peer;
 
-pub use bgp_peer::{BGPPeer, BGPPeerSpec, BGPPeerStatus, DynamicAsn, SecretReference};
+pub use bgp_peer::{
+    BGPPeer, BGPPeerSpec, BGPPeerStatus, ConnectMode, DynamicAsn, GatewayFamily, SecretReference,
+};

@@ -131,7 +131,7 @@ fn check_role(config: &PeerConfig, open: &Open<'_>) -> Result<(), Farewell> {
 fn offers_extended_next_hop(config: &PeerConfig, local: IpAddr) -> bool {
     let has_address = match local {
         IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+        IpAddr::V6(v6) => config.may_be_next_hop(v6),
     };
     config.extended_next_hop && has_address && config.families.contains(Family::Ipv4Unicast)
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use api::config::Password;
@@ -27,6 +28,8 @@ pub(super) struct Target {
     pub(super) source: Option<IpAddr>,
     /// The TCP MD5 key.
     pub(super) key: Option<Password>,
+    /// How many hops packets may have come over (RFC 5082); `None` is any number.
+    pub(super) hops: Option<NonZeroU8>,
     /// How long the kernel may keep sending into silence.
     pub(super) dead_after: Option<Duration>,
 }
@@ -34,14 +37,15 @@ pub(super) struct Target {
 impl Target {
     /// Whether both lead to the same TCP session: all but how long silence is borne.
     pub(super) fn is_same_session(&self, other: &Self) -> bool {
-        (self.remote, self.source, &self.key) == (other.remote, other.source, &other.key)
+        (self.remote, self.source, &self.key, self.hops)
+            == (other.remote, other.source, &other.key, other.hops)
     }
 
     /// The same for another process: all that [`Self::is_same_session`] compares.
     pub(super) fn identity(&self) -> Identity {
-        let Self { remote, source, key, dead_after: _ } = self;
+        let Self { remote, source, key, hops, dead_after: _ } = self;
         let password = key.as_ref().map(|key| key.octets().to_vec());
-        Identity { remote: *remote, source: *source, password }
+        Identity { remote: *remote, source: *source, password, hops: *hops }
     }
 }
 
@@ -69,6 +73,17 @@ pub(super) enum DialFault {
         wait = CONNECT_WAIT.as_secs()
     )]
     TimedOutWithKey(SocketAddr),
+    /// As [`Self::TimedOut`], on a session with TTL security: what comes with a lower TTL looks like silence.
+    #[error(
+        "timed out after {wait} s: {router} does not answer, or its packets come with a TTL below {least} (ttlSecurity)",
+        wait = CONNECT_WAIT.as_secs()
+    )]
+    TimedOutWithTtl {
+        /// The router.
+        router: SocketAddr,
+        /// The lowest TTL that is taken.
+        least: u16,
+    },
     /// `sourceAddress` belongs to nobody here.
     #[error("source address {0} is not on this node")]
     SourceMissing(IpAddr),
@@ -97,7 +112,9 @@ impl DialFault {
         match self {
             Self::Refused(_) | Self::Reset(_) | Self::Forbidden(_) => ConnectFault::Refused,
             Self::NoRoute(_) | Self::NetworkUnreachable(_) => ConnectFault::Unreachable,
-            Self::TimedOut(_) | Self::TimedOutWithKey(_) => ConnectFault::TimedOut,
+            Self::TimedOut(_) | Self::TimedOutWithKey(_) | Self::TimedOutWithTtl { .. } => {
+                ConnectFault::TimedOut
+            }
             Self::SourceMissing(_) | Self::SourceFamily { .. } => ConnectFault::AddressNotAvailable,
             Self::Key(_) => ConnectFault::Os(libc::EINVAL),
             Self::Kernel(fault) => ConnectFault::Os(fault.raw_os_error().unwrap_or_default()),
@@ -168,6 +185,9 @@ pub(super) async fn dial(target: &Target) -> Result<TcpStream, DialFault> {
 fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
     let socket = sockopt::stream_socket(target.remote).map_err(DialFault::Kernel)?;
     sockopt::prepare(&socket, target.remote.ip(), target.dead_after).map_err(DialFault::Kernel)?;
+    if let Some(hops) = target.hops {
+        sockopt::require_ttl(&socket, target.remote.ip(), hops).map_err(DialFault::Kernel)?;
+    }
     if let Some(key) = &target.key {
         sockopt::set_md5_key(&socket, target.remote.ip(), key.octets())?;
     }
@@ -185,9 +205,12 @@ fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
 }
 
 fn timed_out(target: &Target) -> DialFault {
-    match target.key {
-        Some(_) => DialFault::TimedOutWithKey(target.remote),
-        None => DialFault::TimedOut(target.remote),
+    match (&target.key, target.hops) {
+        (Some(_), _) => DialFault::TimedOutWithKey(target.remote),
+        (None, Some(hops)) => {
+            DialFault::TimedOutWithTtl { router: target.remote, least: 256 - u16::from(hops.get()) }
+        }
+        (None, None) => DialFault::TimedOut(target.remote),
     }
 }
 
@@ -210,7 +233,7 @@ mod tests {
     use super::*;
 
     fn target(remote: SocketAddr) -> Target {
-        Target { remote, source: None, key: None, dead_after: Some(Duration::from_secs(30)) }
+        Target { remote, source: None, key: None, hops: None, dead_after: Some(Duration::from_secs(30)) }
     }
 
     async fn fault(target: Target) -> String {

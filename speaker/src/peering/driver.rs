@@ -4,7 +4,10 @@
 //! Every step is bounded (one read, a few bursts of writing a connection), so that neither a flood nor a stuck
 //! router delays another. It does not look into BGP messages: there is no `match` on one here.
 
+mod calls;
+
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,12 +17,14 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::PeeringSettings;
+use super::advert::Adverts;
 use super::connection::Received;
 use super::dial::{DialFault, Dials};
 use super::gather::Gathering;
 use super::interface::{self, Home};
+use super::listen::Doors;
 use super::paths::Paths;
-use super::report::{self, WallClock};
+use super::report::{self, Around, WallClock};
 use super::roster::Roster;
 use super::shutdown;
 use super::turn::{Live, close_cause, transmit_turn};
@@ -56,10 +61,18 @@ pub(super) struct Driver {
     connections: BTreeMap<ConnectionId, Live>,
     next_connection: u64,
     dials: Dials,
+    doors: Doors,
+    adverts: Adverts,
     paths: Paths,
     gathering: Gathering,
     waiting_plan: Option<Arc<Plan>>,
     relocate_at: Option<Instant>,
+    /// When to look for routers that are not written down, and at callers that have gone.
+    look_at: Option<Instant>,
+    /// When a caller whom nobody waits for was last worth a line.
+    stranger_at: Option<Instant>,
+    /// The newest fault of received UPDATEs that was told, by peer.
+    faults_told: BTreeMap<PeerKey, Instant>,
     report_at: Option<Instant>,
     clock: WallClock,
     sessions: watch::Sender<Arc<SessionTable>>,
@@ -87,10 +100,15 @@ impl Driver {
             connections: BTreeMap::new(),
             next_connection: 0,
             dials: Dials::default(),
+            doors: Doors::default(),
+            adverts: Adverts::default(),
             paths: Paths::new(settings.seed.rotate_left(32)),
             gathering: Gathering::default(),
             waiting_plan: None,
             relocate_at: None,
+            look_at: None,
+            stranger_at: None,
+            faults_told: BTreeMap::new(),
             report_at: None,
             clock: WallClock::starting_at(now(), SystemTime::now()),
             sessions,
@@ -130,6 +148,7 @@ impl Driver {
                 }
                 Wake::Dialled(peer, Ok(stream)) => self.handle_connected(peer, stream),
                 Wake::Dialled(peer, Err(fault)) => self.handle_dial_fault(peer, &fault),
+                Wake::Called(stream, from) => self.handle_call(stream, from),
                 Wake::Ready(connections) => {
                     for connection in connections {
                         self.handle_readable(connection);
@@ -156,6 +175,7 @@ impl Driver {
             plan = next_plan(plans) => Wake::Plan(plan),
             how = stop_asked(stop) => Wake::Stop(how),
             (peer, outcome) = self.dials.next() => Wake::Dialled(peer, outcome),
+            (stream, from) = self.doors.caller() => Wake::Called(stream, from),
             () = self.paths.changed() => Wake::Path,
             turn = self.succession.next() => Wake::Turn(turn),
             ready = any_ready(&self.connections) => Wake::Ready(ready),
@@ -169,6 +189,8 @@ impl Driver {
             self.speaker.poll_timeout(),
             self.gathering.due(),
             self.relocate_at,
+            self.look_at,
+            self.doors.next_retry(),
             self.report_at,
             self.stopping_until,
             self.put_off_until,
@@ -199,6 +221,13 @@ impl Driver {
         if self.put_off_until.take_if(|until| *until <= now).is_some() {
             self.handle_stop(StopHow::Restart);
         }
+        if self.look_at.is_some_and(|due| due <= now) {
+            self.look_around(now);
+        }
+        if self.doors.next_retry().is_some_and(|due| due <= now) {
+            self.doors.serve(now, &self.roster.entrances());
+            self.report_at = Some(now);
+        }
         self.remove_if_due(now);
         self.connections.retain(|_, live| live.connection.deadline().is_none_or(|until| until > now));
     }
@@ -221,13 +250,21 @@ impl Driver {
         self.gathering.released(now);
         let Some(plan) = self.waiting_plan.take() else { return };
         self.roster.apply(now, &plan);
+        self.settle(now);
+    }
+
+    /// Brings everything into line with the roster.
+    fn settle(&mut self, now: Instant) {
         self.dials.keep(|peer| self.roster.contains(peer));
         self.speaker.set_peers(now, &self.roster.configs());
         for (_, member) in self.roster.members() {
             self.speaker.set_routes(now, member.key, Arc::clone(&member.routes));
         }
+        self.doors.serve(now, &self.roster.entrances());
         self.paths.serve(&self.roster);
-        let dual_stack = self.roster.members().any(|(_, member)| member.peer.dual_stack);
+        let interval = self.roster.look_interval();
+        self.look_at = interval.map(|interval| self.look_at.unwrap_or(now).min(now + interval));
+        let dual_stack = self.roster.members().any(|(_, member)| member.is_dual_stack());
         self.relocate_at = dual_stack.then(|| self.relocate_at.unwrap_or(now + RELOCATE_EVERY));
         self.report_at = Some(now);
     }
@@ -237,7 +274,7 @@ impl Driver {
     fn relocate(&mut self, now: Instant) {
         self.relocate_at = Some(now + RELOCATE_EVERY);
         let mut changed = false;
-        for member in self.roster.members_mut().filter(|member| member.peer.dual_stack) {
+        for member in self.roster.members_mut().filter(|member| member.is_dual_stack()) {
             let later = Home::locate(member.target.remote, member.target.source);
             let improved = member.home.improved_by(later, interface::is_here);
             changed |= improved != member.home;
@@ -260,6 +297,8 @@ impl Driver {
         let now = now();
         info!(how = ?how, "ending all sessions");
         self.dials.keep(|_| false);
+        self.doors.shut();
+        self.look_at = None;
         self.gathering = Gathering::default();
         self.waiting_plan = None;
         self.stopping_until = Some(now + STOP_WAIT);
@@ -292,15 +331,19 @@ impl Driver {
                 .handle_event(now, Event::ConnectFailed { peer, reason: bgp_proto::ConnectFault::Refused });
             return;
         };
-        let Some(member) = self.roster.member_mut(peer) else { return };
-        member.local = Some(local.ip());
-        let connection = ConnectionId(self.next_connection);
-        self.next_connection += 1;
-        self.connections.insert(connection, Live::new(stream));
+        let Some(connection) = self.take_stream(peer, stream, local) else { return };
         self.speaker
             .handle_event(now, Event::Connected { peer, connection, local: local.ip(), remote: remote.ip() });
         self.paths.serve(&self.roster);
         self.report_soon(now);
+    }
+
+    fn take_stream(&mut self, peer: PeerKey, stream: TcpStream, local: SocketAddr) -> Option<ConnectionId> {
+        self.roster.member_mut(peer)?.local = Some(local.ip());
+        let connection = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(connection, Live::new(stream));
+        Some(connection)
     }
 
     fn handle_dial_fault(&mut self, peer: PeerKey, fault: &DialFault) {
@@ -428,7 +471,9 @@ impl Driver {
         }
         self.report_at = None;
         self.clock.refresh(now, SystemTime::now());
-        let table = report::table(&self.roster, self.speaker.sessions(), &self.paths, &self.clock, now);
+        self.tell_faults();
+        let around = Around { paths: &self.paths, doors: &self.doors, adverts: &self.adverts };
+        let table = report::table(&self.roster, self.speaker.sessions(), &around, &self.clock, now);
         self.sessions.send_if_modified(|published| {
             let differs = **published != table;
             if differs {

@@ -2,22 +2,14 @@
 //!
 //! A session over IPv4 that carries IPv6 routes needs an IPv6 next hop: the global address of the interface that
 //! the session runs over (and the other way round). The source address comes from connecting a UDP socket, which
-//! asks the kernel's routing and sends nothing; the interface's addresses come from one netlink dump
-//! (`RTM_GETADDR`), which needs no capability and, unlike `/proc/net/if_inet6`, knows both families and ties each
-//! address to an interface index. Leaves out waiting for address changes: the caller asks again when it matters.
+//! asks the kernel's routing and sends nothing; the interface's addresses come from one dump (`netlink`), which, unlike
+//! `/proc/net/if_inet6`, knows both families and ties each address to an interface index. Leaves out waiting for address
+//! changes: the caller asks again when it matters.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
-/// Answers larger than this (several thousand addresses) are cut off: bounded, and a node's own interfaces come
-/// first in index order.
-const DUMP_MAX: usize = 1 << 20;
-
-/// The kernel answers a dump at once; this only bounds a kernel that does not.
-const DUMP_WAIT: Duration = Duration::from_millis(200);
+use super::netlink;
 
 /// One address of one interface of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,20 +70,12 @@ fn source_towards(remote: SocketAddr) -> io::Result<IpAddr> {
 
 /// All addresses of this network namespace, in the kernel's order.
 fn addresses() -> io::Result<Vec<InterfaceAddress>> {
-    let netlink = Domain::from(libc::AF_NETLINK);
-    let mut socket = Socket::new(netlink, Type::RAW, Some(Protocol::from(libc::NETLINK_ROUTE)))?;
-    socket.set_read_timeout(Some(DUMP_WAIT))?;
-    socket.send(&dump_request())?;
     let mut found = Vec::new();
-    let mut datagram = vec![0; 32 * 1024];
-    let mut total = 0;
-    while total < DUMP_MAX {
-        let length = socket.read(&mut datagram)?;
-        total += length.max(1);
-        if read_messages(datagram.get(..length).unwrap_or_default(), &mut found)? == Dump::Done {
-            break;
+    netlink::dump(RTM_GETADDR, &[0; ADDRESS_HEADER], |kind, body| {
+        if kind == RTM_NEWADDR {
+            found.extend(read_address(body));
         }
-    }
+    })?;
     Ok(found)
 }
 
@@ -105,20 +89,10 @@ fn companion(addresses: &[InterfaceAddress], local: IpAddr) -> Option<IpAddr> {
         .map(|address| address.ip)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dump {
-    Continues,
-    Done,
-}
-
-// Numbers of linux/netlink.h, linux/rtnetlink.h and linux/if_addr.h.
-const HEADER: usize = 16;
+// Numbers of linux/rtnetlink.h and linux/if_addr.h.
 const ADDRESS_HEADER: usize = 8;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
@@ -129,55 +103,20 @@ const FLAG_TENTATIVE: u32 = 0x40;
 const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_SITE: u8 = 200;
 
-fn dump_request() -> [u8; HEADER + ADDRESS_HEADER] {
-    let mut request = [0; HEADER + ADDRESS_HEADER];
-    let length = u32::try_from(request.len()).expect("24 fits");
-    request[0..4].copy_from_slice(&length.to_ne_bytes());
-    request[4..6].copy_from_slice(&RTM_GETADDR.to_ne_bytes());
-    request[6..8].copy_from_slice(&NLM_F_REQUEST_DUMP.to_ne_bytes());
-    request
-}
-
-/// Reads the netlink messages of one datagram; a message or attribute that does not fit ends the reading.
-fn read_messages(mut rest: &[u8], found: &mut Vec<InterfaceAddress>) -> io::Result<Dump> {
-    while let Some((kind, body, after)) = split_message(rest) {
-        match kind {
-            NLMSG_DONE => return Ok(Dump::Done),
-            NLMSG_ERROR => {
-                let errno = body.first_chunk().map_or(0, |octets| i32::from_ne_bytes(*octets));
-                return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
-            }
-            RTM_NEWADDR => found.extend(read_address(body)),
-            _ => {}
-        }
-        rest = after;
-    }
-    Ok(Dump::Continues)
-}
-
-fn split_message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::try_from(u32::from_ne_bytes(*octets.first_chunk()?)).ok()?;
-    let kind = u16::from_ne_bytes(*octets.get(4..)?.first_chunk()?);
-    let body = octets.get(HEADER..length)?;
-    Some((kind, body, octets.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
 fn read_address(body: &[u8]) -> Option<InterfaceAddress> {
     let &[_family, _prefix_length, short_flags, scope, ref tail @ ..] = body else { return None };
     let index = u32::from_ne_bytes(*tail.first_chunk()?);
     let mut flags = u32::from(short_flags);
     let mut address = None;
     let mut local = None;
-    let mut rest = body.get(ADDRESS_HEADER..)?;
-    while let Some((kind, value, after)) = split_attribute(rest) {
+    for (kind, value) in netlink::attributes(body.get(ADDRESS_HEADER..)?) {
         match kind {
-            IFA_ADDRESS => address = read_ip(value),
+            IFA_ADDRESS => address = netlink::read_ip(value),
             // On a point-to-point link IFA_ADDRESS is the far end and IFA_LOCAL is us.
-            IFA_LOCAL => local = read_ip(value),
+            IFA_LOCAL => local = netlink::read_ip(value),
             IFA_FLAGS => flags = value.first_chunk().map_or(flags, |octets| u32::from_ne_bytes(*octets)),
             _ => {}
         }
-        rest = after;
     }
     let unusable = FLAG_DAD_FAILED | FLAG_DEPRECATED | FLAG_TENTATIVE;
     Some(InterfaceAddress {
@@ -186,21 +125,6 @@ fn read_address(body: &[u8]) -> Option<InterfaceAddress> {
         usable: matches!(scope, SCOPE_UNIVERSE | SCOPE_SITE) && flags & unusable == 0,
         fleeting: flags & FLAG_FLEETING != 0,
     })
-}
-
-fn split_attribute(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = usize::from(u16::from_ne_bytes(*octets.first_chunk()?));
-    let kind = u16::from_ne_bytes(*octets.get(2..)?.first_chunk()?);
-    let value = octets.get(4..length)?;
-    Some((kind, value, octets.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-fn read_ip(value: &[u8]) -> Option<IpAddr> {
-    match value.len() {
-        4 => Some(IpAddr::from(*value.first_chunk::<4>()?)),
-        16 => Some(IpAddr::from(*value.first_chunk::<16>()?)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -275,30 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn truncated_and_lying_answers_end_the_reading() {
-        let mut message = dump_request().to_vec();
-        message[4..6].copy_from_slice(&RTM_NEWADDR.to_ne_bytes());
-        message.extend([8, 0, 2, 0, 10, 0, 2, 11]);
-        message[0] = 32;
-        let mut found = Vec::new();
-        assert_eq!(read_messages(&message, &mut found).unwrap(), Dump::Continues);
-        assert_eq!(found, [address(0, "10.0.2.11")]);
-        for length in 0..message.len() {
-            let mut none = Vec::new();
-            read_messages(&message[..length], &mut none).unwrap();
-            assert!(none.is_empty(), "cut at {length}");
+    fn an_entry_names_interface_and_address() {
+        let entry = [2, 24, 0, 0, 7, 0, 0, 0, 8, 0, 2, 0, 10, 0, 2, 11];
+        assert_eq!(read_address(&entry), Some(address(7, "10.0.2.11")));
+        for length in 0..entry.len() {
+            assert_eq!(read_address(&entry[..length]), None, "cut at {length}");
         }
-        message[0..4].copy_from_slice(&0_u32.to_ne_bytes());
-        read_messages(&message, &mut found).unwrap();
-        assert_eq!(found.len(), 1, "a message of length 0 must not loop");
-    }
-
-    #[test]
-    fn an_error_answer_becomes_an_error() {
-        let mut message = dump_request().to_vec();
-        message[4..6].copy_from_slice(&NLMSG_ERROR.to_ne_bytes());
-        message[16..20].copy_from_slice(&(-libc::EPERM).to_ne_bytes());
-        let fault = read_messages(&message, &mut Vec::new()).unwrap_err();
-        assert_eq!(fault.kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -2,17 +2,23 @@
 //!
 //! [`run`] is told what is wanted (a [`Plan`]) and tells how it stands (a [`SessionTable`]); both are whole states
 //! in watch channels. Inside:
-//! `roster` (which peers run), `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
-//! `dial` (opening TCP), `connection` (octets in and out), `gather` (when news goes out), `interface` (next hops),
+//! `roster` (which peers run), `member` (one of them), `whereabouts` (finding routers that are not written down),
+//! `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
+//! `dial` (opening TCP), `listen` (being called), `connection` (octets in and out), `gather` (when news goes out),
+//! `interface` (next hops) and `netlink` below it, `advert` (being found on unnumbered links),
 //! `paths` (BFD beside the sessions),
 //! `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options).
 //! Leaves out every decision about Services (`decide`) and about BGP messages (`bgp_proto`).
 
+mod advert;
 mod connection;
 mod dial;
 mod driver;
 mod gather;
 mod interface;
+mod listen;
+mod member;
+mod netlink;
 mod paths;
 mod report;
 mod roster;
@@ -23,6 +29,7 @@ pub(crate) mod sockopt;
 mod tests;
 mod turn;
 mod wake;
+mod whereabouts;
 
 use std::sync::Arc;
 

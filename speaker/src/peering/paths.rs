@@ -12,7 +12,8 @@ use api::config::BfdProfile;
 use bfd_proto::{DownReason, Hops, Interval, Path, SessionConfig};
 use bgp_proto::{Event, PathFault, PeerKey};
 
-use super::roster::{Member, Roster};
+use super::member::Member;
+use super::roster::Roster;
 use crate::bfd::{Bfd, Turn};
 use crate::plan::BfdRow;
 
@@ -37,7 +38,7 @@ impl Paths {
         for (_, member) in roster.members() {
             let Some(profile) = &member.peer.bfd else { continue };
             let Some(local) = local_address(member, before.get(&member.key)) else { continue };
-            let path = Path { local, remote: member.peer.address, hops: hops(member) };
+            let path = Path { local, remote: member.target.remote.ip(), hops: hops(member) };
             self.of_peers.insert(member.key, path);
             wanted.entry(path).or_insert_with(|| session(path, profile));
         }
@@ -73,7 +74,7 @@ impl Paths {
 
 /// Where BGP speaks from. Between two connections it stays what it was, so that the watch goes on without a gap.
 fn local_address(member: &Member, before: Option<&Path>) -> Option<IpAddr> {
-    let home: Option<IpAddr> = match member.peer.address {
+    let home: Option<IpAddr> = match member.target.remote.ip() {
         IpAddr::V4(_) => member.home.v4.map(IpAddr::from),
         IpAddr::V6(_) => member.home.v6.map(IpAddr::from),
     };

@@ -3,13 +3,18 @@
 //! Instants become wall-clock times here and nowhere else.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use api::config::{Peer, RemoteAsn};
+use api::config::{Peer, RemoteAsn, RouterAt};
+use bgp_proto::wire::notification::ErrorCode;
 use bgp_proto::{DownReason, Family, PeerKey, SessionStatus, State};
 
+use super::advert::Adverts;
+use super::listen::Doors;
+use super::member::{Member, nowhere};
 use super::paths::Paths;
-use super::roster::{Member, Roster};
+use super::roster::{Roster, StandBy, Why};
 use crate::plan::{SessionFault, SessionPhase, SessionRow, SessionTable};
 
 /// Turns instants into wall-clock times, the same instant into the same time each time.
@@ -46,31 +51,50 @@ impl WallClock {
     }
 }
 
-/// One row for each peer of the plan.
+/// What else is known of the way to the routers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    /// BFD.
+    pub(super) paths: &'a Paths,
+    /// Where routers may call.
+    pub(super) doors: &'a Doors,
+    /// How routers find this node on unnumbered links.
+    pub(super) adverts: &'a Adverts,
+}
+
+/// One row for each peer of the plan, or for each router of a network.
 pub(super) fn table(
     roster: &Roster,
     statuses: impl Iterator<Item = SessionStatus>,
-    paths: &Paths,
+    around: &Around<'_>,
     clock: &WallClock,
     now: Instant,
 ) -> SessionTable {
     let statuses: BTreeMap<PeerKey, SessionStatus> = statuses.map(|status| (status.key, status)).collect();
     let running = roster.members().map(|(name, member)| {
         let row = match statuses.get(&member.key) {
-            Some(status) => running_row(member, status, clock),
-            None => SessionRow { since: clock.at(now), ..blank_row(&member.peer) },
+            Some(status) => running_row(roster, member, status, around, clock),
+            None => SessionRow { since: clock.at(now), ..blank_row(&member.peer, member.target.remote.ip()) },
         };
-        (name.to_owned(), SessionRow { bfd: paths.row(member.key), ..row })
+        (name.to_owned(), SessionRow { bfd: around.paths.row(member.key), ..row })
     });
-    let refused =
-        roster.refused().map(|(name, peer, since)| (name.to_owned(), refused_row(peer, clock.at(since))));
-    SessionTable { sessions: running.chain(refused).collect() }
+    let standing_by =
+        roster.standing_by().map(|(name, by)| (name.to_owned(), standing_by_row(by, around, clock)));
+    SessionTable { sessions: running.chain(standing_by).collect() }
 }
 
-fn running_row(member: &Member, status: &SessionStatus, clock: &WallClock) -> SessionRow {
+fn running_row(
+    roster: &Roster,
+    member: &Member,
+    status: &SessionStatus,
+    around: &Around<'_>,
+    clock: &WallClock,
+) -> SessionRow {
+    let blank = blank_row(&member.peer, member.target.remote.ip());
     let wanted = u32::try_from(member.routes.len()).unwrap_or(u32::MAX);
     let pending = if status.converged { 0 } else { wanted.saturating_sub(status.prefixes_sent) };
-    let blank = blank_row(&member.peer);
+    let missing = missing_next_hop(member, status, clock);
+    let fault = || last_fault(roster, member, status, clock);
     SessionRow {
         remote_asn: status.remote_asn.map(|asn| asn.0).or(blank.remote_asn),
         phase: phase(status.state),
@@ -81,11 +105,12 @@ fn running_row(member: &Member, status: &SessionStatus, clock: &WallClock) -> Se
         keepalive_seconds: status.keepalive.and_then(|interval| u16::try_from(interval.as_secs()).ok()),
         router_id: status.remote_router_id.map(|id| id.to_address()),
         local_address: member.local,
-        last_error: missing_next_hop(member, status, clock).or_else(|| last_fault(member, status, clock)),
+        last_error: missing.or_else(|| obstacle(member, status, around, clock)).or_else(fault),
         established_count: status.established_count,
         messages_sent: status.counters.sent.total(),
         messages_received: status.counters.received.total(),
         updates_sent: status.counters.sent.updates,
+        verdicts: member.peer.inspect.then_some(status.verdicts),
         ..blank
     }
 }
@@ -95,7 +120,7 @@ fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) 
     if status.state != State::Established {
         return None;
     }
-    let family = match member.family_without_next_hop()? {
+    let family = match member.family_without_next_hop(status.extended_next_hop)? {
         Family::Ipv4Unicast => "IPv4",
         Family::Ipv6Unicast => "IPv6",
     };
@@ -106,24 +131,80 @@ fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) 
     Some(SessionFault { text, at: clock.at(status.since) })
 }
 
-/// The core's last reason; a failed dial has better words here than there.
-fn last_fault(member: &Member, status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
+/// What keeps a session down whatever it tries: a door that does not open, or a router that cannot find this node.
+fn obstacle(
+    member: &Member,
+    status: &SessionStatus,
+    around: &Around<'_>,
+    clock: &WallClock,
+) -> Option<SessionFault> {
+    if status.state >= State::OpenSent {
+        return None;
+    }
+    let door = member.entrance().and_then(|entrance| around.doors.fault(&entrance));
+    if let Some((at, text)) = door {
+        return Some(SessionFault { text: text.to_owned(), at: clock.at(at) });
+    }
+    let is_unnumbered = matches!(member.peer.router, RouterAt::Interface(_));
+    let text = around.adverts.fault().filter(|_| is_unnumbered && status.state != State::Connect)?;
+    Some(SessionFault { text: text.to_owned(), at: clock.at(status.since) })
+}
+
+/// The core's last reason; a failed dial has better words here than there, and about our router ID the core cannot know
+/// what to do.
+fn last_fault(
+    roster: &Roster,
+    member: &Member,
+    status: &SessionStatus,
+    clock: &WallClock,
+) -> Option<SessionFault> {
     let (at, reason) = status.last_down.as_ref()?;
     let text = match (reason, &member.dial_fault) {
         (DownReason::ConnectFailed(_), Some((_, words))) => words.clone(),
+        (reason, _) if is_about_router_id(reason) => {
+            let ours = roster.router_id(member).to_address();
+            format!(
+                "{reason}. This node's router ID is {ours}: the router itself or another node has it too; set routerID"
+            )
+        }
         (reason, _) => reason.to_string(),
     };
     Some(SessionFault { text, at: clock.at(*at) })
 }
 
-fn refused_row(peer: &Peer, since: SystemTime) -> SessionRow {
-    let fault = peer.refused.as_ref().map(|refusal| SessionFault { text: refusal.to_string(), at: since });
-    SessionRow { phase: SessionPhase::Refused, since, last_error: fault, ..blank_row(peer) }
+fn is_about_router_id(reason: &DownReason) -> bool {
+    matches!(
+        reason,
+        DownReason::SameRouterId(_) | DownReason::NotificationReceived { code: ErrorCode::BAD_ROUTER_ID, .. }
+    )
 }
 
-fn blank_row(peer: &Peer) -> SessionRow {
+fn standing_by_row(by: &StandBy, around: &Around<'_>, clock: &WallClock) -> SessionRow {
+    let peer = by.peer.as_ref();
+    let since = clock.at(by.since);
+    let (phase, text) = match &by.why {
+        Why::Refused => (SessionPhase::Refused, peer.refused.as_ref().map(ToString::to_string)),
+        Why::NotFound(fault) => (SessionPhase::Idle, Some(fault.to_string())),
+        Why::SameRouter { other, remote } => {
+            let text = format!(
+                "{} is {remote}, with which peer {other} has a session already; remove one of both",
+                peer.router
+            );
+            (SessionPhase::Idle, Some(text))
+        }
+        Why::Range => {
+            let entrance = by.entrance();
+            let fault = entrance.and_then(|entrance| Some(around.doors.fault(&entrance)?.1.to_owned()));
+            (SessionPhase::Active, fault)
+        }
+    };
+    let last_error = text.map(|text| SessionFault { text, at: since });
+    SessionRow { phase, since, last_error, ..blank_row(peer, nowhere(peer)) }
+}
+
+fn blank_row(peer: &Peer, address: IpAddr) -> SessionRow {
     SessionRow {
-        address: peer.address,
+        address,
         port: peer.port,
         remote_asn: match peer.remote_asn {
             RemoteAsn::Exactly(asn) => Some(asn),
@@ -144,6 +225,7 @@ fn blank_row(peer: &Peer) -> SessionRow {
         messages_sent: 0,
         messages_received: 0,
         updates_sent: 0,
+        verdicts: None,
         bfd: None,
     }
 }

@@ -1,65 +1,94 @@
 //! Which peers run: the plan's peers with the key, the connection target and the BGP settings of each.
 //!
-//! Whatever belongs to TCP (address, port, source, password) is the peer's identity here: when it changes, the
-//! peer gets a new [`PeerKey`] and so a new session, and no other session notices. What belongs to BGP (timers,
-//! AS numbers, families) goes into [`PeerConfig`], which `bgp_proto` compares by itself.
+//! Whatever belongs to TCP (address, port, source, password, TTL security) is the peer's identity here: when it changes,
+//! the peer gets a new [`PeerKey`] and so a new session, and no other session notices. What belongs to BGP (timers,
+//! AS numbers, families) goes into `PeerConfig`, which `bgp_proto` compares by itself.
+//!
+//! A peer of the plan may stand by instead: refused, its router not found yet, or a network whose routers call; each of
+//! those that did is a member of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::config::{Peer, RemoteAsn};
-use bgp_proto::{Asn, Families, Family, HoldTime, PeerConfig, PeerKey, RemoteAs, RouteSet, RouterId};
+use api::config::{Peer, RouterAt};
+use bgp_proto::{PeerConfig, PeerKey, RouteSet, RouterId};
 
-use super::dial::Target;
 use super::gather::News;
-use super::interface::Home;
+use super::listen::Entrance;
+use super::member::{Member, entrance_of};
 use super::router_id;
+use super::whereabouts::{NotFound, Whereabouts};
 use crate::plan::Plan;
 
-/// The upper bound of the connect retry timer when the BGPPeer does not give one.
-const CONNECT_RETRY_MAX: Duration = Duration::from_secs(15);
+/// How many routers of one network may have a session with this node.
+pub(super) const RANGE_MAX: usize = 32;
 
-/// The restart time of the graceful restart capability (RFC 4724): about twice what a restart takes.
-const RESTART_TIME: Duration = Duration::from_secs(30);
-
-/// One peer that is dialled.
-#[derive(Debug)]
-pub(super) struct Member {
-    /// Its key in the core, new for each TCP identity.
-    pub(super) key: PeerKey,
-    /// The checked BGPPeer.
-    pub(super) peer: Arc<Peer>,
-    /// How to reach it.
-    pub(super) target: Target,
-    /// Our addresses on the session.
-    pub(super) home: Home,
-    /// The routes that the session was told to have.
-    pub(super) routes: Arc<RouteSet>,
-    /// Our address on the newest connection.
-    pub(super) local: Option<IpAddr>,
-    /// When and why the last attempt to connect failed.
-    pub(super) dial_fault: Option<(Instant, String)>,
-}
+/// How long the row of a router of a network stays when its connection is gone.
+const RANGE_IDLE: Duration = Duration::from_secs(60);
 
 /// All peers of this node.
 #[derive(Debug)]
 pub(super) struct Roster {
+    plan: Arc<Plan>,
     members: BTreeMap<String, Member>,
-    refused: BTreeMap<String, (Arc<Peer>, Instant)>,
+    standing_by: BTreeMap<String, StandBy>,
+    whereabouts: Whereabouts,
     /// The members' names, and for the words of farewell those of the members before.
     names: BTreeMap<PeerKey, String>,
     next_key: u32,
     fallback_router_id: RouterId,
 }
 
+/// A peer of the plan that has no session of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StandBy {
+    /// The checked BGPPeer.
+    pub(super) peer: Arc<Peer>,
+    /// Since when it is so.
+    pub(super) since: Instant,
+    /// Why.
+    pub(super) why: Why,
+}
+
+/// Why a peer has no session of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its configuration forbids it.
+    Refused,
+    /// Its router is not found.
+    NotFound(NotFound),
+    /// Another peer has the router that it leads to.
+    SameRouter {
+        /// The other peer.
+        other: String,
+        /// The router.
+        remote: SocketAddr,
+    },
+    /// Its routers call.
+    Range,
+}
+
+/// Whom a caller was looking for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Callee {
+    /// This session.
+    Member(PeerKey),
+    /// Nobody: no peer waits for calls from there.
+    Nobody,
+    /// A network of routers that has no place left.
+    Full,
+}
+
 impl Roster {
     /// Nobody yet. The node's name gives the router ID of sessions that have no IPv4 address to give one.
     pub(super) fn new(node_name: &str) -> Self {
         Self {
+            plan: Arc::new(Plan::unsynced()),
             members: BTreeMap::new(),
-            refused: BTreeMap::new(),
+            standing_by: BTreeMap::new(),
+            whereabouts: Whereabouts::default(),
             names: BTreeMap::new(),
             next_key: 0,
             fallback_router_id: router_id::from_node_name(node_name),
@@ -70,8 +99,8 @@ impl Roster {
     /// news of this kind: [`Self::same_peers`] tells.
     pub(super) fn news(&self, plan: &Plan) -> News {
         let mut news = News::Nothing;
-        for (name, member) in &self.members {
-            let Some(wanted) = plan.peers.get(name) else { continue };
+        for member in self.members.values() {
+            let Some(wanted) = plan.peers.get(&member.object) else { continue };
             for change in RouteSet::diff(&member.routes, &wanted.routes) {
                 match change {
                     bgp_proto::Change::Unset(_) => return News::Withdraws,
@@ -82,53 +111,151 @@ impl Roster {
         news
     }
 
-    /// Whether the plan has exactly the peers that run, unchanged.
+    /// Whether the plan has exactly the peers of the one before, unchanged.
     pub(super) fn same_peers(&self, plan: &Plan) -> bool {
-        let known = self.members.len() + self.refused.len();
-        known == plan.peers.len()
+        self.plan.peers.len() == plan.peers.len()
             && plan.peers.iter().all(|(name, wanted)| {
-                let member = self.members.get(name).map(|member| &member.peer);
-                let refused = self.refused.get(name).map(|(peer, _)| peer);
-                member.or(refused).is_some_and(|peer| Arc::ptr_eq(peer, &wanted.peer) || *peer == wanted.peer)
+                let known = self.plan.peers.get(name).map(|known| &known.peer);
+                known.is_some_and(|peer| Arc::ptr_eq(peer, &wanted.peer) || *peer == wanted.peer)
             })
     }
 
     /// Takes over the plan's peers and routes.
-    pub(super) fn apply(&mut self, now: Instant, plan: &Plan) {
+    pub(super) fn apply(&mut self, now: Instant, plan: &Arc<Plan>) {
+        self.plan = Arc::clone(plan);
         let former: Vec<_> = self.members.iter().map(|(name, member)| (member.key, name.clone())).collect();
         let mut before = std::mem::take(&mut self.members);
-        let mut refused_before = std::mem::take(&mut self.refused);
+        let standing_by = std::mem::take(&mut self.standing_by);
         for (name, wanted) in &plan.peers {
-            if wanted.peer.refused.is_some() {
-                let since = match refused_before.remove(name) {
-                    Some((peer, since)) if peer.refused == wanted.peer.refused => since,
-                    Some(_) | None => now,
-                };
-                self.refused.insert(name.clone(), (Arc::clone(&wanted.peer), since));
-                continue;
-            }
-            let target = target_of(&wanted.peer);
-            let member = match before.remove(name) {
-                Some(member) if member.target.is_same_session(&target) => Member {
-                    peer: Arc::clone(&wanted.peer),
-                    target,
-                    routes: Arc::clone(&wanted.routes),
-                    ..member
-                },
-                Some(_) | None => Member {
-                    key: self.fresh_key(),
-                    peer: Arc::clone(&wanted.peer),
-                    home: Home::locate(target.remote, target.source),
-                    target,
-                    routes: Arc::clone(&wanted.routes),
-                    local: None,
-                    dial_fault: None,
-                },
+            let peer = &wanted.peer;
+            let place = self.place(name, peer);
+            let (remote, why) = match place {
+                Ok(remote) => (Some(remote), None),
+                Err(why) => (None, Some(why)),
             };
+            if let Some(why) = why {
+                if why == Why::Range {
+                    self.keep_callers(name, peer, &wanted.routes, &mut before);
+                }
+                let known = standing_by.get(name).filter(|known| known.why == why);
+                // A refusal for another reason is another refusal.
+                let known = known.filter(|known| known.peer.refused == peer.refused);
+                let since = known.map_or(now, |known| known.since);
+                self.standing_by.insert(name.clone(), StandBy { peer: Arc::clone(peer), since, why });
+            }
+            let Some(remote) = remote else { continue };
+            let same = before.remove(name).and_then(|old| old.becomes(peer, remote, &wanted.routes).ok());
+            let member =
+                same.unwrap_or_else(|| Member::new(self.fresh_key(), name, peer, remote, &wanted.routes));
             self.members.insert(name.clone(), member);
         }
+        let wanted: BTreeSet<&RouterAt> = plan.peers.values().map(|wanted| &wanted.peer.router).collect();
+        self.whereabouts.keep(|router| wanted.contains(router));
         let current = self.members.iter().map(|(name, member)| (member.key, name.clone()));
         self.names = former.into_iter().chain(current).collect();
+    }
+
+    /// Asks again where routers are that are not written down; says whether peers come, go or change by it.
+    pub(super) fn look_again(&mut self) -> bool {
+        self.whereabouts.look_again()
+    }
+
+    /// Takes over the last plan once more, because the network around it has changed.
+    pub(super) fn apply_again(&mut self, now: Instant) {
+        let plan = Arc::clone(&self.plan);
+        self.apply(now, &plan);
+    }
+
+    /// How soon to look at the network and at idle callers again; `None` when there is nothing to look at.
+    pub(super) fn look_interval(&self) -> Option<Duration> {
+        let callers = self.members.values().any(Member::is_of_range).then_some(RANGE_IDLE / 4);
+        [self.whereabouts.interval(), callers].into_iter().flatten().min()
+    }
+
+    /// Interfaces on which sessions are unnumbered.
+    pub(super) fn unnumbered(&self) -> BTreeSet<&str> {
+        let routers = self.plan.peers.values().filter(|wanted| wanted.peer.refused.is_none());
+        let interfaces = routers.filter_map(|wanted| match &wanted.peer.router {
+            RouterAt::Interface(name) => Some(name.as_str()),
+            RouterAt::Address(_) | RouterAt::Gateway(_) | RouterAt::Range(_) => None,
+        });
+        interfaces.collect()
+    }
+
+    /// Who may call where.
+    pub(super) fn entrances(&self) -> Vec<Entrance> {
+        let members = self.members.values().filter(|member| !member.is_of_range());
+        let ranges = self.standing_by.values().filter_map(StandBy::entrance);
+        members.filter_map(Member::entrance).chain(ranges).collect()
+    }
+
+    /// Whom somebody at `from` who called our address `local` wants. A router of a network gets a place.
+    pub(super) fn callee(&mut self, from: SocketAddr, local: SocketAddr) -> Callee {
+        let may_enter = |entrance: &Entrance| {
+            let at = entrance.at;
+            at.port() == local.port() && (at.ip().is_unspecified() || at.ip() == local.ip())
+        };
+        let is_member = |member: &&Member| {
+            same_place(member.target.remote, from) && member.entrance().is_some_and(|one| may_enter(&one))
+        };
+        if let Some(member) = self.members.values().find(is_member) {
+            return Callee::Member(member.key);
+        }
+        let range = self.standing_by.iter().find(|(_, by)| {
+            by.entrance().is_some_and(|one| may_enter(&one) && one.from.contains(&from.ip()))
+        });
+        match range.map(|(object, _)| object.clone()) {
+            Some(object) => self.admit(&object, from).map_or(Callee::Full, Callee::Member),
+            None => Callee::Nobody,
+        }
+    }
+
+    /// Gives a place to a router that called another process of this node, by the name of its row. Says whether it is
+    /// one of a network, and had none.
+    pub(super) fn expect_caller(&mut self, name: &str, remote: SocketAddr) -> bool {
+        let Some((object, _)) = name.split_once('@') else { return false };
+        let belongs = self.standing_by.get(object).and_then(StandBy::entrance);
+        let belongs = belongs.is_some_and(|entrance| entrance.from.contains(&remote.ip()));
+        belongs && !self.members.contains_key(name) && self.admit(object, remote).is_some()
+    }
+
+    /// A place for a router of a network; `None` when there is none left.
+    fn admit(&mut self, object: &str, from: SocketAddr) -> Option<PeerKey> {
+        let places = self.members.values().filter(|member| member.object == object).count();
+        let wanted = self.plan.peers.get(object).filter(|_| places < RANGE_MAX)?.clone();
+        // It calls from another port each time.
+        let mut remote = from;
+        remote.set_port(wanted.peer.port);
+        let key = self.fresh_key();
+        let name = format!("{object}@{}", from.ip());
+        self.names.insert(key, name.clone());
+        self.members.insert(name, Member::new(key, object, &wanted.peer, remote, &wanted.routes));
+        Some(key)
+    }
+
+    /// Notes which routers of networks have a connection, and forgets those that have had none for long, or for a
+    /// moment when places are short. Says whether one was forgotten.
+    pub(super) fn retire(
+        &mut self,
+        now: Instant,
+        is_connected: impl Fn(PeerKey) -> bool,
+        idle: Duration,
+    ) -> bool {
+        let before = self.members.len();
+        self.members.retain(|_, member| {
+            if !member.is_of_range() || is_connected(member.key) {
+                member.idle_since = None;
+                return true;
+            }
+            let since = *member.idle_since.get_or_insert(now);
+            now.saturating_duration_since(since) < idle
+        });
+        self.members.len() != before
+    }
+
+    /// How long the row of a router of a network stays when its connection is gone.
+    pub(super) const fn idle_time() -> Duration {
+        RANGE_IDLE
     }
 
     /// What the core is to run.
@@ -136,7 +263,12 @@ impl Roster {
         self.members.values().map(|member| member.config(self.fallback_router_id)).collect()
     }
 
-    /// The peers that are dialled, by name.
+    /// Our BGP identifier on the session of a member.
+    pub(super) fn router_id(&self, member: &Member) -> RouterId {
+        member.router_id(self.fallback_router_id)
+    }
+
+    /// The peers that run, by name.
     pub(super) fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.members.iter().map(|(name, member)| (name.as_str(), member))
     }
@@ -146,9 +278,11 @@ impl Roster {
         self.members.values_mut()
     }
 
-    /// The peers that stay down by their configuration, and since when.
-    pub(super) fn refused(&self) -> impl Iterator<Item = (&str, &Peer, Instant)> {
-        self.refused.iter().map(|(name, (peer, since))| (name.as_str(), peer.as_ref(), *since))
+    /// The peers without a session of their own. A network of which a router has called is not among them.
+    pub(super) fn standing_by(&self) -> impl Iterator<Item = (&str, &StandBy)> {
+        let has_callers = |name: &str| self.members.values().any(|member| member.object == name);
+        let by = self.standing_by.iter().map(|(name, by)| (name.as_str(), by));
+        by.filter(move |(name, _)| !has_callers(name))
     }
 
     /// The name of a peer that runs, or ran until the last plan.
@@ -157,13 +291,58 @@ impl Roster {
     }
 
     /// A peer that runs.
+    pub(super) fn member(&self, key: PeerKey) -> Option<&Member> {
+        self.members.get(self.names.get(&key)?).filter(|member| member.key == key)
+    }
+
+    /// As [`Self::member`], to change what is known about it.
     pub(super) fn member_mut(&mut self, key: PeerKey) -> Option<&mut Member> {
         self.members.get_mut(self.names.get(&key)?).filter(|member| member.key == key)
     }
 
     /// Whether the peer still runs.
     pub(super) fn contains(&self, key: PeerKey) -> bool {
-        self.members.values().any(|member| member.key == key)
+        self.member(key).is_some()
+    }
+
+    /// Where a peer's router is, or why the peer stands by.
+    fn place(&mut self, name: &str, peer: &Peer) -> Result<SocketAddr, Why> {
+        if peer.refused.is_some() {
+            return Err(Why::Refused);
+        }
+        let remote = self.whereabouts.of(&peer.router, peer.port).ok_or(Why::Range)?;
+        let remote = remote.map_err(Why::NotFound)?;
+        if peer.router.address().is_some() {
+            return Ok(remote);
+        }
+        // A router that was looked up may be one that another peer names.
+        let names_it = |other: &Peer| {
+            other.refused.is_none()
+                && (other.router.address(), other.port) == (Some(remote.ip()), remote.port())
+        };
+        let other = self.plan.peers.iter().find(|(other, wanted)| *other != name && names_it(&wanted.peer));
+        match other {
+            Some((other, _)) => Err(Why::SameRouter { other: other.clone(), remote }),
+            None => Ok(remote),
+        }
+    }
+
+    /// Routers of a network that have called go on, as far as they still belong to it.
+    fn keep_callers(
+        &mut self,
+        object: &str,
+        peer: &Arc<Peer>,
+        routes: &Arc<RouteSet>,
+        before: &mut BTreeMap<String, Member>,
+    ) {
+        let RouterAt::Range(range) = &peer.router else { return };
+        let callers = before.extract_if(.., |_, member| member.object == object);
+        for (name, member) in callers.filter(|(_, member)| range.contains(&member.target.remote.ip())) {
+            let remote = member.target.remote;
+            if let Ok(member) = member.becomes(peer, remote, routes) {
+                self.members.insert(name, member);
+            }
+        }
     }
 
     fn fresh_key(&mut self) -> PeerKey {
@@ -173,168 +352,26 @@ impl Roster {
     }
 }
 
-impl Member {
-    /// The family that is wanted on the session, has routes, and has no next hop there.
-    pub(super) fn family_without_next_hop(&self) -> Option<Family> {
-        let other = self.other_family();
-        let missing = self.peer.dual_stack && !self.families().contains(other);
-        (missing && self.routes.iter().any(|(prefix, _)| prefix.family() == other)).then_some(other)
-    }
-
-    fn other_family(&self) -> Family {
-        match self.target.remote.ip() {
-            IpAddr::V4(_) => Family::Ipv6Unicast,
-            IpAddr::V6(_) => Family::Ipv4Unicast,
-        }
-    }
-
-    fn families(&self) -> Families {
-        let own = Families::NONE.with(Family::of(self.target.remote.ip()));
-        let other = self.other_family();
-        let has_next_hop = match other {
-            Family::Ipv4Unicast => self.home.v4.is_some(),
-            Family::Ipv6Unicast => self.home.v6.is_some(),
-        };
-        if self.peer.dual_stack && has_next_hop { own.with(other) } else { own }
-    }
-
-    /// Whether the session carries this family besides the one it runs over.
-    fn other_is(&self, family: Family) -> bool {
-        self.other_family() == family && self.families().contains(family)
-    }
-
-    fn config(&self, fallback_router_id: RouterId) -> PeerConfig {
-        let peer = &self.peer;
-        let configured = peer.router_id.or(self.home.v4).and_then(|address| RouterId::try_new(address).ok());
-        let seconds = |seconds: u16| Duration::from_secs(seconds.into());
-        let remote = match peer.remote_asn {
-            RemoteAsn::Exactly(asn) => RemoteAs::Exactly(Asn(asn)),
-            RemoteAsn::Internal => RemoteAs::Internal,
-            RemoteAsn::External => RemoteAs::External,
-        };
-        let router_id = configured.unwrap_or(fallback_router_id);
-        PeerConfig {
-            hold_time: peer.hold_time.and_then(|hold| HoldTime::try_new(hold).ok()),
-            keepalive: peer.keepalive.map(seconds),
-            connect_retry_max: peer.connect_time.map_or(CONNECT_RETRY_MAX, seconds),
-            families: self.families(),
-            graceful_restart: peer.graceful_restart.then_some(RESTART_TIME),
-            // The socket gives the next hop of its own family.
-            next_hop_v4: self.home.v4.filter(|_| self.other_is(Family::Ipv4Unicast)),
-            next_hop_v6: self.home.v6.filter(|_| self.other_is(Family::Ipv6Unicast)),
-            ..PeerConfig::new(self.key, Asn(peer.local_asn), remote, router_id)
+impl StandBy {
+    /// Where the routers of a network may call.
+    pub(super) fn entrance(&self) -> Option<Entrance> {
+        match &self.peer.router {
+            RouterAt::Range(range) if self.why == Why::Range => {
+                entrance_of(&self.peer, range.network(), *range)
+            }
+            RouterAt::Range(_) | RouterAt::Address(_) | RouterAt::Gateway(_) | RouterAt::Interface(_) => None,
         }
     }
 }
 
-fn target_of(peer: &Peer) -> Target {
-    Target {
-        remote: SocketAddr::new(peer.address, peer.port),
-        source: peer.source,
-        key: peer.password.clone(),
-        // Twice the hold time: the core's hold timer sees a dead path first and has the words for it; this only
-        // ends what the kernel would otherwise keep for a quarter of an hour.
-        dead_after: hold_of(peer).map(|hold| 2 * hold),
-    }
-}
-
-/// The proposed hold time; `None` is off.
-fn hold_of(peer: &Peer) -> Option<Duration> {
-    peer.hold_time.and_then(|hold| HoldTime::try_new(hold).ok()).unwrap_or(HoldTime::DEFAULT).duration()
+/// Whether both are the same machine; link-local addresses count on their link only.
+fn same_place(one: SocketAddr, other: SocketAddr) -> bool {
+    let scope = |address: SocketAddr| match (address, address.ip()) {
+        (SocketAddr::V6(v6), IpAddr::V6(ip)) if ip.is_unicast_link_local() => v6.scope_id(),
+        (SocketAddr::V4(_) | SocketAddr::V6(_), _) => 0,
+    };
+    one.ip() == other.ip() && scope(one) == scope(other)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use api::config::Password;
-    use bgp_proto::Prefix;
-
-    use super::*;
-    use crate::peering::tests::peer;
-    use crate::plan::PeerPlan;
-
-    fn plan(peers: impl IntoIterator<Item = (&'static str, Peer)>) -> Plan {
-        let peers = peers
-            .into_iter()
-            .map(|(name, peer)| (name.to_owned(), PeerPlan { peer: Arc::new(peer), routes: Arc::default() }));
-        Plan { peers: peers.collect(), synced: true, version: 1, ..Plan::unsynced() }
-    }
-
-    fn tor() -> Peer {
-        peer(([127, 0, 0, 1], 179).into())
-    }
-
-    fn key(roster: &Roster, name: &str) -> PeerKey {
-        roster.members().find(|(member, _)| *member == name).map(|(_, member)| member.key).unwrap()
-    }
-
-    #[test]
-    fn what_tcp_sees_makes_a_new_session_and_what_bgp_sees_does_not() {
-        let check = |change: fn(Peer) -> Peer, restarts: bool| {
-            let mut roster = Roster::new("node-1");
-            let now = Instant::now();
-            roster.apply(now, &plan([("tor", tor()), ("other", tor())]));
-            let (before, other) = (key(&roster, "tor"), key(&roster, "other"));
-            roster.apply(now, &plan([("tor", change(tor())), ("other", tor())]));
-            assert_eq!(key(&roster, "tor") != before, restarts, "{:?}", change(tor()));
-            assert_eq!(key(&roster, "other"), other);
-        };
-        check(|peer| Peer { port: 1179, ..peer }, true);
-        check(|peer| Peer { address: [127, 0, 0, 2].into(), ..peer }, true);
-        check(|peer| Peer { source: Some([127, 0, 0, 1].into()), ..peer }, true);
-        check(|peer| Peer { password: Password::try_new(*b"herald"), ..peer }, true);
-        check(|peer| Peer { hold_time: Some(90), ..peer }, false);
-        check(|peer| Peer { local_asn: 64_501, ..peer }, false);
-        check(|peer| peer, false);
-    }
-
-    #[test]
-    fn the_router_id_is_the_configured_one_else_our_ipv4_address_else_the_nodes_own() {
-        let check = |peer: Peer, expected: Ipv4Addr| {
-            let mut roster = Roster::new("node-1");
-            roster.apply(Instant::now(), &plan([("tor", peer)]));
-            assert_eq!(roster.configs()[0].router_id.to_address(), expected);
-        };
-        let localhost = Ipv4Addr::LOCALHOST;
-        check(tor(), localhost);
-        check(Peer { router_id: Some([192, 0, 2, 9].into()), ..tor() }, [192, 0, 2, 9].into());
-        let v6 = peer((std::net::Ipv6Addr::LOCALHOST, 179).into());
-        check(v6, router_id::from_node_name("node-1").to_address());
-    }
-
-    #[test]
-    fn the_other_family_needs_dual_stack_and_a_next_hop() {
-        let mut roster = Roster::new("node-1");
-        roster.apply(Instant::now(), &plan([("tor", Peer { dual_stack: true, ..tor() })]));
-        let member = roster.members.get_mut("tor").unwrap();
-        let v6: IpAddr = "2001:db8::1".parse().unwrap();
-        member.routes = Arc::new([(Prefix::host(v6), Arc::default())].into_iter().collect());
-        assert_eq!(member.family_without_next_hop(), Some(Family::Ipv6Unicast));
-        assert_eq!(roster.configs()[0].families, Families::IPV4);
-
-        let member = roster.members.get_mut("tor").unwrap();
-        member.home.v6 = Some("2001:db8::11".parse().unwrap());
-        assert_eq!(member.family_without_next_hop(), None);
-        let config = roster.configs().remove(0);
-        assert_eq!((config.families, config.next_hop_v4), (Families::BOTH, None));
-        assert_eq!(config.next_hop_v6, Some("2001:db8::11".parse().unwrap()));
-    }
-
-    #[test]
-    fn news_tells_withdrawals_from_announcements() {
-        let mut roster = Roster::new("node-1");
-        let with = |last: &[u8]| {
-            let routes = last.iter().map(|last| (Prefix::host([10, 0, 4, *last].into()), Arc::default()));
-            let mut plan = plan([("tor", tor())]);
-            plan.peers.get_mut("tor").unwrap().routes = Arc::new(routes.collect());
-            plan
-        };
-        roster.apply(Instant::now(), &with(&[1, 2]));
-        assert_eq!(roster.news(&with(&[1, 2])), News::Nothing);
-        assert_eq!(roster.news(&with(&[1, 2, 3])), News::Announces);
-        assert_eq!(roster.news(&with(&[2, 3])), News::Withdraws);
-        assert!(roster.same_peers(&with(&[])));
-        assert!(!roster.same_peers(&plan([])));
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), a TTL of 255 (RFC 5082), DSCP CS6, no delay, and
-//! bounded buffers; and datagrams with the TTL that they arrived with, for BFD.
+//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), a TTL of 255 and the least that is taken (RFC 5082),
+//! DSCP CS6, no delay, and bounded buffers; and datagrams with the TTL that they arrived with, for BFD.
 //!
 //! The only file of the repository with `unsafe`: the standard library and socket2 know neither `TCP_MD5SIG` nor how to
 //! read what the kernel tells beside a datagram. Leaves out binding and connecting, which is `dial`.
@@ -7,9 +7,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use socket2::Socket;
 
 /// The longest key that `TCP_MD5SIG` takes, in octets (`TCP_MD5SIG_MAXKEYLEN` of Linux).
@@ -62,26 +64,52 @@ pub(super) fn prepare(socket: &Socket, remote: IpAddr, dead_after: Option<Durati
     }
 }
 
+/// Takes only packets that were sent with TTL (or hop limit) 255 and have come over at most `hops` routers' links, 1
+/// being the next machine (RFC 5082 §3). On a listener it holds for SYNs and for what is accepted.
+pub(super) fn require_ttl(socket: &impl AsFd, remote: IpAddr, hops: NonZeroU8) -> io::Result<()> {
+    let least = 256 - i32::from(hops.get());
+    match remote {
+        IpAddr::V4(_) => set_number(socket, libc::IPPROTO_IP, libc::IP_MINTTL, least),
+        IpAddr::V6(_) => set_number(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, least),
+    }
+}
+
 /// Sets the TCP MD5 key (RFC 2385) for packets from and to `peer`. To be called before connect (or on the
 /// listener, before the SYN arrives): a connection whose first packets were not signed cannot become signed.
 pub(super) fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> Result<(), KeyFault> {
+    set_md5_key_of(socket, IpNet::from(peer), key)
+}
+
+/// As [`set_md5_key`] for a whole network, on a listener. The longest prefix counts.
+pub(super) fn set_md5_key_of(socket: &impl AsFd, peers: IpNet, key: &[u8]) -> Result<(), KeyFault> {
     if key.is_empty() {
         return Err(KeyFault::Empty);
     }
-    let option = Md5Option::try_new(peer, key).ok_or(KeyFault::TooLong { octets: key.len() })?;
+    let option = Md5Option::try_new(peers, key).ok_or(KeyFault::TooLong { octets: key.len() })?;
+    put_md5_option(socket, &option).map_err(KeyFault::Kernel)
+}
+
+/// Takes the key of a network off a listener again. Connections that were accepted with it keep it.
+pub(super) fn clear_md5_key(socket: &impl AsFd, peers: IpNet) -> io::Result<()> {
+    // Linux takes an empty key as "no key".
+    Md5Option::try_new(peers, &[]).map_or(Ok(()), |option| put_md5_option(socket, &option))
+}
+
+fn put_md5_option(socket: &impl AsFd, option: &Md5Option) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<Md5Option>()).expect("216 fits");
+    let name = if option.flags == 0 { libc::TCP_MD5SIG } else { libc::TCP_MD5SIG_EXT };
     // SAFETY: the descriptor is open while `socket` is borrowed; the kernel only reads `length` octets from the
     // pointer, which is the exact size of the live, fully initialised, padding-free `#[repr(C)]` value behind it.
     let answer = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_MD5SIG,
-            (&raw const option).cast(),
+            name,
+            std::ptr::from_ref(option).cast(),
             length,
         )
     };
-    if answer == 0 { Ok(()) } else { Err(KeyFault::Kernel(io::Error::last_os_error())) }
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// `struct tcp_md5sig` of `linux/tcp.h`.
@@ -96,17 +124,21 @@ struct Md5Option {
     key: [u8; MD5_KEY_MAX],
 }
 
+/// `TCP_MD5SIG_FLAG_PREFIX` of `linux/tcp.h`: the prefix length counts.
+const MD5_FLAG_PREFIX: u8 = 1;
+
 const _: () = assert!(size_of::<Md5Option>() == 216, "struct tcp_md5sig has 216 octets and no padding");
 
 impl Md5Option {
-    /// `None` when the key is too long.
-    fn try_new(peer: IpAddr, key: &[u8]) -> Option<Self> {
+    /// `None` when the key is too long. A single address needs no prefix length, which older kernels do not know.
+    fn try_new(peers: IpNet, key: &[u8]) -> Option<Self> {
+        let is_one = peers.prefix_len() == peers.max_prefix_len();
         let mut padded = [0; MD5_KEY_MAX];
         padded.get_mut(..key.len())?.copy_from_slice(key);
         Some(Self {
-            address: socket_address(peer),
-            flags: 0,
-            prefix_length: 0,
+            address: socket_address(peers.network()),
+            flags: if is_one { 0 } else { MD5_FLAG_PREFIX },
+            prefix_length: if is_one { 0 } else { peers.prefix_len() },
             key_length: u16::try_from(key.len()).ok()?,
             interface: 0,
             key: padded,
@@ -130,21 +162,21 @@ fn socket_address(peer: IpAddr) -> [u8; 128] {
 /// Asks the kernel to tell with each datagram where it was sent to and with which TTL it came.
 pub(crate) fn label_datagrams(socket: &Socket, ipv4: bool) -> io::Result<()> {
     if ipv4 {
-        switch_on(socket, libc::IPPROTO_IP, libc::IP_RECVTTL)?;
-        switch_on(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)
+        set_number(socket, libc::IPPROTO_IP, libc::IP_RECVTTL, 1)?;
+        set_number(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
     } else {
         socket.set_recv_hoplimit_v6(true)?;
-        switch_on(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+        set_number(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)
     }
 }
 
-fn switch_on(socket: &impl AsFd, level: i32, name: i32) -> io::Result<()> {
-    let on: i32 = 1;
+fn set_number(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<i32>()).expect("4 fits");
     // SAFETY: the descriptor is open while `socket` is borrowed; the kernel only reads `length` octets from the
     // pointer, which is the exact size of the live integer behind it.
-    let answer =
-        unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const on).cast(), length) };
+    let answer = unsafe {
+        libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const value).cast(), length)
+    };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -312,6 +344,50 @@ mod tests {
                 connects(host, Some(&[0xA5; MD5_KEY_MAX]), Some(&[0xA5; MD5_KEY_MAX])),
                 "the longest key"
             );
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_network_signs_its_addresses_until_it_is_taken_away() {
+        if !kernel_has_md5() {
+            return;
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = listener.local_addr().unwrap();
+        let network: IpNet = "127.0.0.0/8".parse().unwrap();
+        let connects = |key: Option<&[u8]>| {
+            let socket = stream_socket(remote).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            if let Some(key) = key {
+                set_md5_key(&socket, remote.ip(), key).unwrap();
+            }
+            socket.connect_timeout(&remote.into(), Duration::from_millis(300)).is_ok()
+        };
+        set_md5_key_of(&listener, network, b"herald").unwrap();
+        assert!(connects(Some(b"herald")));
+        assert!(!connects(None));
+        clear_md5_key(&listener, network).unwrap();
+        assert!(connects(None));
+        assert!(!connects(Some(b"herald")));
+    }
+
+    #[test]
+    fn packets_with_a_lower_ttl_are_not_taken() {
+        for host in localhosts() {
+            let listener = TcpListener::bind((host, 0)).unwrap();
+            let remote = listener.local_addr().unwrap();
+            require_ttl(&listener, host, NonZeroU8::MIN).unwrap();
+            let connects = |ttl: u32| {
+                let socket = stream_socket(remote).unwrap();
+                socket.set_nonblocking(false).unwrap();
+                match host {
+                    IpAddr::V4(_) => socket.set_ttl_v4(ttl).unwrap(),
+                    IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl).unwrap(),
+                }
+                socket.connect_timeout(&remote.into(), Duration::from_millis(300)).is_ok()
+            };
+            assert!(connects(255));
+            assert!(!connects(254));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -23,6 +24,8 @@ pub(super) enum Wake {
     Stop(StopHow),
     /// An attempt to connect ended.
     Dialled(PeerKey, Result<TcpStream, DialFault>),
+    /// A router has called, from this address.
+    Called(TcpStream, SocketAddr),
     /// These connections can be read or written.
     Ready(Vec<ConnectionId>),
     /// The state of a watched path has changed.

@@ -50,9 +50,16 @@ fn listed_routes(plan: &Plan, table: &SessionTable) -> Vec<RouteState> {
 /// Different prefixes that at least one router is told. Peers that are told the same share their set, which is then
 /// counted once.
 fn announced_prefixes(plan: &Plan, table: &SessionTable) -> u32 {
-    let up = |peer: &str| table.sessions.get(peer).is_some_and(|row| row.phase == SessionPhase::Established);
+    // Routers of a network have rows of their own, named after it.
+    let object = |row: &str| row.split_once('@').map_or(row, |(object, _)| object).to_owned();
+    let up: BTreeSet<String> = table
+        .sessions
+        .iter()
+        .filter(|(_, row)| row.phase == SessionPhase::Established)
+        .map(|(name, _)| object(name))
+        .collect();
     let mut sets: Vec<_> = Vec::new();
-    for (_, peer) in plan.peers.iter().filter(|(name, _)| up(name)) {
+    for (_, peer) in plan.peers.iter().filter(|(name, _)| up.contains(*name)) {
         if !sets.iter().any(|set| Arc::ptr_eq(set, &peer.routes)) {
             sets.push(Arc::clone(&peer.routes));
         }

@@ -41,6 +41,7 @@ fn row(phase: SessionPhase) -> SessionRow {
         messages_sent: 10,
         messages_received: 9,
         updates_sent: 2,
+        verdicts: None,
         bfd: None,
     }
 }

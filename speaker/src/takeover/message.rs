@@ -99,6 +99,9 @@ pub struct Identity {
     pub source: Option<IpAddr>,
     /// The TCP MD5 password, which the socket keeps and does not show.
     pub password: Option<Vec<u8>>,
+    /// How many hops the router's packets may have come over (RFC 5082), which the socket keeps.
+    #[serde(default)]
+    pub hops: Option<std::num::NonZeroU8>,
 }
 
 impl std::fmt::Debug for Identity {

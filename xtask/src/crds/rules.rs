@@ -99,7 +99,7 @@ fn pool() -> Vec<Rule> {
 fn router() -> Vec<Rule> {
     let spec = |text: &str, message| rule("BGPPeer", "spec", text, message);
     let filled = |field: &str| format!("(has(self.{field}) && self.{field} != '')");
-    let (address, interface) = (filled("peerAddress"), filled("interface"));
+    let (address, interface, range) = (filled("peerAddress"), filled("interface"), filled("peerRange"));
     vec![
         spec(
             "self.myASN != 0",
@@ -116,7 +116,7 @@ fn router() -> Vec<Rule> {
         rule(
             "BGPPeer",
             "spec",
-            format!("{address} || {interface}"),
+            format!("{address} || {interface} || {range} || has(self.defaultGateway)"),
             "peer has no Address or Interface specified; set peerAddress to the router's address",
         ),
         rule(
@@ -124,6 +124,30 @@ fn router() -> Vec<Rule> {
             "spec",
             format!("!({address} && {interface})"),
             "peer has both Address and Interface specified; remove one of them",
+        ),
+        rule(
+            "BGPPeer",
+            "spec",
+            format!("!(has(self.defaultGateway) && ({address} || {interface} || {range}))"),
+            "defaultGateway stands in place of peerAddress, interface and peerRange; keep one of them",
+        ),
+        rule(
+            "BGPPeer",
+            "spec",
+            format!("!({range} && ({address} || {interface}))"),
+            "peerRange stands in place of peerAddress and interface; keep one of them",
+        ),
+        rule(
+            "BGPPeer",
+            "spec",
+            format!("!({range} && has(self.connectMode) && self.connectMode != 'Passive')"),
+            "routers of a peerRange dial; remove connectMode",
+        ),
+        rule(
+            "BGPPeer",
+            "spec.peerRange",
+            "self == '' || isCIDR(self)",
+            "must be a network such as 10.0.2.0/24",
         ),
         rule(
             "BGPPeer",

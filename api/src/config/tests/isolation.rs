@@ -110,7 +110,7 @@ fn a_peer_with_a_bad_edit_goes_on_as_before() {
         ..Resources::default()
     };
     let (config, rejections) = edit(&with("10.0.2.1"), &with("10.0.2"));
-    assert_eq!(config.peers["router"].address.to_string(), "10.0.2.1");
+    assert_eq!(config.peers["router"].router.to_string(), "10.0.2.1");
     assert!(rejections.iter().all(|rejection| rejection.in_force));
 }
 

@@ -1,12 +1,13 @@
 //! Peers: each rule by itself, passwords, and two peers with one router.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU8;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::*;
-use crate::v1beta2::DynamicAsn;
+use crate::v1beta2::{ConnectMode, DynamicAsn, GatewayFamily};
 
 fn check(change: impl FnOnce(&mut BGPPeerSpec), expected: &str) {
     let resources = Resources { peers: vec![peer("r", 1, change)], ..Resources::default() };
@@ -145,7 +146,7 @@ fn what_is_written_is_what_the_session_gets() {
     assert_eq!(rejections, []);
     let peer = &config.peers["r"];
     assert_eq!((peer.local_asn, peer.remote_asn), (64499, RemoteAsn::Exactly(65530)));
-    assert_eq!((peer.address, peer.port), (Ipv4Addr::new(10, 0, 2, 9).into(), 1790));
+    assert_eq!((&peer.router, peer.port), (&RouterAt::Address(Ipv4Addr::new(10, 0, 2, 9).into()), 1790));
     assert_eq!(peer.router_id, Some(Ipv4Addr::new(10, 0, 2, 11)));
     assert!(!peer.graceful_restart && peer.dual_stack);
     assert_eq!(peer.refused, None);
@@ -183,7 +184,8 @@ fn a_peer_without_its_password_stays_down_and_says_why() {
     check_secret(Password::try_new("guess").map(PasswordSecret::Password), "");
     check_secret(
         None,
-        "Secret \"pw\" with the password does not exist; the session stays down until it does",
+        "there is no Secret \"pw\" of type kubernetes.io/basic-auth (one of another type does not count); the session stays \
+         down until there is one",
     );
     check_secret(
         Some(PasswordSecret::WrongType("Opaque".to_owned())),
@@ -235,20 +237,144 @@ fn an_empty_secret_reference_is_none() {
 #[test]
 fn what_this_version_does_not_have_keeps_the_peer_down() {
     check(
-        |spec| {
-            spec.peer_address = None;
-            spec.interface = text("eth0");
-        },
-        "this version does not open unnumbered sessions (interface \"eth0\"); set peerAddress to the router's address \
-         instead",
-    );
-    check(
         |spec| spec.vrf = text("red"),
         "this version does not open sessions in a VRF (\"red\"); remove vrf to use the main routing table",
     );
     check(
         |spec| spec.bfd_profile = text("fast"),
         "BFDProfile \"fast\" does not exist; the session stays down until it does",
+    );
+}
+
+fn check_router(change: impl FnOnce(&mut BGPPeerSpec), expected: Result<(&str, ConnectMode), &str>) {
+    let change = |spec: &mut BGPPeerSpec| {
+        spec.peer_address = None;
+        change(spec);
+    };
+    let (config, rejections) =
+        build(&Resources { peers: vec![peer("r", 1, change)], ..Resources::default() });
+    let got = match rejections.first() {
+        Some(rejection) => Err(rejection.reason.to_string()),
+        None => Ok((config.peers["r"].router.to_string(), config.peers["r"].connect)),
+    };
+    assert_eq!(got, expected.map(|(router, mode)| (router.to_owned(), mode)).map_err(str::to_owned));
+}
+
+#[test]
+fn a_router_is_an_address_a_gateway_an_interface_or_a_network() {
+    use ConnectMode::{Active, Both, Passive};
+    check_router(|spec| spec.peer_address = text("fd00::1"), Ok(("fd00::1", Active)));
+    check_router(
+        |spec| {
+            spec.peer_address = text("10.0.2.1");
+            spec.connect_mode = Some(Both);
+        },
+        Ok(("10.0.2.1", Both)),
+    );
+    check_router(
+        |spec| spec.default_gateway = Some(GatewayFamily::IPv4),
+        Ok(("the IPv4 default gateway", Active)),
+    );
+    check_router(|spec| spec.interface = text("eth1"), Ok(("the router on eth1", Active)));
+    check_router(|spec| spec.peer_range = text("10.0.2.9/24"), Ok(("10.0.2.0/24", Passive)));
+    check_router(
+        |spec| spec.peer_range = text("10.0.2.9"),
+        Err("invalid peerRange \"10.0.2.9\": write a network such as 10.0.2.0/24"),
+    );
+    check_router(
+        |spec| {
+            spec.peer_range = text("10.0.2.0/24");
+            spec.connect_mode = Some(Both);
+        },
+        Err("invalid connectMode \"Both\": routers of a peerRange dial; remove connectMode"),
+    );
+    check_router(
+        |spec| {
+            spec.peer_range = text("10.0.2.0/24");
+            spec.interface = text("eth1");
+        },
+        Err("invalid peerRange \"10.0.2.0/24\": peerRange stands in place of peerAddress, interface and \
+             defaultGateway; keep one of them"),
+    );
+    check_router(
+        |spec| {
+            spec.default_gateway = Some(GatewayFamily::IPv6);
+            spec.peer_address = text("fd00::1");
+        },
+        Err(
+            "invalid defaultGateway \"IPv6\": defaultGateway stands in place of peerAddress and interface; keep one \
+             of them",
+        ),
+    );
+    check_router(
+        |spec| {
+            spec.interface = text("eth1");
+            spec.source_address = text("fe80::1");
+        },
+        Err(
+            "invalid sourceAddress \"fe80::1\": an unnumbered session speaks from the link-local address of its \
+             interface; remove sourceAddress",
+        ),
+    );
+    check_router(
+        |spec| {
+            spec.default_gateway = Some(GatewayFamily::IPv6);
+            spec.source_address = text("10.0.2.11");
+        },
+        Err(
+            "invalid source IP \"10.0.2.11\": the router's address \"the IPv6 default gateway\" is of the other family",
+        ),
+    );
+}
+
+#[test]
+fn the_session_listens_on_its_port_and_counts_hops_as_written() {
+    let object = peer("r", 1, |spec| {
+        spec.connect_mode = Some(ConnectMode::Passive);
+        spec.listen_port = Some(1790);
+        spec.ttl_security = Some(2);
+        spec.inspect_updates = Some(true);
+    });
+    let (config, _) =
+        build(&Resources { peers: vec![object, peer("plain", 2, |_| {})], ..Resources::default() });
+    let peer = &config.peers["r"];
+    assert_eq!((peer.connect, peer.listen_port, peer.inspect), (ConnectMode::Passive, 1790, true));
+    assert_eq!(peer.ttl_security.map(NonZeroU8::get), Some(2));
+    check(|spec| spec.ttl_security = Some(255), "invalid ttlSecurity 255: must be between 1 and 254");
+}
+
+#[test]
+fn one_router_id_for_all_nodes_is_noticed() {
+    let noticed = |change: fn(&mut BGPPeerSpec)| {
+        let resources = Resources { peers: vec![peer("r", 1, change)], ..Resources::default() };
+        build(&resources).0.notices.iter().any(|(_, notice)| *notice == Notice::RouterIdOnAllNodes)
+    };
+    assert!(noticed(|spec| spec.router_id = text("10.0.2.11")));
+    assert!(!noticed(|_| {}));
+    assert!(!noticed(|spec| {
+        spec.router_id = text("10.0.2.11");
+        spec.node_selectors = vec![selecting("kubernetes.io/hostname", "n1")];
+    }));
+}
+
+#[test]
+fn one_router_may_be_dialled_by_one_peer_and_waited_for_by_one_other() {
+    let rejected = |one: fn(&mut BGPPeerSpec), other: fn(&mut BGPPeerSpec)| {
+        let peers = vec![peer("a", 1, one), peer("b", 2, other)];
+        build(&Resources { peers, ..Resources::default() }).1.len()
+    };
+    let passive = |spec: &mut BGPPeerSpec| spec.connect_mode = Some(ConnectMode::Passive);
+    let both = |spec: &mut BGPPeerSpec| spec.connect_mode = Some(ConnectMode::Both);
+    assert_eq!(rejected(|_| {}, passive), 0);
+    assert_eq!(rejected(passive, passive), 1);
+    assert_eq!(rejected(both, |_| {}), 1);
+    assert_eq!(rejected(both, passive), 1);
+    assert_eq!(
+        rejected(passive, |spec| {
+            spec.connect_mode = Some(ConnectMode::Passive);
+            spec.listen_port = Some(1790);
+        }),
+        0
     );
 }
 

@@ -88,7 +88,7 @@ fn contents(plan: &Plan) -> (Vec<String>, Vec<String>) {
     let peers = plan.peers.iter().map(|(name, peer)| {
         let routes: Vec<_> =
             peer.routes.iter().map(|(prefix, attrs)| format!("{prefix} {attrs:?}")).collect();
-        format!("{name} {:?} {routes:?}", peer.peer.address)
+        format!("{name} {:?} {routes:?}", peer.peer.router)
     });
     (peers.collect(), plan.verdicts.iter().map(|entry| format!("{entry:?}")).collect())
 }

@@ -129,6 +129,14 @@ impl Driver {
         let now = now();
         self.waiting_plan.clone_from(&self.latest);
         self.pass_on_plan(now);
+        // Routers of a network are known by having called; these called the process before us.
+        let mut callers = false;
+        for (record, _) in &sessions {
+            callers |= self.roster.expect_caller(&record.peer, record.identity.remote);
+        }
+        if callers {
+            self.settle(now);
+        }
         for (record, socket) in sessions {
             let peer = record.peer.clone();
             match self.go_on(now, record, socket) {
@@ -254,7 +262,8 @@ impl Driver {
         self.roster = Roster::new(&self.settings.node_name);
         self.dials.keep(|_| false);
         self.gathering = Gathering::default();
-        (self.waiting_plan, self.relocate_at) = (None, None);
+        (self.waiting_plan, self.relocate_at, self.look_at) = (None, None, None);
+        self.doors.shut();
         self.paths.serve(&self.roster);
         self.report_at = Some(now());
         // The socket for successors is free before the successor is told that it may have it.

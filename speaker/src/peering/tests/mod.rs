@@ -1,5 +1,9 @@
 //! The driver on real sockets over loopback, against [`router`]. Waits are for events, bounded by `PATIENCE`.
 
+mod attempts;
+mod calls;
+mod edits;
+mod judged;
 mod paths;
 mod router;
 mod turn_over;
@@ -7,8 +11,9 @@ mod turn_over;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use api::config::{Password, Peer, PeerRefusal, RemoteAsn};
+use api::config::{Password, Peer, PeerRefusal, RemoteAsn, RouterAt};
 use api::selector::Selectors;
+use api::v1beta2::ConnectMode;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -73,8 +78,12 @@ pub(super) fn peer(address: SocketAddr) -> Peer {
         created: None,
         local_asn: NODE_ASN,
         remote_asn: RemoteAsn::Exactly(ROUTER_ASN),
-        address: address.ip(),
+        router: RouterAt::Address(address.ip()),
         port: address.port(),
+        connect: ConnectMode::Active,
+        listen_port: 179,
+        ttl_security: None,
+        inspect: false,
         source: None,
         hold_time: None,
         keepalive: None,

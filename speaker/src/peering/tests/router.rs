@@ -55,7 +55,7 @@ impl Router {
     /// The next connection, before any BGP.
     pub(super) async fn accept(&self) -> RouterSession {
         let (stream, _) = within("a connection", self.listener.accept()).await.unwrap();
-        RouterSession { stream, inbox: Vec::new(), routes: BTreeSet::new(), was_marked: false }
+        RouterSession::over(stream)
     }
 
     /// The next session, Established.
@@ -72,7 +72,31 @@ impl Router {
     }
 }
 
+/// Dials the node from this address, before any BGP.
+pub(super) async fn call(from: IpAddr, node: SocketAddr) -> std::io::Result<RouterSession> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let stream = within("an answer of TCP", socket.connect(node)).await?;
+    Ok(RouterSession::over(stream))
+}
+
 impl RouterSession {
+    pub(super) fn over(stream: TcpStream) -> Self {
+        Self { stream, inbox: Vec::new(), routes: BTreeSet::new(), was_marked: false }
+    }
+
+    /// Speaks first, as to somebody who wants to know who calls.
+    pub(super) async fn introduce_itself(&mut self) {
+        self.say(1, &open_body()).await;
+        assert_eq!(self.hear().await, Heard::Open);
+        self.say(4, &[]).await;
+        assert_eq!(self.hear().await, Heard::Keepalive);
+    }
+
+    pub(super) async fn say_open(&mut self) {
+        self.say(1, &open_body()).await;
+    }
+
     pub(super) async fn establish(&mut self) {
         assert_eq!(self.hear().await, Heard::Open);
         self.say(1, &open_body()).await;

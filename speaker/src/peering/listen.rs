@@ -1,0 +1,296 @@
+//! Doors: the ports on which routers may call, open only while a peer asks for one.
+//!
+//! One listener serves all peers of its address and port; each peer's TCP MD5 key lies on it. A door that cannot be
+//! opened says why in words and is tried again, for as long as it is wanted. Leaves out who may come in, which is
+//! `roster`, and what is said then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use api::config::Password;
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::sockopt::{self, KeyFault};
+
+/// How long a door that did not open is left alone.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Calls that wait to be answered; a router has one or two.
+const BACKLOG: u32 = 32;
+
+/// Who may call where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entrance {
+    /// The address and port of ours; an unspecified address is all of them.
+    pub(super) at: SocketAddr,
+    /// The router, or the network of routers.
+    pub(super) from: IpNet,
+    /// The TCP MD5 key that they sign with.
+    pub(super) key: Option<Password>,
+}
+
+/// Why a door is shut.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DoorFault {
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {0}: another program on this node, a BGP speaker perhaps, has that port. It is tried again every {every} s; listenPort names another one",
+        every = RETRY.as_secs()
+    )]
+    Taken(SocketAddr),
+    /// A port below 1024 without the capability.
+    #[error(
+        "cannot listen on port {0}: that needs the capability NET_BIND_SERVICE. Give it to the speaker, or set listenPort to 1024 or more"
+    )]
+    Forbidden(u16),
+    /// `sourceAddress` belongs to nobody here.
+    #[error("cannot listen on {0}: the address is not on this node")]
+    NoAddress(SocketAddr),
+    /// The TCP MD5 key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// Whatever else the kernel says.
+    #[error("cannot listen on {0}: {1}")]
+    Kernel(SocketAddr, io::Error),
+}
+
+/// A door.
+#[derive(Debug)]
+struct Door {
+    listener: Option<TcpListener>,
+    /// The keys that lie on the listener.
+    keys: BTreeMap<IpNet, Password>,
+    fault: Option<(Instant, String)>,
+    retry_at: Option<Instant>,
+}
+
+/// All doors.
+#[derive(Debug, Default)]
+pub(super) struct Doors {
+    doors: BTreeMap<SocketAddr, Door>,
+}
+
+impl Doors {
+    /// Opens what is wanted and is not open, shuts what is no longer wanted, and changes keys.
+    pub(super) fn serve(&mut self, now: Instant, wanted: &[Entrance]) {
+        let everywhere: BTreeSet<SocketAddr> =
+            wanted.iter().map(|entrance| entrance.at).filter(|at| at.ip().is_unspecified()).collect();
+        let mut keys_at: BTreeMap<SocketAddr, BTreeMap<IpNet, Password>> = BTreeMap::new();
+        for entrance in wanted {
+            let keys = keys_at.entry(door_for(entrance.at, &everywhere)).or_default();
+            keys.extend(entrance.key.clone().map(|key| (entrance.from, key)));
+        }
+        self.doors.retain(|at, _| keys_at.contains_key(at));
+        for (at, keys) in keys_at {
+            let shut = || Door { listener: None, keys: BTreeMap::new(), fault: None, retry_at: None };
+            self.doors.entry(at).or_insert_with(shut).serve(now, at, &keys);
+        }
+    }
+
+    /// When a shut door is to be tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.doors.values().filter_map(|door| door.retry_at).min()
+    }
+
+    /// Why nobody can come in at this entrance, and since when.
+    pub(super) fn fault(&self, entrance: &Entrance) -> Option<(Instant, &str)> {
+        let (at, text) = self.door(entrance.at)?.fault.as_ref()?;
+        Some((*at, text))
+    }
+
+    /// Whether whoever came in at this entrance had to sign with its key, if it has one.
+    pub(super) fn asks_for_key(&self, entrance: &Entrance) -> bool {
+        let lies_there = self.door(entrance.at).and_then(|door| door.keys.get(&entrance.from));
+        entrance.key.as_ref() == lies_there
+    }
+
+    /// Shuts all doors.
+    pub(super) fn shut(&mut self) {
+        self.doors.clear();
+    }
+
+    /// The next caller, with its address. Cancel-safe.
+    pub(super) async fn caller(&self) -> (TcpStream, SocketAddr) {
+        poll_fn(|context| {
+            for listener in self.doors.values().filter_map(|door| door.listener.as_ref()) {
+                // A fault is the caller's, who is gone already, or a lack of descriptors, which ends by itself; what
+                // waits stays in the backlog and wakes this again.
+                if let Poll::Ready(Ok(call)) = listener.poll_accept(context) {
+                    return Poll::Ready(call);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn door(&self, at: SocketAddr) -> Option<&Door> {
+        self.doors.get(&at).or_else(|| self.doors.get(&SocketAddr::new(unspecified(at.ip()), at.port())))
+    }
+}
+
+impl Door {
+    fn serve(&mut self, now: Instant, at: SocketAddr, keys: &BTreeMap<IpNet, Password>) {
+        if self.listener.is_none() && self.retry_at.is_none_or(|due| due <= now) {
+            match listen(at) {
+                Ok(listener) => {
+                    (self.listener, self.retry_at, self.fault) = (Some(listener), None, None);
+                }
+                Err(fault) => self.fail(now, &fault),
+            }
+        }
+        if let Err(fault) = self.set_keys(keys) {
+            // Better no caller than one who did not sign.
+            (self.listener, self.keys) = (None, BTreeMap::new());
+            self.fail(now, &fault);
+        }
+    }
+
+    fn fail(&mut self, now: Instant, fault: &DoorFault) {
+        let text = fault.to_string();
+        if self.fault.as_ref().is_none_or(|(_, before)| *before != text) {
+            tracing::warn!(reason = text, "routers cannot call");
+            self.fault = Some((now, text));
+        }
+        self.retry_at = Some(now + RETRY);
+    }
+
+    fn set_keys(&mut self, wanted: &BTreeMap<IpNet, Password>) -> Result<(), DoorFault> {
+        let Some(listener) = &self.listener else { return Ok(()) };
+        if *wanted == self.keys {
+            return Ok(());
+        }
+        for gone in self.keys.keys().filter(|from| !wanted.contains_key(from)) {
+            sockopt::clear_md5_key(listener, *gone).map_err(KeyFault::Kernel)?;
+        }
+        for (from, key) in wanted.iter().filter(|(from, key)| self.keys.get(from) != Some(key)) {
+            sockopt::set_md5_key_of(listener, *from, key.octets())?;
+        }
+        self.keys.clone_from(wanted);
+        Ok(())
+    }
+}
+
+/// A listener on all addresses takes the calls to each of them, and leaves no room for a second one.
+fn door_for(at: SocketAddr, everywhere: &BTreeSet<SocketAddr>) -> SocketAddr {
+    let all = SocketAddr::new(unspecified(at.ip()), at.port());
+    if everywhere.contains(&all) { all } else { at }
+}
+
+/// "All addresses" of the family.
+pub(super) fn unspecified(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn listen(at: SocketAddr) -> Result<TcpListener, DoorFault> {
+    let in_words = |fault: io::Error| match fault.raw_os_error() {
+        Some(libc::EADDRINUSE) => DoorFault::Taken(at),
+        Some(libc::EACCES | libc::EPERM) => DoorFault::Forbidden(at.port()),
+        Some(libc::EADDRNOTAVAIL) => DoorFault::NoAddress(at),
+        Some(_) | None => DoorFault::Kernel(at, fault),
+    };
+    let open = || {
+        let socket = sockopt::stream_socket(at)?;
+        // Connections of before a restart must not keep the port shut.
+        socket.set_reuse_address(true)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        sockopt::prepare(&socket, at.ip(), None)?;
+        let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
+        socket.bind(at)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(in_words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free_port() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    fn entrance(at: SocketAddr, key: Option<&str>) -> Entrance {
+        let from = "127.0.0.2/32".parse().unwrap();
+        Entrance { at, from, key: key.map(|key| Password::try_new(key).unwrap()) }
+    }
+
+    #[tokio::test]
+    async fn a_door_opens_while_it_is_wanted_and_is_shut_afterwards() {
+        let mut doors = Doors::default();
+        let at = free_port();
+        doors.serve(Instant::now(), &[entrance(at, None)]);
+        let _caller = TcpStream::connect(at).await.unwrap();
+        let (_, from) = doors.caller().await;
+        assert_eq!(from.ip(), at.ip());
+        doors.serve(Instant::now(), &[]);
+        assert!(TcpStream::connect(at).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_has_is_named_and_tried_again() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = other.local_addr().unwrap();
+        let (mut doors, now, wanted) = (Doors::default(), Instant::now(), [entrance(at, None)]);
+        doors.serve(now, &wanted);
+        let (_, words) = doors.fault(&wanted[0]).unwrap();
+        assert_eq!(
+            words,
+            format!(
+                "cannot listen on {at}: another program on this node, a BGP speaker perhaps, has that port. It is tried again every 2 s; listenPort names another one"
+            )
+        );
+        assert_eq!(doors.next_retry(), Some(now + RETRY));
+        drop(other);
+        doors.serve(now, &wanted);
+        assert!(doors.fault(&wanted[0]).is_some(), "not before its time");
+        doors.serve(now + RETRY, &wanted);
+        assert_eq!((doors.fault(&wanted[0]), doors.next_retry()), (None, None));
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_node_is_named() {
+        let mut doors = Doors::default();
+        let wanted = [entrance("192.0.2.99:1790".parse().unwrap(), None)];
+        doors.serve(Instant::now(), &wanted);
+        assert_eq!(
+            doors.fault(&wanted[0]).unwrap().1,
+            "cannot listen on 192.0.2.99:1790: the address is not on this node"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_listener_on_all_addresses_serves_those_with_one_of_their_own() {
+        let at = free_port();
+        let all = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), at.port());
+        let mut doors = Doors::default();
+        doors.serve(Instant::now(), &[entrance(at, None), entrance(all, None)]);
+        assert_eq!(doors.doors.keys().collect::<Vec<_>>(), [&all]);
+        assert_eq!(doors.fault(&entrance(at, None)), None);
+    }
+
+    #[tokio::test]
+    async fn keys_come_and_go_with_their_peers() {
+        if !sockopt::kernel_has_md5() {
+            return;
+        }
+        let (mut doors, now, at) = (Doors::default(), Instant::now(), free_port());
+        let signed = entrance(at, Some("herald"));
+        doors.serve(now, std::slice::from_ref(&signed));
+        assert!(doors.asks_for_key(&signed));
+        assert!(!doors.asks_for_key(&entrance(at, Some("another"))));
+        assert!(!doors.asks_for_key(&entrance(at, None)), "a signed caller is no unsigned one");
+        doors.serve(now, &[entrance(at, None)]);
+        assert!(doors.asks_for_key(&entrance(at, None)));
+    }
+}
