@@ -82,7 +82,7 @@ fn towards(
         links.push(WhyLink::fails("peer", "peerNotSelected", text).towards(name));
         return;
     };
-    let text = format!("{} is told by BGPAdvertisement \"{}\"", peer.peer.address, first.terms.advertisement);
+    let text = format!("{} is told by BGPAdvertisement \"{}\"", peer.peer.router, first.terms.advertisement);
     links.push(WhyLink::holds("peer", text).towards(name));
     let (holds, text) = session(row);
     let link =

@@ -299,6 +299,7 @@ mod tests {
             remote: ([10, 0, 2, 1], 179).into(),
             source: None,
             password: Some(b"hunter2".to_vec()),
+            hops: None,
         };
         let record = SessionRecord::new("tor", identity, &image, b"half", b"a burst");
         let read: SessionRecord = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
