@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use api::config::{Advertisement, Config, Peer, Pool, RemoteAsn};
+use api::config::{Advertisement, Config, Peer, Pool, RemoteAsn, RouterAt};
 use api::range::AddressRange;
 use api::selector::Selectors;
 use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
+use api::v1beta2::ConnectMode;
 
 use yardstick::memory::NODE_ASN;
 use yardstick::router::ROUTER_ASN;
@@ -18,8 +19,12 @@ pub fn peer(name: &str, address: SocketAddr) -> Peer {
         created: None,
         local_asn: NODE_ASN,
         remote_asn: RemoteAsn::Exactly(ROUTER_ASN),
-        address: address.ip(),
+        router: RouterAt::Address(address.ip()),
         port: address.port(),
+        connect: ConnectMode::Active,
+        listen_port: 179,
+        ttl_security: None,
+        inspect: false,
         source: None,
         hold_time: None,
         keepalive: None,

@@ -59,10 +59,22 @@ impl Daemon {
     }
 }
 
+/// What `setpriv` is told about capabilities: none, or this one, which a user other than root keeps as an ambient one.
+fn capabilities(granted: Option<&str>) -> Vec<String> {
+    match granted {
+        None => vec!["--bounding-set=-all".to_owned()],
+        Some(one) => {
+            ["bounding-set", "inh-caps", "ambient-caps"].map(|set| format!("--{set}=-all,+{one}")).to_vec()
+        }
+    }
+}
+
 /// The daemons that run, by node and kind.
 #[derive(Debug, Default)]
 pub struct Herald {
     running: BTreeMap<(String, Daemon), Process>,
+    /// Capabilities beyond those of the manifests, which are none.
+    granted: BTreeMap<(String, Daemon), &'static str>,
 }
 
 impl Herald {
@@ -149,6 +161,11 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives a daemon a capability from its next start on (`net_raw`, say), as an operator would who needs it.
+    pub fn grant(&mut self, node: &str, daemon: Daemon, capability: &'static str) {
+        self.herald_mut().granted.insert((node.to_owned(), daemon), capability);
+    }
+
     /// SIGKILL: the daemon says goodbye to nobody.
     ///
     /// # Errors
@@ -221,7 +238,9 @@ impl Lab {
         let mut command = self.node(node)?.namespace().command("setpriv");
         command
             .args([&format!("--reuid={USER}"), &format!("--regid={USER}")])
-            .args(["--clear-groups", "--bounding-set=-all", "--no-new-privs", "--"])
+            .args(["--clear-groups", "--no-new-privs"])
+            .args(capabilities(self.herald().granted.get(&(node.to_owned(), daemon)).copied()))
+            .arg("--")
             .arg(program)
             .args(["--kubeconfig", &kubeconfig.text()])
             .args(["--namespace", crate::HERALD_NAMESPACE])

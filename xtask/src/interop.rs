@@ -26,6 +26,6 @@ const HEAD: &str = "\
 one router of Debian at a time live in two network namespaces joined by a cable. A `yes` means that the router's own
 client showed what the case asks, and Herald's session table too where it has a say; `–` that the router cannot do
 it; `**no**` that something else was seen, which the list below the table names. Connection collision has no row:
-Herald dials and does not listen, so two connections at once cannot come about.
+where both sides dial is a story of the system tests (`testbed/tests/it/peers.rs`).
 
 ";

@@ -97,7 +97,7 @@ impl Whereabouts {
 fn socket_address(address: IpAddr, scope: u32, port: u16) -> SocketAddr {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, scope).into(),
-        address => SocketAddr::new(address, port),
+        IpAddr::V4(_) | IpAddr::V6(_) => SocketAddr::new(address, port),
     }
 }
 
@@ -108,7 +108,7 @@ fn search(router: &RouterAt, before: Option<Place>) -> Result<Place, NotFound> {
             let link = link(name)?.ok_or_else(|| NotFound::NoInterface(name.clone()))?;
             let routers = routers_on(link.index)?;
             let kept = before.filter(|place| routers.contains(place));
-            kept.or(routers.first().copied()).ok_or_else(|| NotFound::NoRouter(name.clone()))
+            kept.or_else(|| routers.first().copied()).ok_or_else(|| NotFound::NoRouter(name.clone()))
         }
         RouterAt::Address(address) => Ok((*address, 0)),
         RouterAt::Range(range) => Ok((range.network(), 0)),

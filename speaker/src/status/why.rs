@@ -60,11 +60,20 @@ fn links(explanation: &Explanation, plan: &Plan, table: &SessionTable) -> Vec<Wh
                 links.push(WhyLink::fails("peer", "noPeer", text));
             }
             for (name, peer) in &plan.peers {
-                towards(name, peer, table.sessions.get(name), announcements, &mut links);
+                towards(name, peer, row_of(name, table), announcements, &mut links);
             }
         }
     }
     links
+}
+
+/// The row of a peer; of a network of routers the first that has called.
+fn row_of<'a>(name: &str, table: &'a SessionTable) -> Option<&'a SessionRow> {
+    let caller = || {
+        let mut rows = table.sessions.iter();
+        rows.find(|(row, _)| row.split_once('@').is_some_and(|(object, _)| object == name))
+    };
+    table.sessions.get(name).or_else(|| caller().map(|(_, row)| row))
 }
 
 /// The part of the chain that is about one peer.

@@ -10,6 +10,7 @@ mod impostor;
 mod ipam;
 mod moving;
 mod outage;
+mod peers;
 mod rejection;
 mod restart;
 mod rights;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
         home::TESTS,
         restart::TESTS,
         session::TESTS,
+        peers::TESTS,
         moving::TESTS,
         ipam::TESTS,
         impostor::TESTS,
