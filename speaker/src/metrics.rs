@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bfd_proto::State;
-use bgp_proto::VerdictCounts;
+use bgp_proto::{Counters as MessageCounters, VerdictCounts};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -88,6 +88,13 @@ struct PeerLabel {
     peer: String,
 }
 
+/// The label set of MetalLB's FRR mode; sessions run in the node's own network.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PeerVrfLabel {
+    peer: String,
+    vrf: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnnouncedLabels {
     service: String,
@@ -142,6 +149,7 @@ fn show_sessions(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     let help = "Times that the BGP session came up";
     counted("herald_bgp_session_established", help, |row| u64::from(row.established_count))?;
     show_judged(encoder, table)?;
+    show_messages(encoder, table)?;
     show_bfd(encoder, table)
 }
 
@@ -155,6 +163,31 @@ fn show_judged(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Res
     });
     let help = "Number of received BGP UPDATE messages that were inspected, by what RFC 7606 makes of them";
     family(encoder, "herald_bgp_updates_inspected", help, MetricType::Counter, judged)
+}
+
+/// What MetalLB's FRR mode shows of each session, under the same names: they count up and have no `_total` at their end.
+fn show_messages(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
+    let mut of_sessions = |name: &str, help: &str, value: fn(&MessageCounters) -> u64| {
+        let metric = format!("{}{name}", name::BGP_PREFIX);
+        let rows = table.sessions.iter().map(|(name, row)| {
+            let label = PeerVrfLabel { peer: peer_label(name, row).peer, vrf: "default" };
+            (label, ConstGauge::new(i64::try_from(value(&row.messages)).unwrap_or(i64::MAX)))
+        });
+        family(encoder, &metric, help, MetricType::Unknown, rows)
+    };
+    of_sessions("opens_sent", "Number of BGP OPEN messages sent", |count| count.sent.opens)?;
+    of_sessions("opens_received", "Number of BGP OPEN messages received", |count| count.received.opens)?;
+    let help = "Number of BGP NOTIFICATION messages sent";
+    of_sessions("notifications_sent", help, |count| count.sent.notifications)?;
+    let help = "Number of BGP UPDATE messages received";
+    of_sessions("updates_total_received", help, |count| count.received.updates)?;
+    of_sessions("keepalives_sent", "Number of BGP KEEPALIVE messages sent", |count| count.sent.keepalives)?;
+    let help = "Number of BGP KEEPALIVE messages received";
+    of_sessions("keepalives_received", help, |count| count.received.keepalives)?;
+    let help = "Number of BGP ROUTE-REFRESH messages sent";
+    of_sessions("route_refresh_sent", help, |count| count.sent.refreshes)?;
+    of_sessions("total_sent", "Number of BGP messages sent", |count| count.sent.total())?;
+    of_sessions("total_received", "Number of BGP messages received", |count| count.received.total())
 }
 
 /// MetalLB labels BFD by address alone. Its counters have no `_total`, so they are written as what they are called.
@@ -302,6 +335,11 @@ mod tests {
                 withdrawn: 1,
                 ..VerdictCounts::default()
             }),
+            messages: MessageCounters {
+                sent: bgp_proto::MessageCounts { keepalives: 3, updates: 2, opens: 1, ..Default::default() },
+                ..MessageCounters::default()
+            },
+            unacknowledged: None,
             bfd: (phase == SessionPhase::Established).then(|| bfd.clone()),
         };
         let mut verdicts = Verdicts::default();
@@ -335,6 +373,10 @@ mod tests {
             "herald_bgp_updates_inspected_total{peer=\"10.0.2.1:179\",verdict=\"withdraw\"} 1",
             "metallb_bgp_session_up{peer=\"not-found\"} 0",
             "herald_bgp_messages_sent_total{peer=\"10.0.2.1:179\"} 5",
+            "metallb_bgp_opens_sent{peer=\"10.0.2.1:179\",vrf=\"default\"} 1",
+            "metallb_bgp_keepalives_sent{peer=\"10.0.2.1:179\",vrf=\"default\"} 3",
+            "metallb_bgp_total_sent{peer=\"10.0.2.1:179\",vrf=\"default\"} 6",
+            "metallb_bgp_updates_total_received{peer=\"[::1]:179\",vrf=\"default\"} 0",
             "metallb_bfd_session_up{peer=\"10.0.2.1\"} 1",
             "metallb_bfd_control_packet_input{peer=\"10.0.2.1\"} 8",
             "metallb_bfd_control_packet_output{peer=\"10.0.2.1\"} 9",

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use api::config::Peer;
 use bfd_proto::State;
-use bgp_proto::{RouteSet, VerdictCounts};
+use bgp_proto::{Counters, RouteSet, VerdictCounts};
 
 pub use crate::decide::verdict::{Announcement, Reason, Verdict};
 pub use crate::decide::verdicts::Verdicts;
@@ -140,6 +140,11 @@ pub struct SessionRow {
     pub updates_sent: u64,
     /// What received UPDATEs were worth; `None` unless the peer's are inspected.
     pub verdicts: Option<VerdictCounts>,
+    /// BGP messages of each type, both ways.
+    pub messages: Counters,
+    /// Octets that were written and that the router's TCP had not acknowledged at the last look; `None` while the session is
+    /// not Established, or where the kernel does not say.
+    pub unacknowledged: Option<u32>,
     /// How BFD stands on the way to this router; `None` where no BFD is wanted.
     pub bfd: Option<BfdRow>,
 }

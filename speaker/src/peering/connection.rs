@@ -4,7 +4,7 @@
 //! Knows nothing of BGP: the driver carries octets between this and `bgp_proto::Speaker`.
 
 use std::io;
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+
+use super::sockopt;
 
 /// Room for two of the longest messages (RFC 8654), so that a whole one always fits behind a partial one. The pages
 /// are only touched when a peer really sends that much at once.
@@ -78,6 +80,13 @@ enum Stage {
 }
 
 impl Connection {
+    /// Where the router is, and how much of what was written its TCP has not acknowledged yet; `None` on the way out, and
+    /// where the kernel does not say.
+    pub(super) fn unacknowledged(&self) -> Option<(IpAddr, u32)> {
+        let octets = sockopt::unacknowledged(&self.stream).ok().filter(|_| self.is_open())?;
+        Some((self.stream.peer_addr().ok()?.ip(), octets))
+    }
+
     /// Takes over a connected stream.
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {

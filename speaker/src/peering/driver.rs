@@ -473,7 +473,9 @@ impl Driver {
         self.clock.refresh(now, SystemTime::now());
         self.tell_faults();
         let around = Around { paths: &self.paths, doors: &self.doors, adverts: &self.adverts };
-        let table = report::table(&self.roster, self.speaker.sessions(), &around, &self.clock, now);
+        let mut table = report::table(&self.roster, self.speaker.sessions(), &around, &self.clock, now);
+        let unacknowledged = self.connections.values().filter_map(|live| live.connection.unacknowledged());
+        report::note_acknowledged(&mut table, unacknowledged);
         self.sessions.send_if_modified(|published| {
             let differs = **published != table;
             if differs {

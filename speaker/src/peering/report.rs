@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use api::config::{Peer, RemoteAsn, RouterAt};
 use bgp_proto::wire::notification::ErrorCode;
-use bgp_proto::{DownReason, Family, PeerKey, SessionStatus, State};
+use bgp_proto::{Counters, DownReason, Family, PeerKey, SessionStatus, State};
 
 use super::advert::Adverts;
 use super::listen::Doors;
@@ -83,6 +83,18 @@ pub(super) fn table(
     SessionTable { sessions: running.chain(standing_by).collect() }
 }
 
+/// Puts down how much each router has not acknowledged, as the connections with its address tell.
+pub(super) fn note_acknowledged(table: &mut SessionTable, connections: impl Iterator<Item = (IpAddr, u32)>) {
+    let mut unacknowledged: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    for (address, octets) in connections {
+        let most = unacknowledged.entry(address).or_default();
+        *most = octets.max(*most);
+    }
+    for row in table.sessions.values_mut().filter(|row| row.phase == SessionPhase::Established) {
+        row.unacknowledged = unacknowledged.get(&row.address).copied();
+    }
+}
+
 fn running_row(
     roster: &Roster,
     member: &Member,
@@ -111,6 +123,7 @@ fn running_row(
         messages_received: status.counters.received.total(),
         updates_sent: status.counters.sent.updates,
         verdicts: member.peer.inspect.then_some(status.verdicts),
+        messages: status.counters,
         ..blank
     }
 }
@@ -226,6 +239,8 @@ fn blank_row(peer: &Peer, address: IpAddr) -> SessionRow {
         messages_received: 0,
         updates_sent: 0,
         verdicts: None,
+        messages: Counters::default(),
+        unacknowledged: None,
         bfd: None,
     }
 }

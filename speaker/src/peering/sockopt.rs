@@ -1,5 +1,5 @@
 //! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), a TTL of 255 and the least that is taken (RFC 5082),
-//! DSCP CS6, no delay, and bounded buffers; and datagrams with the TTL that they arrived with, for BFD.
+//! DSCP CS6, no delay, and bounded buffers with what of them is not acknowledged yet; and datagrams with the TTL that they arrived with, for BFD.
 //!
 //! The only file of the repository with `unsafe`: the standard library and socket2 know neither `TCP_MD5SIG` nor how to
 //! read what the kernel tells beside a datagram. Leaves out binding and connecting, which is `dial`.
@@ -72,6 +72,15 @@ pub(super) fn require_ttl(socket: &impl AsFd, remote: IpAddr, hops: NonZeroU8) -
         IpAddr::V4(_) => set_number(socket, libc::IPPROTO_IP, libc::IP_MINTTL, least),
         IpAddr::V6(_) => set_number(socket, libc::IPPROTO_IPV6, libc::IPV6_MINHOPCOUNT, least),
     }
+}
+
+/// Octets that were written to the connection and that the router's TCP has not acknowledged yet.
+pub(super) fn unacknowledged(socket: &impl AsFd) -> io::Result<u32> {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes one `int` through the pointer, which is
+    // that of a live local of this type.
+    let answer = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut octets) };
+    if answer == 0 { Ok(u32::try_from(octets).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the TCP MD5 key (RFC 2385) for packets from and to `peer`. To be called before connect (or on the
@@ -410,6 +419,28 @@ mod tests {
         assert_eq!(say(&[b'x'; 81]), "the password has 81 octets; TCP MD5 takes at most 80");
         assert_eq!(say(&[b'x'; 70_000]), "the password has 70000 octets; TCP MD5 takes at most 80");
         assert_eq!(say(b""), "the password is empty; TCP MD5 needs 1 to 80 octets");
+    }
+
+    #[test]
+    fn what_the_other_side_acknowledged_is_told_from_what_waits() {
+        use std::io::{Read, Write};
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut theirs, _) = listener.accept().unwrap();
+        // More than the two kernel buffers hold, so that some of it can only wait.
+        ours.set_nonblocking(true).unwrap();
+        while ours.write(&[0; 65_536]).is_ok() {}
+        assert!(unacknowledged(&ours).unwrap() > 0);
+        theirs.set_nonblocking(true).unwrap();
+        let mut octets = vec![0; 1 << 20];
+        let patience = std::time::Instant::now() + Duration::from_secs(20);
+        while unacknowledged(&ours).unwrap() > 0 {
+            assert!(std::time::Instant::now() < patience, "everything was read and is not acknowledged");
+            // Nothing to read for a moment is no end.
+            let _ = theirs.read(&mut octets);
+        }
+        assert!(unacknowledged(&std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 
     #[test]

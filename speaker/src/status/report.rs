@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use api::herald::RouteState;
 use api::herald::speaker_state::{
     MAX_ROUTES_LISTED, MAX_WITHHELD_LISTED, SessionState, SpeakerStateStatus, WithheldService,
 };
+use api::herald::{RouteState, Told};
 use bfd_proto::State;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -44,6 +44,10 @@ pub fn status(plan: &Plan, table: &SessionTable) -> SpeakerStateStatus {
 fn listed_routes(plan: &Plan, table: &SessionTable) -> Vec<RouteState> {
     let mut routes = routes::first(plan, table, MAX_ROUTES_LISTED);
     routes.truncate(MAX_ROUTES_LISTED);
+    // What is acknowledged changes with each message; an object that is written seldom says what lasts.
+    for peer in routes.iter_mut().flat_map(|route| &mut route.peers) {
+        peer.told = peer.told.min(Told::Sent);
+    }
     routes
 }
 

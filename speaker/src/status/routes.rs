@@ -91,7 +91,13 @@ pub(super) fn told(peer: &PeerPlan, row: Option<&SessionRow>) -> Told {
         return Told::SessionDown;
     };
     let wanted = u32::try_from(peer.routes.len()).unwrap_or(u32::MAX);
-    if row.prefixes_pending > 0 || row.prefixes_sent != wanted { Told::Pending } else { Told::Sent }
+    if row.prefixes_pending > 0 || row.prefixes_sent != wanted {
+        Told::Pending
+    } else if row.unacknowledged == Some(0) {
+        Told::Acknowledged
+    } else {
+        Told::Sent
+    }
 }
 
 fn communities(attrs: &PathAttrs) -> Vec<String> {

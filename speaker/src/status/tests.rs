@@ -42,6 +42,8 @@ fn row(phase: SessionPhase) -> SessionRow {
         messages_received: 9,
         updates_sent: 2,
         verdicts: None,
+        messages: bgp_proto::Counters::default(),
+        unacknowledged: None,
         bfd: None,
     }
 }
@@ -297,6 +299,10 @@ fn routes_are_listed_with_attributes_peers_and_services() {
     let service = ServiceKey::new("shop", "web");
     let (plan, _) = plan_of(&service, &["a", "b", "c"], &["a", "b"]);
     let sent = |count| SessionRow { prefixes_sent: count, ..row(SessionPhase::Established) };
+    let acked = table(&[("a", SessionRow { unacknowledged: Some(0), ..sent(1) })]);
+    let told = |routes: Vec<api::herald::RouteState>| routes[0].peers[0].told;
+    assert_eq!(told(routes::first(&plan, &acked, 1)), api::herald::Told::Acknowledged);
+    assert_eq!(told(report::status(&plan, &acked).routes), api::herald::Told::Sent);
     let table = table(&[("a", sent(1)), ("b", sent(0)), ("c", sent(0))]);
     assert_eq!(
         json!(routes::report("n1", &plan, &table)),
