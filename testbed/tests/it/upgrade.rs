@@ -39,14 +39,14 @@ fn strict_router() -> LabPlan {
 
 /// What a router counts about a session.
 #[derive(Debug, PartialEq, Eq)]
-struct Ledger {
+pub(crate) struct Ledger {
     established: u64,
     dropped: u64,
     up_since: u64,
     updates: u64,
 }
 
-async fn ledger(lab: &Lab, node: &str) -> Result<Ledger> {
+pub(crate) async fn ledger(lab: &Lab, node: &str) -> Result<Ledger> {
     let neighbour = lab.node(node)?.plan().v4.to_string();
     let text = lab.router().vtysh(&format!("show bgp neighbors {neighbour} json")).await?;
     let all: serde_json::Value = serde_json::from_str(&text).context("reading FRR's neighbour")?;
