@@ -3,8 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two lines on the connection that stays open.
 const LINE_EVERY: Duration = Duration::from_millis(100);
+
+/// A server waits a minute for a head.
+const LONGEST_HEAD: Duration = Duration::from_secs(50);
 
 /// What became of the calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,34 +35,29 @@ pub struct Tally {
 /// A caller at work. Dropping it lets it end by itself.
 #[derive(Debug)]
 pub struct Caller {
-    stop: Arc<AtomicBool>,
+    /// The calls go on for as long as these live.
+    going_on: [Sender<()>; 2],
     requests: JoinHandle<Result<Tally>>,
     stream: JoinHandle<Result<Option<String>>>,
 }
 
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Caller {
     pub(super) fn new(
-        stop: Arc<AtomicBool>,
+        going_on: [Sender<()>; 2],
         requests: JoinHandle<Result<Tally>>,
         stream: JoinHandle<Result<Option<String>>>,
     ) -> Self {
-        Self { stop, requests, stream }
+        Self { going_on, requests, stream }
     }
 
     /// Ends the calls and tells how they went.
     ///
     /// # Errors
     /// When the calls could not be made at all.
-    pub async fn end(mut self) -> Result<Tally> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut tally = (&mut self.requests).await.context("the calls ended early")??;
-        tally.broken = (&mut self.stream).await.context("the open connection's thread ended early")??;
+    pub async fn end(self) -> Result<Tally> {
+        drop(self.going_on);
+        let mut tally = self.requests.await.context("the calls ended early")??;
+        tally.broken = self.stream.await.context("the open connection's thread ended early")??;
         Ok(tally)
     }
 }
@@ -85,10 +82,10 @@ impl Tally {
 }
 
 /// One request after the other until told to stop.
-pub(super) fn call(address: IpAddr, stop: &AtomicBool) -> Tally {
+pub(super) fn call(address: IpAddr, owner: &Receiver<()>) -> Tally {
     let mut tally = Tally::default();
     let mut last = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    while goes_on(owner, PAUSE) {
         match request(address) {
             Ok(()) => {
                 tally.answered += 1;
@@ -97,29 +94,30 @@ pub(super) fn call(address: IpAddr, stop: &AtomicBool) -> Tally {
             }
             Err(error) => tally.failed.push(error.to_string()),
         }
-        std::thread::sleep(PAUSE);
     }
     tally
 }
 
 /// One request whose head comes line by line, for as long as it takes; its answer shows that the connection is whole.
-/// A server waits a minute for a head.
-pub(super) fn stay(address: IpAddr, stop: &AtomicBool) -> Option<String> {
+pub(super) fn stay(address: IpAddr, owner: &Receiver<()>) -> Option<String> {
     let talk = || -> std::io::Result<()> {
         let mut stream = connect(address)?;
         stream.write_all(b"GET / HTTP/1.1\r\nHost: herald\r\n")?;
         let began = Instant::now();
         let mut line = 0;
-        while !stop.load(Ordering::Relaxed) && began.elapsed() < Duration::from_secs(50) {
+        while began.elapsed() < LONGEST_HEAD && goes_on(owner, LINE_EVERY) {
             line += 1;
-            // The same name again and again: nginx keeps the count of lines, not of names, within its buffers.
             stream.write_all(format!("X-Line: {}\r\n", line % 10).as_bytes())?;
-            std::thread::sleep(LINE_EVERY);
         }
         stream.write_all(b"Connection: close\r\n\r\n")?;
         answered(stream)
     };
     talk().err().map(|error| error.to_string())
+}
+
+/// Waits, and says whether the owner is still there.
+fn goes_on(owner: &Receiver<()>, pause: Duration) -> bool {
+    owner.recv_timeout(pause) == Err(RecvTimeoutError::Timeout)
 }
 
 fn request(address: IpAddr) -> std::io::Result<()> {

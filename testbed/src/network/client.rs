@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
 
 use anyhow::Result;
 
@@ -62,16 +62,13 @@ impl ClientHost {
         output(&mut command).await
     }
 
-    /// Calls an address without a pause until told to stop.
-    ///
-    /// # Errors
-    /// Never at once; what goes wrong is in the tally.
-    pub fn call(&self, address: IpAddr) -> Result<Caller> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (first, second) = (Arc::clone(&stop), Arc::clone(&stop));
-        let requests = self.namespace.inside_for_long(move || caller::call(address, &first));
-        let stream = self.namespace.inside_for_long(move || caller::stay(address, &second));
-        Ok(Caller::new(stop, tokio::spawn(requests), tokio::spawn(stream)))
+    /// Calls an address again and again until told to stop.
+    #[must_use]
+    pub fn call(&self, address: IpAddr) -> Caller {
+        let ((first, calls), (second, stays)) = (channel(), channel());
+        let requests = self.namespace.inside_for_long(move || caller::call(address, &calls));
+        let stream = self.namespace.inside_for_long(move || caller::stay(address, &stays));
+        Caller::new([first, second], tokio::spawn(requests), tokio::spawn(stream))
     }
 
     /// `curl -v`: everything that a person sees on the terminal.

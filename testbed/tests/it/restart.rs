@@ -150,7 +150,7 @@ async fn starts_without_api_server(lab: &mut Lab) -> Result<()> {
         if text.contains("10.0.4.1") { Ok(()) } else { bail!("{text}") }
     })
     .await?;
-    let caller = lab.client().call(FIRST)?;
+    let caller = lab.client().call(FIRST);
     lab.node("n2")?.door().set(Passage::Refused);
     lab.kill_daemon("n2", Daemon::Speaker).await?;
     lab.start_daemon("n2", Daemon::Speaker).await?;
