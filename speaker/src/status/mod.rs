@@ -144,9 +144,10 @@ impl Keeper {
             },
             namespace,
             node,
+            // What is up when this process begins to speak came from the one before: that is no news.
+            told: Arc::clone(&inlets.sessions.borrow()),
             inlets,
             events,
-            told: Arc::default(),
             news: Vec::new(),
             resumed: false,
         }
