@@ -15,7 +15,7 @@ const PREPARE: &str = "prepare-folder";
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == PREPARE) {
-        return words.next().map_or(ExitCode::from(2), |folder| prepare(Path::new(&folder)));
+        return words.next().map_or_else(|| ExitCode::from(2), |folder| prepare(Path::new(&folder)));
     }
     let settings = Settings::from(Args::parse());
     let level = match runtime::log::init(&settings.common.log_level, settings.common.log_format) {

@@ -16,8 +16,9 @@ use super::wish::{Place, SlimDaemonSet};
 /// How long the API server may take at the end; part of the grace period of a Pod.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(3);
 
-/// Between two tries of the first look.
-const FIRST_LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Between two tries of the first look: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The DaemonSet and the node to ask about.
 #[derive(Clone)]
@@ -36,6 +37,7 @@ impl Question {
     /// Looks until the DaemonSet was seen once; says so by the sender.
     pub async fn first_look(self, seen: watch::Sender<bool>) {
         let Some(name) = &self.daemon_set else { return };
+        let mut pause = FIRST_PAUSE;
         loop {
             match timeout(LOOK_LIMIT, self.sets().get(name)).await {
                 Ok(Ok(_)) => {
@@ -48,7 +50,8 @@ impl Question {
                 }
                 Err(_elapsed) => debug!(daemon_set = name, "the API server does not answer"),
             }
-            tokio::time::sleep(FIRST_LOOK_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(2 * pause);
         }
     }
 

@@ -175,10 +175,7 @@ async fn starts_without_api_server(lab: &mut Lab) -> Result<()> {
     throughout(Duration::from_secs(5), "both paths", both).await?;
     let after = ledger(lab, "n2").await?;
     caller.end().await?.nothing_lost()?;
-    ensure!(
-        before == after,
-        "the router counted {before:?} before and {after:?} after the API server was back"
-    );
+    after.ensure_same(&before)?;
     // What changed since is seen.
     lab.delete_pods("nginx", "n1").await?;
     lab.wait_for_paths(FIRST, &[], SOON).await?;
