@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
 /// One selector: all of its requirements must hold. Without any, it matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Selector {
     requirements: BTreeSet<Requirement>,
 }
@@ -47,7 +48,7 @@ impl Selector {
 }
 
 /// A list of selectors, one of which must match. The empty list matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Selectors(Vec<Selector>);
 
 impl Selectors {
@@ -131,13 +132,13 @@ pub enum SelectorFault {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Requirement {
     key: String,
     test: Test,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Test {
     In(BTreeSet<String>),
     NotIn(BTreeSet<String>),

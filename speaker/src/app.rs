@@ -15,23 +15,26 @@ use runtime::settings::Component;
 use runtime::stop::Stop;
 use runtime::watch::Barrier;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::args::{OnTerminate, Settings, StatusObjects};
+use crate::args::{Settings, StatusObjects};
 use crate::journal::Journal;
 use crate::mark::Mark;
 use crate::metrics::{Counters, States};
 use crate::peering::{self, PeeringSettings};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
+use crate::state::{self, StateFile};
 use crate::status::answer::Answers;
 use crate::status::{self, Inlets, report, routes};
 use crate::takeover::{Place, Role};
-use crate::watch::convert::NodeView;
+use crate::termination::judge;
+use crate::termination::workload::Question;
 use crate::watch::question::{self, Asker};
 use crate::watch::{Outlets, WatchSettings, follow};
 
-/// The orderly end must be done in this time; a Pod is given 30 s.
+/// The orderly end of the sessions must be done in this time; with the look at the DaemonSet before it, it fits the grace
+/// period of the Pod.
 const END_LIMIT: Duration = Duration::from_secs(25);
 
 /// Runs the speaker until it is asked to stop, and ends its sessions in order.
@@ -55,6 +58,9 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (stop_sender, stop_how) = watch::channel(None);
     let (role_sender, role) = watch::channel(Role::Asking);
     let (asker, questions) = question::channel();
+    let (wanted_sender, wanted) = watch::channel(Arc::new(Plan::unsynced()));
+    let (answer_sender, answer) = oneshot::channel();
+    let (seen_sender, seen) = watch::channel(false);
     let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
 
     let watching = follow(
@@ -75,8 +81,19 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
     let status_objects = settings.status_objects;
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
+    let file = StateFile::new(&settings.state_dir, &settings.node, settings.state_max_age);
+    let keeping = tokio::spawn(state::keep(file.clone(), plan.clone(), role.clone()));
+    let answered = async { answer.await.unwrap_or(Ok(())) };
+    let restored = state::restore(file.clone(), answered, barrier.clone(), role.clone());
+    let feeding = tokio::spawn(state::feed(restored, plan.clone(), wanted_sender));
+    let question = Question {
+        client: client.clone(),
+        namespace: settings.common.namespace.clone(),
+        daemon_set: settings.daemon_set.clone(),
+        node: settings.node.clone(),
+    };
     let front = tokio::spawn(show(
-        role,
+        role.clone(),
         move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
         move |tasks| {
             let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
@@ -91,41 +108,54 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };
     let place = Place { socket: settings.takeover_socket(), node: settings.node.clone() };
     let peering = tokio::spawn(peering::run_in_turn(
-        plan,
+        wanted,
         session_sender,
         peering_settings,
         stop_how,
         place,
         role_sender,
     ));
-    if let Err(error) = warm_up(&client).await {
-        tracing::warn!(%error, "API server does not answer yet: trying again until it does");
-    }
-    let watching = tokio::spawn(watching);
+    // One small request first, so that everything after it shares its connection.
+    let watching = tokio::spawn(async move {
+        // Whoever waits for the answer may have found another way.
+        let _ = answer_sender.send(warm_up(&client).await);
+        watching.await;
+    });
+    let looking = tokio::spawn(question.clone().first_look(seen_sender));
 
     stop.requested().await;
-    let how = end(settings.on_terminate, node.borrow().as_ref());
+    // The one before or after us may hold the sessions; then nothing that is kept for the next start is ours to change.
+    let speaks = role.borrow().speaks();
+    let leaving = node.borrow().as_ref().and_then(|node| node.leaving);
+    let seen = *seen.borrow();
+    let how = judge(settings.on_terminate, leaving, question.ask(seen).await);
     tracing::info!(?how, "speaker ends");
-    front.abort();
+    for task in [front, keeping, feeding, looking] {
+        task.abort();
+    }
     let removed = matches!(how, StopHow::Remove(_));
+    if speaks {
+        keep_for_next_start(&file, &plan.borrow(), removed);
+    }
     stop_sender.send_replace(Some(how));
     if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
         tracing::warn!("sessions did not end in time");
     }
     watching.abort();
-    if removed {
+    if removed && speaks {
         mark.remove();
     }
     Ok(())
 }
 
-/// Which end this is. Without a sign that the node leaves it is a restart: if that is wrong, the routers forget the
-/// routes after the restart time.
-fn end(on_terminate: OnTerminate, node: Option<&NodeView>) -> StopHow {
-    match (on_terminate, node.and_then(|node| node.leaving)) {
-        (OnTerminate::Auto, Some(leaving)) => StopHow::Remove(leaving.to_string()),
-        (OnTerminate::Auto, None) | (OnTerminate::Restart, _) => StopHow::Restart,
-        (OnTerminate::Remove, _) => StopHow::Remove("the speaker is removed from this node".to_owned()),
+/// The newest plan, unless there is to be no next start.
+fn keep_for_next_start(file: &StateFile, plan: &Plan, removed: bool) {
+    if removed {
+        file.remove();
+    } else if plan.synced
+        && let Err(error) = file.write(plan)
+    {
+        tracing::debug!(%error, "the last plan is not on file");
     }
 }
 
@@ -294,28 +324,15 @@ fn debug_state(inlets: &Inlets, barrier: &Barrier) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::snapshot::NodeFacts;
-    use crate::watch::convert::Leaving;
+    use crate::termination::workload::LOOK_LIMIT;
 
     #[test]
-    fn the_end_is_a_restart_unless_something_says_removal() {
-        let node = |leaving| NodeView {
-            facts: NodeFacts { labels: [].into(), network_unavailable: false, drain: None },
-            uid: String::new(),
-            leaving,
-        };
-        let (staying, leaving) = (node(None), node(Some(Leaving::OutOfService)));
-        let check = |on_terminate, node: Option<&NodeView>, removed: bool| {
-            assert_eq!(
-                matches!(end(on_terminate, node), StopHow::Remove(_)),
-                removed,
-                "{on_terminate:?} {node:?}"
-            );
-        };
-        check(OnTerminate::Auto, None, false);
-        check(OnTerminate::Auto, Some(&staying), false);
-        check(OnTerminate::Auto, Some(&leaving), true);
-        check(OnTerminate::Restart, Some(&leaving), false);
-        check(OnTerminate::Remove, None, true);
+    fn the_grace_period_of_the_manifest_is_longer_than_the_longest_end() {
+        let manifest = include_str!("../../manifests/speaker.yaml");
+        let line =
+            manifest.lines().find_map(|line| line.trim().strip_prefix("terminationGracePeriodSeconds: "));
+        let grace = Duration::from_secs(line.unwrap().parse().unwrap());
+        assert!(LOOK_LIMIT + END_LIMIT < grace, "{LOOK_LIMIT:?} + {END_LIMIT:?} against {grace:?}");
+        assert!(peering::LONGEST_END < END_LIMIT, "{:?}", peering::LONGEST_END);
     }
 }

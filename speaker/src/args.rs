@@ -1,7 +1,9 @@
 //! The speaker's flags, with their environment twins, turned into checked [`Settings`]. The flag wins.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use api::duration::{DurationFault, parse};
 use clap::{Parser, ValueEnum};
 use runtime::settings::CommonArgs;
 
@@ -30,7 +32,15 @@ pub struct Args {
     #[arg(long, env = "HERALD_STATE_DIR", value_name = "PATH", default_value = "/var/lib/herald")]
     state_dir: PathBuf,
 
-    /// What the end of this process means for the routes: auto looks whether the node is leaving the cluster
+    /// How long after the last speaker ran its plan is announced again when the API server is away at the start; 0 is never
+    #[arg(long, env = "HERALD_STATE_MAX_AGE", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    state_max_age: Duration,
+
+    /// The DaemonSet of the speakers: when it is deleted or no longer wants this node, the end is a removal
+    #[arg(long, env = "HERALD_DAEMON_SET", value_name = "NAME")]
+    daemon_set: Option<String>,
+
+    /// What the end of this process means for the routes: auto looks whether the node or the speakers leave the cluster
     #[arg(long, env = "HERALD_ON_TERMINATE", value_name = "WHAT", value_enum, default_value_t = OnTerminate::Auto, ignore_case = true)]
     on_terminate: OnTerminate,
 
@@ -71,8 +81,12 @@ pub struct Settings {
     pub exclude_label: ExcludeLabel,
     /// Where the local socket is.
     pub socket: PathBuf,
-    /// Where the mark of earlier starts is.
+    /// Where the mark of earlier starts and the last plan are.
     pub state_dir: PathBuf,
+    /// How long the last plan is worth anything after the last speaker ran; zero is never.
+    pub state_max_age: Duration,
+    /// The DaemonSet of the speakers, where there is one.
+    pub daemon_set: Option<String>,
     /// What the end of the process means.
     pub on_terminate: OnTerminate,
     /// Whether the node's own status objects are written.
@@ -100,6 +114,9 @@ impl From<Args> for Settings {
             },
             socket: args.socket,
             state_dir: args.state_dir,
+            state_max_age: args.state_max_age,
+            // An empty environment variable is one that was not set.
+            daemon_set: args.daemon_set.filter(|name| !name.is_empty()),
             on_terminate: args.on_terminate,
             status_objects: args.status_objects,
         }
@@ -115,6 +132,10 @@ enum Fault {
     NotANodeName,
     #[error("is neither true nor false")]
     NotASwitch,
+}
+
+fn duration(text: &str) -> Result<Duration, DurationFault> {
+    parse(text.trim())
 }
 
 fn node_name(text: &str) -> Result<String, Fault> {
@@ -139,14 +160,14 @@ fn switch(text: &str) -> Result<bool, Fault> {
 mod tests {
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<Settings, String> {
+    fn read(args: &[&str]) -> Result<Settings, String> {
         let line = std::iter::once("speaker").chain(args.iter().copied());
         Args::try_parse_from(line).map(Settings::from).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_node_name_is_enough() {
-        let settings = parse(&["--node-name=n1"]).unwrap();
+        let settings = read(&["--node-name=n1"]).unwrap();
         assert_eq!(settings.node, "n1");
         assert_eq!(settings.exclude_label, ExcludeLabel::Honoured);
         assert_eq!(settings.socket, PathBuf::from("/run/herald/speaker.sock"));
@@ -154,14 +175,17 @@ mod tests {
         assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
         assert_eq!(settings.on_terminate, OnTerminate::Auto);
         assert_eq!(settings.status_objects, StatusObjects::On);
+        assert_eq!((settings.state_max_age, settings.daemon_set), (Duration::from_secs(3600), None));
     }
 
     #[test]
     fn given_values_are_kept() {
-        let settings = parse(&[
+        let settings = read(&[
             "--node-name=n1.example.com",
             "--ignore-exclude-lb",
             "--socket=/tmp/s",
+            "--state-max-age=90s",
+            "--daemon-set=speaker",
             "--state-dir=/tmp/d",
             "--on-terminate=Remove",
             "--namespace=lb",
@@ -172,6 +196,8 @@ mod tests {
         assert_eq!(settings.exclude_label, ExcludeLabel::Ignored);
         assert_eq!(settings.socket, PathBuf::from("/tmp/s"));
         assert_eq!(settings.state_dir, PathBuf::from("/tmp/d"));
+        assert_eq!(settings.state_max_age, Duration::from_secs(90));
+        assert_eq!(settings.daemon_set.as_deref(), Some("speaker"));
         assert_eq!(settings.on_terminate, OnTerminate::Remove);
         assert_eq!(settings.common.namespace, "lb");
         assert_eq!(settings.status_objects, StatusObjects::Off);
@@ -180,7 +206,7 @@ mod tests {
     #[test]
     fn the_exclusion_switch_takes_a_value_too() {
         for (value, expected) in [("true", ExcludeLabel::Ignored), ("false", ExcludeLabel::Honoured)] {
-            let settings = parse(&["--node-name=n1", &format!("--ignore-exclude-lb={value}")]).unwrap();
+            let settings = read(&["--node-name=n1", &format!("--ignore-exclude-lb={value}")]).unwrap();
             assert_eq!(settings.exclude_label, expected);
         }
     }
@@ -194,7 +220,7 @@ mod tests {
             (&["--node-name=n1", "--on-terminate=explode"][..], "possible values"),
             (&["--node-name=n1", "--unheard-of"][..], "unexpected argument"),
         ] {
-            let error = parse(args).unwrap_err();
+            let error = read(args).unwrap_err();
             assert!(error.contains(part), "{args:?}: {error}");
         }
     }

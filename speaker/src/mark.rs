@@ -31,8 +31,7 @@ impl Mark {
     /// Reads what an earlier start left in the folder and leaves the mark of this one.
     #[must_use]
     pub fn leave(state_dir: &Path) -> (Self, Start) {
-        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
-        Self::leave_for_boot(state_dir, boot.trim())
+        Self::leave_for_boot(state_dir, &boot_id())
     }
 
     fn leave_for_boot(state_dir: &Path, boot: &str) -> (Self, Start) {
@@ -54,6 +53,12 @@ impl Mark {
             tracing::debug!(file = %self.file.display(), %error, "mark not removed");
         }
     }
+}
+
+/// Which boot of the machine this is; empty where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub struct Herald {
     running: BTreeMap<(String, Daemon), Process>,
     /// Capabilities beyond those of the manifests, which are none.
     granted: BTreeMap<(String, Daemon), &'static str>,
+    successors: usize,
 }
 
 impl Herald {
@@ -98,6 +99,11 @@ impl Herald {
             }
         }
         Ok(())
+    }
+
+    fn next_name(&mut self, node: &str) -> String {
+        self.successors += 1;
+        format!("{node}-speaker-{}", self.successors + 1)
     }
 
     fn take(&mut self, node: &str, daemon: Daemon) -> Result<Process> {
@@ -164,6 +170,60 @@ impl Lab {
     /// Gives a daemon a capability from its next start on (`net_raw`, say), as an operator would who needs it.
     pub fn grant(&mut self, node: &str, daemon: Daemon, capability: &'static str) {
         self.herald_mut().granted.insert((node.to_owned(), daemon), capability);
+    }
+
+    /// A new speaker follows the running one of a node, as a DaemonSet with `maxSurge` does it: it starts, gets ready, and
+    /// then the old one is told to end. Gives the old one's exit status.
+    ///
+    /// # Errors
+    /// When the new one does not get ready or the old one does not end.
+    pub async fn upgrade_speaker(&mut self, node: &str) -> Result<ExitStatus> {
+        let successor = self.start_successor(node).await?;
+        self.finish_upgrade(node, successor).await
+    }
+
+    /// The first half of an upgrade: a second speaker runs on the node and has found the first.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not find the running one.
+    pub async fn start_successor(&mut self, node: &str) -> Result<Process> {
+        let command = self.daemon_command(node, Daemon::Speaker).await?;
+        let name = self.herald_mut().next_name(node);
+        let mut process = Process::start(self.run(), &name, self.logs(), command)?;
+        let _ = eventually(ALIVE, &format!("{name} to find the running speaker"), async || {
+            process.check_running()?;
+            let log = fs::read_to_string(process.log()).context("reading the log")?;
+            if log.contains("another speaker of this node runs") {
+                Ok(())
+            } else {
+                bail!("{}", process.tail(5))
+            }
+        })
+        .await?;
+        Ok(process)
+    }
+
+    /// The second half: once the new speaker is ready the old one is told to end.
+    ///
+    /// # Errors
+    /// When the new one does not get ready or the old one does not end.
+    pub async fn finish_upgrade(&mut self, node: &str, mut successor: Process) -> Result<ExitStatus> {
+        let namespace = std::sync::Arc::clone(self.node(node)?.namespace());
+        let url = format!("http://127.0.0.1:{}/readyz", Daemon::Speaker.admin_port());
+        let _ = eventually(ALIVE, &format!("{} to be ready", successor.name()), async || {
+            successor.check_running()?;
+            let mut ask = namespace.command("curl");
+            output(ask.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "2", &url])).await
+        })
+        .await?;
+        let status = self.stop_daemon(node, Daemon::Speaker).await?;
+        self.adopt_speaker(node, successor);
+        Ok(status)
+    }
+
+    /// From now on this process is the node's speaker.
+    pub fn adopt_speaker(&mut self, node: &str, process: Process) {
+        self.herald_mut().running.insert((node.to_owned(), Daemon::Speaker), process);
     }
 
     /// SIGKILL: the daemon says goodbye to nobody.
@@ -250,6 +310,7 @@ impl Lab {
             command.args(["--node-name", node]);
             command.arg("--socket").arg(home.join("speaker.sock"));
             command.arg("--state-dir").arg(home.join("state"));
+            command.args(["--daemon-set", "speaker"]);
         }
         Ok(command)
     }

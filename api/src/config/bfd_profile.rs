@@ -1,5 +1,7 @@
 //! BFD profiles: checked and kept, so that a peer can name one.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Kind, Notice, RejectionReason, Work, name_of};
 use crate::v1beta1::BFDProfileSpec;
 
@@ -7,7 +9,7 @@ use crate::v1beta1::BFDProfileSpec;
 const HASTY: u32 = 100;
 
 /// Timers of a BFD session, with what holds where nothing is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BfdProfile {
     /// Name of the object.
     pub name: String,

@@ -5,6 +5,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::router::{BGP_PORT, RouterAt, address, connect_mode, filled, listen_port, ttl_security};
@@ -17,8 +18,9 @@ use crate::selector::{Labels, Selectors};
 use crate::service::IpFamily;
 use crate::v1beta2::{BGPPeer, BGPPeerSpec, ConnectMode, DynamicAsn};
 
-/// A peer in its checked form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A peer in its checked form. What is written down of it leaves out the password and the refusal: whoever keeps peers
+/// decides where a password may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Name of the object.
     pub name: String,
@@ -53,6 +55,7 @@ pub struct Peer {
     /// Nodes that open the session.
     pub node_selectors: Selectors,
     /// TCP MD5 password.
+    #[serde(skip)]
     pub password: Option<Password>,
     /// Whether graceful restart is offered.
     pub graceful_restart: bool,
@@ -63,11 +66,12 @@ pub struct Peer {
     /// The profile of the BFD session beside this one; `None` where no BFD is wanted.
     pub bfd: Option<BfdProfile>,
     /// Why the session must stay down, if so.
+    #[serde(skip)]
     pub refused: Option<PeerRefusal>,
 }
 
 /// AS number that a router must show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RemoteAsn {
     /// This one.
     Exactly(u32),

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU8;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::RejectionReason;
 use crate::service::IpFamily;
@@ -17,7 +18,7 @@ use crate::v1beta2::{BGPPeerSpec, ConnectMode, GatewayFamily};
 pub(super) const BGP_PORT: u16 = 179;
 
 /// Where a router is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RouterAt {
     /// At this address.
     Address(IpAddr),

@@ -46,6 +46,9 @@ const SHUTDOWN_NOTICE: Duration = Duration::from_secs(1);
 /// How long the orderly end may take, that notice included.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
+/// How long the end may take at most, a successor that is waited for included.
+pub(super) const LONGEST_END: Duration = STOP_WAIT.saturating_add(turn_over::SUCCESSOR_WAIT);
+
 /// All sessions of this node and what they need.
 #[derive(Debug)]
 pub(super) struct Driver {

@@ -26,17 +26,21 @@ mod router_id;
 mod shutdown;
 pub(crate) mod sockopt;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod turn;
 mod wake;
 mod whereabouts;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::plan::{Plan, SessionTable, StopHow};
 use crate::takeover::{Place, Role, Succession};
+
+/// How long the orderly end takes at most.
+pub const LONGEST_END: Duration = driver::LONGEST_END;
 
 /// What peering has to know besides the plan.
 #[derive(Clone, Debug)]

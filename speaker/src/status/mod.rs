@@ -126,6 +126,8 @@ struct Keeper {
 
 impl Keeper {
     fn new(client: &Client, namespace: String, node: String, inlets: Inlets, events: EventRecorder) -> Self {
+        // What is up when this process begins to speak came from the one before: that is no news.
+        let told = Arc::clone(&inlets.sessions.borrow());
         let now = Instant::now();
         Self {
             speaker: Kept {
@@ -144,9 +146,9 @@ impl Keeper {
             },
             namespace,
             node,
+            told,
             inlets,
             events,
-            told: Arc::default(),
             news: Vec::new(),
             resumed: false,
         }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 
 use super::convert::{SlimNode, SlimSecret, SlimSlice};
+use crate::termination::wish::{Place, SlimDaemonSet};
 
 macro_rules! resource {
     ($slim:ty, $scope:ty, $group:literal, $kind:literal, $plural:literal) => {
@@ -43,3 +44,5 @@ macro_rules! resource {
 resource!(SlimSlice, NamespaceResourceScope, "discovery.k8s.io", "EndpointSlice", "endpointslices");
 resource!(SlimNode, ClusterResourceScope, "", "Node", "nodes");
 resource!(SlimSecret, NamespaceResourceScope, "", "Secret", "secrets");
+resource!(SlimDaemonSet, NamespaceResourceScope, "apps", "DaemonSet", "daemonsets");
+resource!(Place, ClusterResourceScope, "", "Node", "nodes");

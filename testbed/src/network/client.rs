@@ -1,9 +1,12 @@
 //! A computer behind the router, in a network of its own: what it sees is what a user sees.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use anyhow::Result;
 
+use super::caller::{self, Caller};
 use super::{CLIENT_V4, CLIENT_V6};
 use crate::namespace::Namespace;
 use crate::process::{output, run_to_end};
@@ -57,6 +60,15 @@ impl ClientHost {
         let mut command = self.namespace.command("curl");
         command.args(["--silent", "--show-error", "--fail", "--max-time", "5", url]);
         output(&mut command).await
+    }
+
+    /// Calls an address again and again until told to stop.
+    #[must_use]
+    pub fn call(&self, address: IpAddr) -> Caller {
+        let ((first, calls), (second, stays)) = (channel(), channel());
+        let requests = self.namespace.inside_for_long(move || caller::call(address, &calls));
+        let stream = self.namespace.inside_for_long(move || caller::stay(address, &stays));
+        Caller::new([first, second], tokio::spawn(requests), tokio::spawn(stream))
     }
 
     /// `curl -v`: everything that a person sees on the terminal.

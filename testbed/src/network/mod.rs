@@ -1,5 +1,6 @@
 //! The home network: who lives where. Every lab has the same, because every lab has its own namespaces.
 
+pub mod caller;
 pub mod client;
 pub mod node;
 pub mod pod;

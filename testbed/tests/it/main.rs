@@ -16,6 +16,7 @@ mod restart;
 mod rights;
 mod runner;
 mod session;
+mod upgrade;
 mod why;
 
 use runner::Test;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
         bfd::TESTS,
         home::TESTS,
         restart::TESTS,
+        upgrade::TESTS,
         session::TESTS,
         peers::TESTS,
         moving::TESTS,

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use testbed::door::Passage;
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
+use testbed::process::output;
 
 use crate::home::{FIRST, SOON, settle};
 use crate::runner::Test;
+use crate::upgrade::ledger;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -37,14 +40,27 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(herald_is_removed(lab)),
     },
     Test {
+        name: "a_speaker_whose_node_is_no_longer_wanted_withdraws_and_another_one_restarts",
+        plan: two_nodes,
+        story: |lab| Box::pin(node_is_no_longer_wanted(lab)),
+    },
+    Test {
+        name: "a_speaker_that_is_killed_while_the_api_server_is_away_announces_again_and_loses_no_request",
+        plan: || LabPlan { nodes: vec![1, 2], ..LabPlan::default() },
+        story: |lab| Box::pin(starts_without_api_server(lab)),
+    },
+    Test {
         name: "a_controller_that_is_replaced_moves_no_address",
         plan: two_nodes,
         story: |lab| Box::pin(controller_is_replaced(lab)),
     },
 ];
 
-/// What the speaker asks the router to wait for its restart (RFC 4724).
-const RESTART_TIME: Duration = Duration::from_secs(30);
+/// What a withdrawal may take on a busy machine; the router waits 30 s for a restart (RFC 4724).
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Watches come back within their longest pause of 30 s.
+const WATCHES_BACK: Duration = Duration::from_secs(60);
 
 fn two_nodes() -> LabPlan {
     LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() }
@@ -103,9 +119,67 @@ async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
         let status = lab.stop_daemon(node, Daemon::Speaker).await?;
         ensure!(status.success(), "the speaker of {node} ended with {status}");
     }
-    // At the latest when the router's patience for a restart ends.
-    lab.wait_for_paths(FIRST, &[], RESTART_TIME + Duration::from_secs(10)).await?;
+    // Far below the router's patience for a restart: they asked why they end, and withdrew.
+    lab.wait_for_paths(FIRST, &[], AT_ONCE).await?;
     Ok(())
+}
+
+async fn node_is_no_longer_wanted(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    let namespace = ["-n", testbed::HERALD_NAMESPACE];
+    let select = r#"{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"n1"}}}}}"#;
+    let patch = ["patch", "daemonset", "speaker", "--type=merge", "-p", select];
+    let answer = lab.cluster().kubectl(&[&patch[..], &namespace[..]].concat()).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    for node in ["n2", "n1"] {
+        let status = lab.stop_daemon(node, Daemon::Speaker).await?;
+        ensure!(status.success(), "the speaker of {node} ended with {status}");
+    }
+    lab.wait_for_paths(FIRST, &["n1"], AT_ONCE).await?;
+    // On n1 it was a restart, so its route stays while the router waits.
+    throughout(Duration::from_secs(5), "the route by n1", async || lab.check_paths(FIRST, &["n1"]).await)
+        .await
+}
+
+async fn starts_without_api_server(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
+    let file = lab.node("n2")?.folder().join("speaker/state/plan");
+    eventually(SOON, "the plan on file", async || {
+        let text = std::fs::read_to_string(&file)?;
+        if text.contains("10.0.4.1") { Ok(()) } else { bail!("{text}") }
+    })
+    .await?;
+    let caller = lab.client().call(FIRST);
+    lab.node("n2")?.door().set(Passage::Refused);
+    lab.kill_daemon("n2", Daemon::Speaker).await?;
+    lab.start_daemon("n2", Daemon::Speaker).await?;
+    let session = lab.node("n2")?.plan().v4;
+    let (_, took) = eventually(SOON, "the session without an API server", async || {
+        lab.check_paths(FIRST, &["n1", "n2"]).await?;
+        let up = lab.router().established().await?;
+        if up.contains(&session.into()) { Ok(()) } else { bail!("{up:?}") }
+    })
+    .await?;
+    println!("the session was back {took:?} after the start");
+    let both = async || lab.check_paths(FIRST, &["n1", "n2"]).await;
+    throughout(Duration::from_secs(5), "both paths without an API server", both).await?;
+    let before = ledger(lab, "n2").await?;
+    lab.node("n2")?.door().set(Passage::Open);
+    let url = format!("http://127.0.0.1:{}/readyz", Daemon::Speaker.admin_port());
+    eventually(WATCHES_BACK, "the speaker of n2 to be ready", async || {
+        let mut ask = lab.node("n2")?.namespace().command("curl");
+        output(ask.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "2", &url])).await
+    })
+    .await?;
+    throughout(Duration::from_secs(5), "both paths", both).await?;
+    let after = ledger(lab, "n2").await?;
+    caller.end().await?.nothing_lost()?;
+    after.ensure_same(&before)?;
+    // What changed since is seen.
+    lab.delete_pods("nginx", "n1").await?;
+    lab.wait_for_paths(FIRST, &[], SOON).await?;
+    lab.check_daemons()
 }
 
 async fn node_leaves(lab: &mut Lab) -> Result<()> {

@@ -29,6 +29,8 @@ const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
     ("", "configmaps", &["get", "list", "create", "patch"], "kube-system"),
     ("", "serviceaccounts/token", &["create"], HERALD_NAMESPACE),
     ("apps", "daemonsets", &["create", "update", "patch", "delete"], HERALD_NAMESPACE),
+    ("apps", "daemonsets", &["get", "list", "watch"], "kube-system"),
+    ("apps", "daemonsets", &["list", "watch"], HERALD_NAMESPACE),
     ("apps", "deployments", &["create", "update", "patch", "delete"], HERALD_NAMESPACE),
     ("apiextensions.k8s.io", "customresourcedefinitions", &["create", "update", "patch", "delete"], ""),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &["create", "update", "patch"], ""),

@@ -118,6 +118,10 @@ fn rights(mut rbac: Template) -> Result<String> {
             ),
         )?;
     }
+    rest.replace(
+        "  resourceNames: [speaker]\n",
+        "  resourceNames: ['{{ include \"herald.prefix\" . }}speaker']\n",
+    )?;
     text.push_str(&only_if(".Values.rbac.create", &format!("---\n{}", rest.text())));
     Ok(text)
 }
@@ -144,6 +148,10 @@ fn disruption(mut template: Template) -> Result<String> {
 fn speaker(mut template: Template) -> Result<String> {
     template.overridable("  updateStrategy:", "speaker.updateStrategy")?;
     template.overridable("        startupProbe:", "speaker.startupProbe")?;
+    template.replace(
+        "        - --daemon-set=speaker\n",
+        "        - --daemon-set={{ include \"herald.prefix\" . }}speaker\n",
+    )?;
     template.after(
         "        - --log-level=info",
         "        {{- if .Values.speaker.ignoreExcludeLB }}
@@ -204,11 +212,11 @@ fn workload(mut template: Template, name: &str) -> Result<String> {
     ] {
         template.overridable(line, &format!("{name}.{key}"))?;
     }
-    template.replace(
+    template.replace_all(
         &format!("        image: {REPOSITORY}:{VERSION}\n"),
         &of(name, "        image: {{ include \"herald.image\" (list . \"WORKLOAD\") }}\n"),
     )?;
-    template.replace(
+    template.replace_all(
         "        imagePullPolicy: IfNotPresent\n",
         &of(name, "        imagePullPolicy: {{ .Values.WORKLOAD.image.pullPolicy | default .Values.image.pullPolicy }}\n"),
     )?;

@@ -34,7 +34,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 const TRIES: usize = 3;
 
 /// How long an ordinary end waits for a successor that is making its plan; part of the grace period of a Pod.
-const SUCCESSOR_WAIT: Duration = Duration::from_secs(10);
+pub(super) const SUCCESSOR_WAIT: Duration = Duration::from_secs(10);
 
 /// Why the sessions did not change hands.
 #[derive(Debug, thiserror::Error)]

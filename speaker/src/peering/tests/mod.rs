@@ -72,7 +72,7 @@ impl Bench {
 }
 
 /// An eBGP peer with every choice left to its default, and both families.
-pub(super) fn peer(address: SocketAddr) -> Peer {
+pub(crate) fn peer(address: SocketAddr) -> Peer {
     Peer {
         name: "tor".to_owned(),
         created: None,

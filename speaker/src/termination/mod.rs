@@ -1,0 +1,150 @@
+//! What the end of this process means: a restart, after which the routes are wanted as before, or a removal.
+//!
+//! [`judge`] decides by facts: what the Node object says, and what the DaemonSet wants of this node. Where facts are
+//! missing it is a restart: routers forget the routes after the restart time, while a removal that is none would make
+//! every upgrade an outage. `workload` reads the facts about the DaemonSet.
+
+pub mod wish;
+pub mod workload;
+
+use std::fmt;
+
+use crate::args::OnTerminate;
+use crate::plan::StopHow;
+use crate::watch::convert::Leaving;
+
+/// What the DaemonSet says about a speaker on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Nobody said which DaemonSet is ours, or it was never seen, or the API server does not answer.
+    Unknown,
+    /// It is there and wants a speaker on this node.
+    Wanted,
+    /// It is there and wants none on this node.
+    NotHere(Unwanted),
+    /// It is being deleted.
+    Deleting,
+    /// It was there and is not any more.
+    Gone,
+    /// It could be read, and may not be read any more: whoever removes Herald removes its rights, too.
+    RightsGone,
+}
+
+/// Why a DaemonSet wants no Pod on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwanted {
+    /// `nodeSelector` does not match.
+    Selector,
+    /// The required node affinity does not match.
+    Affinity,
+    /// A taint is not tolerated.
+    Taint,
+}
+
+/// Why this end is a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The settings say so.
+    Asked,
+    /// The node leaves.
+    Node(Leaving),
+    /// The DaemonSet does not want us.
+    Workload(Unwanted),
+    /// The DaemonSet is being deleted, or is gone.
+    Uninstalled,
+    /// Our rights are gone.
+    RightsGone,
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("the speaker is removed from this node"),
+            Self::Node(leaving) => leaving.fmt(f),
+            Self::Workload(Unwanted::Selector) => {
+                f.write_str("the node selector of the speakers no longer matches this node")
+            }
+            Self::Workload(Unwanted::Affinity) => {
+                f.write_str("the node affinity of the speakers no longer matches this node")
+            }
+            Self::Workload(Unwanted::Taint) => {
+                f.write_str("the speakers do not tolerate a taint of this node")
+            }
+            Self::Uninstalled => f.write_str("the speakers are being uninstalled"),
+            Self::RightsGone => f.write_str("the speakers' rights were taken away"),
+        }
+    }
+}
+
+/// Which end this is.
+#[must_use]
+pub fn judge(on_terminate: OnTerminate, leaving: Option<Leaving>, workload: Workload) -> StopHow {
+    match (on_terminate, removal(leaving, workload)) {
+        (OnTerminate::Remove, _) => StopHow::Remove(Removal::Asked.to_string()),
+        (OnTerminate::Auto, Some(removal)) => StopHow::Remove(removal.to_string()),
+        (OnTerminate::Auto, None) | (OnTerminate::Restart, _) => StopHow::Restart,
+    }
+}
+
+/// The node first: where it leaves it does not matter what else is wanted of it.
+fn removal(leaving: Option<Leaving>, workload: Workload) -> Option<Removal> {
+    if let Some(leaving) = leaving {
+        return Some(Removal::Node(leaving));
+    }
+    match workload {
+        Workload::Unknown | Workload::Wanted => None,
+        Workload::NotHere(why) => Some(Removal::Workload(why)),
+        Workload::Deleting | Workload::Gone => Some(Removal::Uninstalled),
+        Workload::RightsGone => Some(Removal::RightsGone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_a_restart_unless_a_fact_says_removal() {
+        use OnTerminate::{Auto, Remove, Restart};
+        let node = Some(Leaving::OutOfService);
+        let table: &[(OnTerminate, Option<Leaving>, Workload, &str)] = &[
+            (Auto, None, Workload::Unknown, "restart"),
+            (Auto, None, Workload::Wanted, "restart"),
+            (
+                Auto,
+                None,
+                Workload::NotHere(Unwanted::Selector),
+                "the node selector of the speakers no longer matches this node",
+            ),
+            (
+                Auto,
+                None,
+                Workload::NotHere(Unwanted::Affinity),
+                "the node affinity of the speakers no longer matches this node",
+            ),
+            (
+                Auto,
+                None,
+                Workload::NotHere(Unwanted::Taint),
+                "the speakers do not tolerate a taint of this node",
+            ),
+            (Auto, None, Workload::Deleting, "the speakers are being uninstalled"),
+            (Auto, None, Workload::Gone, "the speakers are being uninstalled"),
+            (Auto, None, Workload::RightsGone, "the speakers' rights were taken away"),
+            (Auto, node, Workload::Unknown, "the node carries the taint node.kubernetes.io/out-of-service"),
+            (Auto, node, Workload::Wanted, "the node carries the taint node.kubernetes.io/out-of-service"),
+            (Auto, Some(Leaving::Deleted), Workload::Gone, "the Node object is being deleted"),
+            (Restart, node, Workload::Gone, "restart"),
+            (Restart, None, Workload::RightsGone, "restart"),
+            (Remove, None, Workload::Wanted, "the speaker is removed from this node"),
+            (Remove, node, Workload::Unknown, "the speaker is removed from this node"),
+        ];
+        for (on_terminate, leaving, workload, expected) in table {
+            let found = match judge(*on_terminate, *leaving, *workload) {
+                StopHow::Restart => "restart".to_owned(),
+                StopHow::Remove(text) => text,
+            };
+            assert_eq!(found, *expected, "{on_terminate:?} {leaving:?} {workload:?}");
+        }
+    }
+}
