@@ -139,6 +139,7 @@ mod event;
 mod family;
 mod fsm;
 mod handover;
+mod image;
 mod inspection;
 mod jitter;
 mod number;

@@ -11,8 +11,9 @@ use bytes::{BufMut, BytesMut};
 
 use crate::attrs::AttrBlob;
 use crate::family::Family;
+use crate::image::Image;
 use crate::prefix::Prefix;
-use crate::wire::header::MessageType;
+use crate::wire::header::{HEADER_LEN, MessageType};
 use crate::wire::update::{MP_REACH_NLRI, MP_UNREACH_NLRI};
 use crate::wire::{put_length, put_message};
 
@@ -20,10 +21,6 @@ const OPTIONAL: u8 = 0x80;
 const EXTENDED_LENGTH: u8 = 0x10;
 /// Code 3, well-known, with the four octets of an address to follow.
 const NEXT_HOP: [u8; 3] = [0x40, 3, 4];
-
-/// Header, both length fields, MP_REACH_NLRI around one pair of IPv6 next hops: more than anything in a
-/// message that is neither attributes nor routes.
-pub(crate) const OVERHEAD: usize = 96;
 
 /// Where routes of a family stand in an UPDATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +41,17 @@ impl Form {
     }
 }
 
+/// What an UPDATE that announces holds besides attributes of the blob and routes, in octets: header, both length
+/// fields, and NEXT_HOP or what surrounds the routes in MP_REACH_NLRI.
+pub(crate) fn overhead(family: Family, next_hop: IpAddr) -> usize {
+    let next_hop_len: usize = if next_hop.is_ipv4() { 4 } else { 16 };
+    let around_it: usize = match Form::of(family, next_hop) {
+        Form::Classic => 3,
+        Form::Multiprotocol => 9,
+    };
+    HEADER_LEN.saturating_add(4).saturating_add(around_it).saturating_add(next_hop_len)
+}
+
 /// Something that goes to a destination.
 pub(crate) trait Destined {
     fn prefix(&self) -> &Prefix;
@@ -61,48 +69,96 @@ impl<T> Destined for (Prefix, T) {
     }
 }
 
-/// Routes as they lie in a table, a run at a time: what is still to be written of them.
-struct Runs<'r, R> {
-    run: &'r [R],
-    behind: &'r [&'r [R]],
+/// Routes that are to be written.
+#[derive(Debug)]
+pub(crate) enum Piece<'a, R> {
+    /// As they lie in a table.
+    Each(&'a [R]),
+    /// As they go into the message.
+    Ready(Image<'a>),
 }
 
-impl<'r, R: Destined> Runs<'r, R> {
-    fn new(runs: &'r [&'r [R]]) -> Self {
-        Self { run: &[], behind: runs }.settled()
+impl<R> Clone for Piece<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Piece<'_, R> {}
+
+impl<R: Destined> Piece<'_, R> {
+    /// How much is left, in whatever unit: it shrinks with every prefix that is written.
+    fn left(&self) -> usize {
+        match self {
+            Self::Each(routes) => routes.len(),
+            Self::Ready(image) => image.octets().len(),
+        }
     }
 
+    /// Writes as many prefixes as end at or before `end`, and is what is left of them then.
+    fn put(&mut self, out: &mut BytesMut, end: usize) {
+        let room = end.saturating_sub(out.len());
+        match self {
+            Self::Each(routes) => *routes = put_each(out, room, routes),
+            Self::Ready(image) => {
+                let fit = image.fit(room).octets;
+                out.put_slice(image.octets().get(..fit).unwrap_or_default());
+                *image = image.behind_octets(fit);
+            }
+        }
+    }
+}
+
+/// The room is taken once and what is left of it given back, so that a prefix costs a few stores and no
+/// call. Returns the routes for which there was no room.
+fn put_each<'r, R: Destined>(out: &mut BytesMut, room: usize, routes: &'r [R]) -> &'r [R] {
+    let start = out.len();
+    out.resize(start.saturating_add(room.min(routes.len().saturating_mul(Prefix::WIRE_MAX))), 0);
+    let mut free = out.get_mut(start..).unwrap_or_default();
+    let mut count = 0_usize;
+    for route in routes {
+        let Some(octets) = route.prefix().put(free) else { break };
+        free = free.get_mut(octets..).unwrap_or_default();
+        count = count.saturating_add(1);
+    }
+    let left = free.len();
+    out.truncate(out.len().saturating_sub(left));
+    routes.get(count..).unwrap_or_default()
+}
+
+/// What is still to be written of several pieces.
+struct Pieces<'r, R> {
+    piece: Piece<'r, R>,
+    behind: &'r [Piece<'r, R>],
+}
+
+impl<'r, R: Destined> Pieces<'r, R> {
+    fn new(pieces: &'r [Piece<'r, R>]) -> Self {
+        Self { piece: Piece::Each(&[]), behind: pieces }.settled()
+    }
+
+    /// Passes by what is empty.
     fn settled(mut self) -> Self {
-        while let ([], Some((run, behind))) = (self.run, self.behind.split_first()) {
-            (self.run, self.behind) = (run, behind);
+        while let (0, Some((piece, behind))) = (self.piece.left(), self.behind.split_first()) {
+            (self.piece, self.behind) = (*piece, behind);
         }
         self
     }
 
     fn is_empty(&self) -> bool {
-        self.run.is_empty()
+        self.piece.left() == 0
     }
 
-    /// No more octets than this are left to write, if that is known at a glance.
-    fn at_most(&self) -> usize {
-        if self.behind.is_empty() { self.run.len().saturating_mul(Prefix::WIRE_MAX) } else { usize::MAX }
-    }
-
-    /// Writes as many prefixes as fit; returns what is left of the room.
-    fn put(&mut self, mut room: &mut [u8]) -> usize {
+    /// Writes as many prefixes as end at or before `end`.
+    fn put(&mut self, out: &mut BytesMut, end: usize) {
         loop {
-            for (at, route) in self.run.iter().enumerate() {
-                let Some(octets) = route.prefix().put(room) else {
-                    self.run = self.run.get(at..).unwrap_or_default();
-                    return room.len();
-                };
-                room = room.get_mut(octets..).unwrap_or_default();
+            self.piece.put(out, end);
+            match self.behind.split_first() {
+                Some((piece, behind)) if self.piece.left() == 0 => {
+                    (self.piece, self.behind) = (*piece, behind);
+                }
+                Some(_) | None => return,
             }
-            let Some((run, behind)) = self.behind.split_first() else {
-                self.run = &[];
-                return room.len();
-            };
-            (self.run, self.behind) = (run, behind);
         }
     }
 }
@@ -124,25 +180,35 @@ impl<'a> Packer<'a> {
         self.messages
     }
 
+    /// Makes room for about so many octets at once.
+    pub(crate) fn reserve(&mut self, octets: usize) {
+        self.out.reserve(octets);
+    }
+
     /// Routes of one family that have these attributes.
     pub(crate) fn announce<R: Destined>(
         &mut self,
         family: Family,
         next_hop: IpAddr,
         blob: &AttrBlob,
-        runs: &[&[R]],
+        pieces: &[Piece<'_, R>],
     ) {
         match (Form::of(family, next_hop), next_hop) {
-            (Form::Classic, IpAddr::V4(next_hop)) => self.announce_classic(next_hop, blob, runs),
+            (Form::Classic, IpAddr::V4(next_hop)) => self.announce_classic(next_hop, blob, pieces),
             (Form::Classic, IpAddr::V6(_)) | (Form::Multiprotocol, _) => {
-                self.announce_multiprotocol(family, next_hop, blob, runs);
+                self.announce_multiprotocol(family, next_hop, blob, pieces);
             }
         }
     }
 
     /// IPv4 routes with their next hop in NEXT_HOP.
-    fn announce_classic<R: Destined>(&mut self, next_hop: Ipv4Addr, blob: &AttrBlob, runs: &[&[R]]) {
-        self.updates(runs, |out, end, runs| {
+    fn announce_classic<R: Destined>(
+        &mut self,
+        next_hop: Ipv4Addr,
+        blob: &AttrBlob,
+        pieces: &[Piece<'_, R>],
+    ) {
+        self.updates(pieces, |out, end, pieces| {
             out.put_u16(0);
             let length_at = out.len();
             out.put_u16(0);
@@ -152,7 +218,7 @@ impl<'a> Packer<'a> {
             out.put_slice(&next_hop.octets());
             out.put_slice(behind);
             close_length(out, length_at);
-            put_prefixes(out, end, runs);
+            pieces.put(out, end);
         });
     }
 
@@ -162,9 +228,9 @@ impl<'a> Packer<'a> {
         family: Family,
         next_hop: IpAddr,
         blob: &AttrBlob,
-        runs: &[&[R]],
+        pieces: &[Piece<'_, R>],
     ) {
-        self.updates(runs, |out, end, runs| {
+        self.updates(pieces, |out, end, pieces| {
             let routes_end = end.saturating_sub(blob.len());
             put_attributes_only(out, |out| {
                 put_multiprotocol(out, MP_REACH_NLRI, family, |out| {
@@ -179,7 +245,7 @@ impl<'a> Packer<'a> {
                         }
                     }
                     out.put_u8(0);
-                    put_prefixes(out, routes_end, runs);
+                    pieces.put(out, routes_end);
                 });
                 let (before, behind) = blob.parts();
                 out.put_slice(before);
@@ -190,16 +256,16 @@ impl<'a> Packer<'a> {
 
     /// Routes of one family that are gone.
     pub(crate) fn withdraw<R: Destined>(&mut self, family: Family, form: Form, gone: &[R]) {
-        self.updates(&[gone], |out, end, runs| match form {
+        self.updates(&[Piece::Each(gone)], |out, end, pieces| match form {
             Form::Classic => {
                 let length_at = out.len();
                 out.put_u16(0);
-                put_prefixes(out, end.saturating_sub(2), runs);
+                pieces.put(out, end.saturating_sub(2));
                 close_length(out, length_at);
                 out.put_u16(0);
             }
             Form::Multiprotocol => put_attributes_only(out, |out| {
-                put_multiprotocol(out, MP_UNREACH_NLRI, family, |out| put_prefixes(out, end, runs));
+                put_multiprotocol(out, MP_UNREACH_NLRI, family, |out| pieces.put(out, end));
             }),
         });
     }
@@ -215,12 +281,16 @@ impl<'a> Packer<'a> {
     }
 
     /// As many messages as it takes.
-    fn updates<R: Destined>(&mut self, runs: &[&[R]], body: impl Fn(&mut BytesMut, usize, &mut Runs<'_, R>)) {
-        let mut runs = Runs::new(runs);
-        while !runs.is_empty() {
-            let (before, behind) = (runs.run.len(), runs.behind.len());
-            self.update(|out, end| body(out, end, &mut runs));
-            let is_on = (before, behind) != (runs.run.len(), runs.behind.len());
+    fn updates<R: Destined>(
+        &mut self,
+        pieces: &[Piece<'_, R>],
+        body: impl Fn(&mut BytesMut, usize, &mut Pieces<'_, R>),
+    ) {
+        let mut pieces = Pieces::new(pieces);
+        while !pieces.is_empty() {
+            let before = (pieces.piece.left(), pieces.behind.len());
+            self.update(|out, end| body(out, end, &mut pieces));
+            let is_on = before != (pieces.piece.left(), pieces.behind.len());
             debug_assert!(is_on, "attributes that leave no room for a route are refused beforehand");
             if !is_on {
                 return;
@@ -235,15 +305,6 @@ impl<'a> Packer<'a> {
         debug_assert!(self.out.len() <= end, "no message is longer than the session allows");
         self.messages = self.messages.saturating_add(1);
     }
-}
-
-/// As many prefixes as end at or before `end`. The room is taken once and what is left of it given back,
-/// so that a prefix costs a few stores and no call.
-fn put_prefixes<R: Destined>(out: &mut BytesMut, end: usize, runs: &mut Runs<'_, R>) {
-    let start = out.len();
-    out.resize(end.max(start).min(start.saturating_add(runs.at_most())), 0);
-    let left = runs.put(out.get_mut(start..).unwrap_or_default());
-    out.truncate(out.len().saturating_sub(left));
 }
 
 /// A body without withdrawn routes and without classic NLRI.

@@ -83,6 +83,14 @@ impl Prefix {
     /// The most octets that a prefix takes on the wire, its length octet included.
     pub(crate) const WIRE_MAX: usize = 17;
 
+    /// How many octets one address takes on the wire, its length octet included.
+    pub(crate) fn host_wire_len(family: Family) -> usize {
+        match family {
+            Family::Ipv4Unicast => 5,
+            Family::Ipv6Unicast => Self::WIRE_MAX,
+        }
+    }
+
     /// How many octets it takes on the wire, its length octet included.
     pub(crate) fn wire_len(&self) -> usize {
         usize::from(self.len().div_ceil(8)).saturating_add(1)

@@ -23,12 +23,12 @@ use bytes::BytesMut;
 
 use crate::attrs::{AttrBlob, PathAttrs, PathStyle};
 use crate::family::Family;
-use crate::pack::{Form, Packer};
+use crate::pack::{self, Form, Packer};
 use crate::prefix::Prefix;
-use crate::route_set::{Route, RouteSet, Step as Change};
+use crate::route_set::{RouteSet, Run, Step as Change};
 use crate::wire::refresh::{RefreshKind, RouteRefresh};
 
-use burst::{Burst, Group};
+use burst::{Burst, Group, MessageSize};
 pub(crate) use cursor::Cursor;
 use cursor::{Refresh, Stage};
 use echo::{Echo, Echoes};
@@ -216,7 +216,7 @@ impl RibOut {
                 continue;
             }
             let knew = old.is_some_and(|attrs| self.tells(prefix, attrs));
-            let is_told = self.gather(&mut burst, new) == Gathered::Told(1);
+            let is_told = self.gather(&mut burst, &Run::of(new)) == Gathered::Told(1);
             match (knew, is_told) {
                 (false, true) => told = told.saturating_add(1),
                 (true, false) => {
@@ -274,9 +274,9 @@ impl RibOut {
         let mut burst = Burst::default();
         let mut stopped = None;
         for run in table.runs_after(after) {
-            let end = run.partition_point(|(prefix, _)| prefix.family() <= family);
-            (_, stopped) = self.gather_run(&mut burst, run.get(..end).unwrap_or_default());
-            if stopped.is_some() || end < run.len() {
+            let end = run.routes.partition_point(|(prefix, _)| prefix.family() <= family);
+            (_, stopped) = self.gather_run(&mut burst, run.up_to(end));
+            if stopped.is_some() || end < run.routes.len() {
                 break;
             }
         }
@@ -286,43 +286,42 @@ impl RibOut {
 
     /// Gathers all of a run, or as much as the burst takes. Returns how many routes are told, and where
     /// it stopped when the burst is full.
-    fn gather_run<'a>(&mut self, burst: &mut Burst<'a>, mut run: &'a [Route]) -> (u32, Option<Prefix>) {
+    fn gather_run<'a>(&mut self, burst: &mut Burst<'a>, mut run: Run<'a>) -> (u32, Option<Prefix>) {
         let mut told: u32 = 0;
-        while let Some((prefix, _)) = run.first() {
-            let (count, is_told) = match self.gather(burst, run) {
+        while !run.routes.is_empty() {
+            let (count, is_told) = match self.gather(burst, &run) {
                 Gathered::Told(count) => (count, true),
                 Gathered::Untold => (1, false),
             };
             if is_told {
                 told = told.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
             }
-            let last = run.get(..count).and_then(|taken| taken.last()).map_or(*prefix, |(last, _)| *last);
-            run = run.get(count..).unwrap_or_default();
             if burst.is_full() {
-                return (told, Some(last));
+                let last = run.routes.get(..count).and_then(|taken| taken.last());
+                return (told, last.map(|(prefix, _)| *prefix));
             }
+            run = run.behind(count);
         }
         (told, None)
     }
 
     /// Puts the first routes of a run, as far as they have equal attributes, among those that have them
     /// as well.
-    fn gather<'a>(&mut self, burst: &mut Burst<'a>, run: &'a [Route]) -> Gathered {
+    fn gather<'a>(&mut self, burst: &mut Burst<'a>, run: &Run<'a>) -> Gathered {
         match burst.push(run) {
             0 => {}
             count => return Gathered::Told(count),
         }
-        let Some((prefix, attrs)) = run.first() else { return Gathered::Untold };
-        let family = prefix.family();
-        if !self.announces(family) {
-            return Gathered::Untold;
-        }
+        let Some((family, attrs)) = run.first() else { return Gathered::Untold };
+        let Some(next_hop) = self.class.next_hop(family) else { return Gathered::Untold };
         let Some(blob) = self.blob(attrs) else { return Gathered::Untold };
-        burst.open(family, attrs, blob, self.class.max_len);
+        let overhead = pack::overhead(family, next_hop).saturating_add(blob.len());
+        burst.open(family, attrs, blob, MessageSize { max: self.class.max_len.into(), overhead });
         Gathered::Told(burst.push(run))
     }
 
     fn pack(&self, burst: &Burst<'_>, packer: &mut Packer<'_>) {
+        packer.reserve(burst.octets());
         let cut = burst.gone.partition_point(|prefix| prefix.family() == Family::Ipv4Unicast);
         let (v4, v6) = burst.gone.split_at_checked(cut).unwrap_or_default();
         for (family, gone) in [(Family::Ipv4Unicast, v4), (Family::Ipv6Unicast, v6)] {
@@ -330,9 +329,9 @@ impl RibOut {
                 packer.withdraw(family, Form::of(family, next_hop), gone);
             }
         }
-        for Group { family, blob, runs, .. } in &burst.groups {
+        for Group { family, blob, pieces, .. } in &burst.groups {
             if let Some(next_hop) = self.class.next_hop(*family) {
-                packer.announce(*family, next_hop, blob, runs);
+                packer.announce(*family, next_hop, blob, pieces);
             }
         }
     }

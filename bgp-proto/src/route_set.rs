@@ -7,23 +7,28 @@
 //!
 //! Left out: who is told what (that is `rib_out`).
 
+mod chunk;
 #[cfg(test)]
 mod tests;
+mod walk;
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::attrs::PathAttrs;
 use crate::prefix::Prefix;
+
+use chunk::Chunk;
+pub(crate) use chunk::{Route, Run};
+use walk::Walk;
+pub(crate) use walk::{Diff, Step};
 
 /// A chunk is split in two when it grows past this many routes, a branch when it grows past this many chunks.
 const NODE_MAX: usize = 64;
 /// What freshly built chunks and branches hold: room to grow, so that one insertion does not split them at once.
 const NODE_FILL: usize = 48;
 
-pub(crate) type Route = (Prefix, Arc<PathAttrs>);
-type Chunk = Arc<[Route]>;
-type Branch = Arc<[Chunk]>;
+/// Chunks side by side.
+type Branch = Arc<[Arc<Chunk>]>;
 
 /// An immutable set of routes, at most one a prefix, in the order of the prefixes.
 ///
@@ -77,17 +82,16 @@ impl RouteSet {
     #[must_use]
     pub fn get(&self, prefix: &Prefix) -> Option<&Arc<PathAttrs>> {
         let chunk = self.chunk(self.place_of(prefix))?;
-        let at = chunk.binary_search_by_key(prefix, |(prefix, _)| *prefix).ok()?;
-        chunk.get(at).map(|(_, attrs)| attrs)
+        chunk.routes().get(chunk.place_of(prefix).ok()?).map(|(_, attrs)| attrs)
     }
 
     /// All routes, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (Prefix, &Arc<PathAttrs>)> {
-        self.chunks().flat_map(|chunk| chunk.iter().map(|(prefix, attrs)| (*prefix, attrs)))
+        self.chunks().flat_map(|chunk| chunk.routes().iter().map(|(prefix, attrs)| (*prefix, attrs)))
     }
 
     /// All routes behind `after`, ascending, as they lie in memory; `None` is from the beginning.
-    pub(crate) fn runs_after(&self, after: Option<Prefix>) -> impl Iterator<Item = &[Route]> {
+    pub(crate) fn runs_after(&self, after: Option<Prefix>) -> impl Iterator<Item = Run<'_>> {
         let mut walk = Walk::behind(self, after);
         std::iter::from_fn(move || walk.take_run())
     }
@@ -100,13 +104,14 @@ impl RouteSet {
         let Some(chunk) = self.chunk(place) else {
             return Self::from_iter([(prefix, attrs)]);
         };
-        let at = chunk.binary_search_by_key(&prefix, |(prefix, _)| *prefix);
-        let (before, behind, len) = match at {
-            Ok(at) if chunk.get(at).is_some_and(|(_, old)| same(old, &attrs)) => return self.clone(),
+        let (before, behind, len) = match chunk.place_of(&prefix) {
+            Ok(at) if chunk.routes().get(at).is_some_and(|(_, old)| same(old, &attrs)) => {
+                return self.clone();
+            }
             Ok(at) => (at, at.saturating_add(1), self.len),
             Err(at) => (at, at, self.len.saturating_add(1)),
         };
-        let routes = spliced_slice(chunk, before, Some((prefix, attrs)), behind);
+        let routes = chunk.spliced(before, Some((prefix, attrs)), behind);
         Self { branches: self.replaced(place, routes), len }
     }
 
@@ -114,12 +119,9 @@ impl RouteSet {
     #[must_use]
     pub fn without(&self, prefix: &Prefix) -> Self {
         let place = self.place_of(prefix);
-        let found = self.chunk(place).and_then(|chunk| {
-            let at = chunk.binary_search_by_key(prefix, |(prefix, _)| *prefix).ok()?;
-            Some((chunk, at))
-        });
+        let found = self.chunk(place).and_then(|chunk| Some((chunk, chunk.place_of(prefix).ok()?)));
         let Some((chunk, at)) = found else { return self.clone() };
-        let routes = spliced_slice(chunk, at, None, at.saturating_add(1));
+        let routes = chunk.spliced(at, None, at.saturating_add(1));
         Self { branches: self.replaced(place, routes), len: self.len.saturating_sub(1) }
     }
 
@@ -138,29 +140,28 @@ impl RouteSet {
 
     /// `head` up to and including `at`, `tail` behind it; whole chunks are shared with their sources.
     pub(crate) fn spliced(head: &Self, at: Prefix, tail: &Self) -> Self {
-        let is_before = |chunk: &&Chunk| chunk.last().is_some_and(|(last, _)| *last <= at);
-        let mut chunks: Vec<Chunk> = head.chunks().take_while(is_before).cloned().collect();
+        let is_before = |chunk: &&Arc<Chunk>| chunk.routes().last().is_some_and(|(last, _)| *last <= at);
+        let cut = |chunk: &Chunk| chunk.routes().partition_point(|(prefix, _)| *prefix <= at);
+        let mut chunks: Vec<Arc<Chunk>> = head.chunks().take_while(is_before).cloned().collect();
         if let Some(chunk) = head.chunks().nth(chunks.len()) {
-            push_part(&mut chunks, chunk.get(..chunk.partition_point(|(prefix, _)| *prefix <= at)));
+            push_part(&mut chunks, chunk.routes().get(..cut(chunk)));
         }
         for chunk in tail.chunks().skip_while(is_before) {
-            let cut = chunk.partition_point(|(prefix, _)| *prefix <= at);
-            if cut == 0 {
-                chunks.push(Arc::clone(chunk));
-            } else {
-                push_part(&mut chunks, chunk.get(cut..));
+            match cut(chunk) {
+                0 => chunks.push(Arc::clone(chunk)),
+                cut => push_part(&mut chunks, chunk.routes().get(cut..)),
             }
         }
-        let len = chunks.iter().map(|chunk| chunk.len()).sum();
-        Self { branches: gathered(chunks, NODE_FILL), len }
+        let len = chunks.iter().map(|chunk| chunk.routes().len()).sum();
+        Self { branches: branches_of(chunks), len }
     }
 
-    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+    fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
         self.branches.iter().flat_map(|branch| branch.iter())
     }
 
     fn chunk(&self, place: Place) -> Option<&Chunk> {
-        self.branches.get(place.branch)?.get(place.chunk)
+        self.branches.get(place.branch)?.get(place.chunk).map(Arc::as_ref)
     }
 
     /// Whether both are the same version: not merely equal, but sharing all branches.
@@ -171,7 +172,8 @@ impl RouteSet {
 
     /// Where the prefix is, or where it would have to go: the last chunk that does not begin behind it.
     fn place_of(&self, prefix: &Prefix) -> Place {
-        let chunk_begins = |chunk: &Chunk| chunk.first().is_some_and(|(first, _)| first <= prefix);
+        let chunk_begins =
+            |chunk: &Arc<Chunk>| chunk.routes().first().is_some_and(|(first, _)| first <= prefix);
         let branch_begins = |branch: &Branch| branch.first().is_some_and(chunk_begins);
         let branch = self.branches.partition_point(branch_begins).saturating_sub(1);
         let chunks = self.branches.get(branch).map_or(&[][..], |branch| branch);
@@ -183,11 +185,11 @@ impl RouteSet {
         let old = self.branches.get(place.branch).map_or(&[][..], |branch| branch);
         let mut chunks = Vec::with_capacity(old.len().saturating_add(1));
         chunks.extend(old.iter().take(place.chunk).cloned());
-        chunks.extend(halved(routes));
+        chunks.extend(halved(routes).map(|routes| Arc::new(Chunk::new(routes))));
         chunks.extend(old.iter().skip(place.chunk.saturating_add(1)).cloned());
         let mut branches = Vec::with_capacity(self.branches.len().saturating_add(1));
         branches.extend(self.branches.iter().take(place.branch).cloned());
-        branches.extend(halved(chunks));
+        branches.extend(halved(chunks).map(Branch::from));
         branches.extend(self.branches.iter().skip(place.branch.saturating_add(1)).cloned());
         branches
     }
@@ -200,30 +202,25 @@ struct Place {
     chunk: usize,
 }
 
-/// One node, two when it would be too long, none when it is empty.
-fn halved<T>(mut items: Vec<T>) -> impl Iterator<Item = Arc<[T]>> {
+/// The items of one node, of two when those would be too many for one, of none when there is no item.
+fn halved<T>(mut items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
     let half = if items.len() > NODE_MAX { items.len() / 2 } else { items.len() };
     let behind = items.split_off(half);
-    [items, behind].into_iter().filter(|part| !part.is_empty()).map(Arc::from)
+    [items, behind].into_iter().filter(|part| !part.is_empty())
 }
 
-/// Nodes of `fill` items each; items are moved, not copied.
-fn gathered<T>(items: Vec<T>, fill: usize) -> Vec<Arc<[T]>> {
-    let mut nodes = Vec::with_capacity(items.len().div_ceil(fill));
-    let mut items = items.into_iter();
-    while items.len() > 0 {
-        nodes.push(items.by_ref().take(fill).collect());
+/// Chunks of [`NODE_FILL`] routes each; routes are moved, not copied.
+fn chunks_of(routes: Vec<Route>) -> Vec<Arc<Chunk>> {
+    let mut chunks = Vec::with_capacity(routes.len().div_ceil(NODE_FILL));
+    let mut routes = routes.into_iter();
+    while routes.len() > 0 {
+        chunks.push(Arc::new(Chunk::new(routes.by_ref().take(NODE_FILL).collect())));
     }
-    nodes
+    chunks
 }
 
-/// The chunk with what is between `before` and `behind` replaced.
-fn spliced_slice(chunk: &[Route], before: usize, route: Option<Route>, behind: usize) -> Vec<Route> {
-    let mut routes = Vec::with_capacity(chunk.len().saturating_add(1));
-    routes.extend_from_slice(chunk.get(..before).unwrap_or_default());
-    routes.extend(route);
-    routes.extend_from_slice(chunk.get(behind..).unwrap_or_default());
-    routes
+fn branches_of(chunks: Vec<Arc<Chunk>>) -> Vec<Branch> {
+    chunks.chunks(NODE_FILL).map(Branch::from).collect()
 }
 
 impl PartialEq for RouteSet {
@@ -243,7 +240,7 @@ impl FromIterator<(Prefix, Arc<PathAttrs>)> for RouteSet {
             in_order(&mut routes);
         }
         let len = routes.len();
-        Self { branches: gathered(gathered(routes, NODE_FILL), NODE_FILL), len }
+        Self { branches: branches_of(chunks_of(routes)), len }
     }
 }
 
@@ -260,152 +257,12 @@ fn in_order(routes: &mut Vec<Route>) {
     });
 }
 
-fn push_part(into: &mut Vec<Chunk>, part: Option<&[Route]>) {
+fn push_part(into: &mut Vec<Arc<Chunk>>, part: Option<&[Route]>) {
     if let Some(part) = part.filter(|part| !part.is_empty()) {
-        into.push(Arc::from(part));
+        into.push(Arc::new(Chunk::new(part.to_vec())));
     }
 }
 
 fn same(one: &Arc<PathAttrs>, other: &Arc<PathAttrs>) -> bool {
     Arc::ptr_eq(one, other) || one == other
-}
-
-/// A place in a set, as what is left to walk. Only at the end is any of the three empty.
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    /// What is left of the chunk.
-    routes: &'a [Route],
-    /// The chunk, and those behind it in its branch.
-    chunks: &'a [Chunk],
-    /// The branch, and those behind it.
-    branches: &'a [Branch],
-}
-
-impl<'a> Walk<'a> {
-    fn behind(set: &'a RouteSet, after: Option<Prefix>) -> Self {
-        let place = after.map_or(Place { branch: 0, chunk: 0 }, |after| set.place_of(&after));
-        let branches = set.branches.get(place.branch..).unwrap_or_default();
-        let chunks = branches.first().and_then(|branch| branch.get(place.chunk..)).unwrap_or_default();
-        let routes = chunks.first().map_or(&[][..], |chunk| chunk);
-        let told = after.map_or(0, |after| routes.partition_point(|(prefix, _)| *prefix <= after));
-        let mut walk = Self { routes: routes.get(told..).unwrap_or_default(), chunks, branches };
-        if walk.routes.is_empty() {
-            walk.next_chunk();
-        }
-        walk
-    }
-
-    fn peek(&self) -> Option<&'a Route> {
-        self.routes.first()
-    }
-
-    /// The rest of the chunk, at once.
-    fn take_run(&mut self) -> Option<&'a [Route]> {
-        let run = Some(self.routes).filter(|run| !run.is_empty())?;
-        self.next_chunk();
-        Some(run)
-    }
-
-    fn step(&mut self) {
-        self.routes = self.routes.get(1..).unwrap_or_default();
-        if self.routes.is_empty() {
-            self.next_chunk();
-        }
-    }
-
-    fn next_chunk(&mut self) {
-        self.chunks = self.chunks.get(1..).unwrap_or_default();
-        match self.chunks.first() {
-            Some(chunk) => self.routes = chunk,
-            None => self.next_branch(),
-        }
-    }
-
-    fn next_branch(&mut self) {
-        self.branches = self.branches.get(1..).unwrap_or_default();
-        self.chunks = self.branches.first().map_or(&[], |branch| branch);
-        self.routes = self.chunks.first().map_or(&[], |chunk| chunk);
-    }
-
-    /// The chunk, when it begins exactly here.
-    fn whole_chunk(&self) -> Option<&'a Chunk> {
-        self.chunks.first().filter(|chunk| chunk.len() == self.routes.len())
-    }
-
-    /// The branch, when it begins exactly here. Only asked where a chunk begins.
-    fn whole_branch(&self) -> Option<&'a Branch> {
-        self.branches.first().filter(|branch| branch.len() == self.chunks.len())
-    }
-}
-
-/// What becomes of one prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Step<'a> {
-    pub(crate) prefix: Prefix,
-    pub(crate) old: Option<&'a Arc<PathAttrs>>,
-    /// The one route that is there now, or none.
-    pub(crate) new: &'a [Route],
-}
-
-/// The steps from one set to another, ascending by prefix.
-pub(crate) struct Diff<'a> {
-    old: Walk<'a>,
-    new: Walk<'a>,
-}
-
-impl<'a> Diff<'a> {
-    /// Routes that are all new, at once: there are some when the old set is at its end.
-    pub(crate) fn take_run_of_new(&mut self) -> Option<&'a [Route]> {
-        if self.old.routes.is_empty() { self.new.take_run() } else { None }
-    }
-
-    fn skip_shared(&mut self) {
-        while let (Some(old), Some(new)) = (self.old.whole_chunk(), self.new.whole_chunk()) {
-            match (self.old.whole_branch(), self.new.whole_branch()) {
-                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {
-                    self.old.next_branch();
-                    self.new.next_branch();
-                }
-                (_, _) if Arc::ptr_eq(old, new) => {
-                    self.old.next_chunk();
-                    self.new.next_chunk();
-                }
-                (_, _) => return,
-            }
-        }
-    }
-}
-
-impl<'a> Iterator for Diff<'a> {
-    type Item = Step<'a>;
-
-    fn next(&mut self) -> Option<Step<'a>> {
-        loop {
-            self.skip_shared();
-            let (old, new) = (self.old.peek(), self.new.peek());
-            let run = self.new.routes;
-            let order = match (old, new) {
-                (None, None) => return None,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            if order.is_le() {
-                self.old.step();
-            }
-            if order.is_ge() {
-                self.new.step();
-            }
-            let old = old.filter(|_| order.is_le());
-            let new = new.filter(|_| order.is_ge());
-            match (old, new) {
-                (Some((_, old)), Some((_, new))) if same(old, new) => {}
-                (Some((prefix, _)), _) | (None, Some((prefix, _))) => {
-                    let new = new.and_then(|_| run.get(..1)).unwrap_or_default();
-                    return Some(Step { prefix: *prefix, old: old.map(|(_, attrs)| attrs), new });
-                }
-                (None, None) => return None,
-            }
-        }
-    }
 }

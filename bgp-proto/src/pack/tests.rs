@@ -4,6 +4,7 @@ use bytes::Buf;
 
 use super::*;
 use crate::attrs::{PathAttrs, PathStyle};
+use crate::image::ImageBuf;
 use crate::number::Asn;
 use crate::wire::as_path::AsWidth;
 use crate::wire::community::Community;
@@ -78,11 +79,21 @@ fn everything_is_announced_once_whatever_fits_a_message() {
             );
             for max in [MAX, u16::MAX] {
                 let messages = packed(max, |p| {
-                    p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&v4[..]])
+                    p.announce(
+                        Family::Ipv4Unicast,
+                        Ipv4Addr::LOCALHOST.into(),
+                        &blob,
+                        &[Piece::Each(&v4[..])],
+                    )
                 });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v4);
                 let messages = packed(max, |p| {
-                    p.announce(Family::Ipv6Unicast, Ipv6Addr::LOCALHOST.into(), &blob, &[&v6[..]])
+                    p.announce(
+                        Family::Ipv6Unicast,
+                        Ipv6Addr::LOCALHOST.into(),
+                        &blob,
+                        &[Piece::Each(&v6[..])],
+                    )
                 });
                 assert_eq!(messages.iter().flat_map(|body| announced(body)).collect::<Vec<_>>(), v6);
             }
@@ -108,14 +119,24 @@ fn a_full_message_is_filled_to_the_last_route_that_fits() {
     assert!(room(most) < 5);
     let exactly: Vec<_> = (0..u32::try_from(most).unwrap()).map(v4).collect();
     assert_eq!(
-        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&exactly[..]]))
-            .len(),
+        packed(MAX, |p| p.announce(
+            Family::Ipv4Unicast,
+            Ipv4Addr::LOCALHOST.into(),
+            &blob,
+            &[Piece::Each(&exactly[..])]
+        ))
+        .len(),
         1
     );
     let one_more: Vec<_> = (0..=u32::try_from(most).unwrap()).map(v4).collect();
     assert_eq!(
-        packed(MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &[&one_more[..]]))
-            .len(),
+        packed(MAX, |p| p.announce(
+            Family::Ipv4Unicast,
+            Ipv4Addr::LOCALHOST.into(),
+            &blob,
+            &[Piece::Each(&one_more[..])]
+        ))
+        .len(),
         2
     );
 }
@@ -134,7 +155,7 @@ fn a_long_message_is_filled_to_its_last_octet() {
     // 23 octets of message and 27 of attributes leave 65,485, which is 13,097 routes.
     let lengths = |count| {
         let prefixes: Vec<_> = (0..count).map(v4).collect();
-        let runs: Vec<&[Prefix]> = prefixes.chunks(48).collect();
+        let runs: Vec<_> = prefixes.chunks(48).map(Piece::Each).collect();
         let messages =
             packed(u16::MAX, |p| p.announce(Family::Ipv4Unicast, Ipv4Addr::LOCALHOST.into(), &blob, &runs));
         messages.iter().map(|body| body.len() + 19).collect::<Vec<_>>()
@@ -172,23 +193,25 @@ fn every_small_room_takes_what_fits_and_nothing_else() {
             for third in lengths {
                 let prefixes = [prefix(first), prefix(second), prefix(third)];
                 for room in 0..=16 {
-                    let (mut out, mut runs) = (BytesMut::new(), Runs::new(&[]));
-                    let list: &[&[Prefix]] = &[&prefixes[..1], &[], &prefixes[1..]];
-                    runs.behind = list;
-                    runs = runs.settled();
-                    put_prefixes(&mut out, room, &mut runs);
-                    let mut fitting = 0;
-                    let count = prefixes
-                        .iter()
-                        .take_while(|prefix| {
-                            fitting += prefix.wire_len();
-                            fitting <= room
-                        })
-                        .count();
-                    assert!(out.len() <= room);
-                    let read: Vec<_> = Nlri::try_new(&out, Family::Ipv4Unicast).unwrap().collect();
-                    assert_eq!(read, prefixes[..count]);
-                    assert_eq!(runs.is_empty(), count == 3);
+                    let image = ImageBuf::of(prefixes[1..].iter());
+                    let each = [&prefixes[..1], &[], &prefixes[1..]].map(Piece::Each);
+                    let ready = [Piece::Each(&prefixes[..1]), Piece::Ready(image.whole())];
+                    for list in [&each[..], &ready[..]] {
+                        let (mut out, mut pieces) = (BytesMut::new(), Pieces::new(list));
+                        pieces.put(&mut out, room);
+                        let mut fitting = 0;
+                        let count = prefixes
+                            .iter()
+                            .take_while(|prefix| {
+                                fitting += prefix.wire_len();
+                                fitting <= room
+                            })
+                            .count();
+                        assert!(out.len() <= room);
+                        let read: Vec<_> = Nlri::try_new(&out, Family::Ipv4Unicast).unwrap().collect();
+                        assert_eq!(read, prefixes[..count]);
+                        assert_eq!(pieces.is_empty(), count == 3);
+                    }
                 }
             }
         }

@@ -158,19 +158,22 @@ fn attrs(med: u32) -> Arc<PathAttrs> {
 }
 
 fn table(routes: impl IntoIterator<Item = (u32, u32)>) -> Arc<RouteSet> {
-    Arc::new(routes.into_iter().map(|(number, med)| (prefix(number), attrs(med))).collect())
+    let mut shared: BTreeMap<u32, Arc<PathAttrs>> = BTreeMap::new();
+    let mut share = |med| Arc::clone(shared.entry(med).or_insert_with(|| attrs(med)));
+    Arc::new(routes.into_iter().map(|(number, med)| (prefix(number), share(med))).collect())
 }
 
 /// Bulk comes from ranges, so that walks take several bursts and new targets arrive in the middle.
 fn tables() -> impl Strategy<Value = Vec<(Arc<RouteSet>, usize, bool)>> {
     let range = (0..30_000_u32, 0..12_000_u32, 0..3_u32);
-    let wanted = proptest::collection::vec(range, 0..3).prop_map(|ranges| {
-        table(
-            ranges
-                .into_iter()
-                .flat_map(|(start, count, med)| (start..start + count).map(move |n| (n, med + n % 2))),
-        )
-    });
+    // Attributes that change with every route, and attributes that whole chunks share.
+    let wanted = (proptest::collection::vec(range, 0..3), prop_oneof![Just(1_u32), Just(500)]).prop_map(
+        |(ranges, stretch)| {
+            table(ranges.into_iter().flat_map(|(start, count, med)| {
+                (start..start + count).map(move |n| (n, med + n / stretch % 2))
+            }))
+        },
+    );
     proptest::collection::vec((wanted, 0..4_usize, any::<bool>()), 1..6)
 }
 

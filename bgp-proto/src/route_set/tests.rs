@@ -25,7 +25,7 @@ fn assert_sound(set: &RouteSet) {
     assert!(all.is_sorted_by(|(a, _), (b, _)| a < b), "strictly ascending");
     assert_eq!(all.len(), set.len());
     assert!(set.branches.iter().all(|branch| (1..=NODE_MAX).contains(&branch.len())));
-    assert!(set.chunks().all(|chunk| (1..=NODE_MAX).contains(&chunk.len())));
+    assert!(set.chunks().all(|chunk| (1..=NODE_MAX).contains(&chunk.routes().len())));
 }
 
 fn edits() -> impl Strategy<Value = Vec<(u16, Option<u8>)>> {
@@ -74,7 +74,7 @@ proptest! {
         let whole: Vec<_> = RouteSet::diff(&old, &new).filter(|change| place(change) > after).collect();
         prop_assert_eq!(RouteSet::steps_after(&old, &new, after).map(|step| step.prefix).collect::<Vec<_>>(), whole.iter().filter_map(place).collect::<Vec<_>>());
         prop_assert!(RouteSet::steps_after(&old, &new, after).all(|step| step.old == old.get(&step.prefix) && step.new.first().map(|(_, attrs)| attrs) == new.get(&step.prefix)));
-        prop_assert_eq!(new.runs_after(after).flatten().count(), new.iter().filter(|(prefix, _)| Some(*prefix) > after).count());
+        prop_assert_eq!(new.runs_after(after).flat_map(|run| run.routes).count(), new.iter().filter(|(prefix, _)| Some(*prefix) > after).count());
     }
 
     #[test]
@@ -88,6 +88,45 @@ proptest! {
         let expected: Vec<Route> = routes(&head).into_iter().filter(|(prefix, _)| *prefix <= at)
             .chain(routes(&tail).into_iter().filter(|(prefix, _)| *prefix > at)).collect();
         prop_assert_eq!(routes(&spliced), expected);
+    }
+}
+
+/// Routes of both families and of all lengths, with two attribute sets that are shared and lie in long stretches.
+fn alike(count: u16, change_at: u16) -> RouteSet {
+    let [one, other] = [attrs(1), attrs(2)];
+    let route = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        let (address, len): (std::net::IpAddr, u8) = match number % 200 {
+            0..150 => ([10, high, low, 0].into(), if number % 400 < 200 { 32 } else { 24 + low % 9 }),
+            _ => (std::net::Ipv6Addr::new(0x2001, 0xDB8, number, 0, 0, 0, 0, 0).into(), 48 + low % 81),
+        };
+        let attrs = if number < change_at { &one } else { &other };
+        (Prefix::try_new(address, len).unwrap(), Arc::clone(attrs))
+    };
+    (0..count).map(route).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_runs_know_of_their_routes_is_what_the_routes_say(
+        count in 1..900_u16, change_at in 0..900_u16, after in proptest::option::of(0..900_usize), cut in 0..64_usize,
+    ) {
+        let set = alike(count, change_at);
+        let after = after.and_then(|at| set.iter().nth(at)).map(|(prefix, _)| prefix);
+        for whole in set.runs_after(after) {
+            let cut = cut.min(whole.routes.len());
+            for run in [whole, whole.up_to(cut), whole.behind(cut)] {
+                let Some(alike) = run.alike else { continue };
+                let mut octets = Vec::new();
+                for (prefix, attrs) in run.routes {
+                    prop_assert!(Arc::ptr_eq(attrs, alike.attrs) && prefix.family() == alike.family);
+                    octets.push(prefix.len());
+                    octets.extend(prefix.significant_octets());
+                }
+                prop_assert_eq!(alike.image.octets(), octets);
+            }
+        }
+        prop_assert!(count < 200 || set.runs_after(None).any(|run| run.alike.is_some()));
     }
 }
 

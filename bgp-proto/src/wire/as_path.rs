@@ -52,22 +52,32 @@ impl<'a> Segment<'a> {
         Asns { numbers: self.numbers, behind: Cursor::new(&[]), width: self.width }
     }
 
-    #[inline]
-    fn has_as_zero(&self) -> bool {
-        // Without an early exit, so that many numbers are looked at at once.
-        match self.width {
-            AsWidth::Two => {
-                self.numbers.as_chunks::<2>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 2]))
-            }
-            AsWidth::Four => {
-                self.numbers.as_chunks::<4>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; 4]))
-            }
-        }
-    }
-
     fn count(&self) -> usize {
         self.numbers.len() / self.width.octets()
     }
+}
+
+/// RFC 7607 §2.
+#[inline]
+fn has_as_zero(numbers: &[u8], width: AsWidth) -> bool {
+    match width {
+        AsWidth::Two => has_zero::<2>(numbers),
+        // Four at a time, the last four once more where they overlap: paths differ in length, and a loop that
+        // ends elsewhere each time costs more than what it does.
+        AsWidth::Four => match numbers.last_chunk::<16>() {
+            Some(last) => {
+                let chunks = numbers.as_chunks::<16>().0.iter();
+                has_zero::<4>(last) | chunks.fold(false, |zero, four| zero | has_zero::<4>(four))
+            }
+            None => has_zero::<4>(numbers),
+        },
+    }
+}
+
+/// Without an early exit, so that all numbers are looked at at once.
+#[inline]
+fn has_zero<const N: usize>(numbers: &[u8]) -> bool {
+    numbers.as_chunks::<N>().0.iter().fold(false, |zero, asn| zero | (*asn == [0; N]))
 }
 
 /// AS numbers of a segment, or of a path from segment to segment.
@@ -149,7 +159,7 @@ impl<'a> AsPath<'a> {
         let mut is_confederate = false;
         while !ahead.is_empty() {
             let segment = next_segment(&mut ahead, width).ok_or(AsPathFault::Segment)?;
-            if segment.has_as_zero() {
+            if has_as_zero(segment.numbers, width) {
                 return Err(AsPathFault::AsZero);
             }
             is_confederate |= match segment.kind {
@@ -206,6 +216,20 @@ impl<'a> AsPath<'a> {
         };
         self.segments().map(hops).fold(0, usize::saturating_add)
     }
+}
+
+/// Whether a path of four-octet numbers is good at a glance: sequences and sets, no number in them 0.
+#[inline]
+pub(super) fn is_plain(path: &[u8]) -> bool {
+    let mut rest = path;
+    let mut has_zero = false;
+    while let [1 | 2, count @ 1..=u8::MAX, behind @ ..] = rest {
+        let length = usize::from(*count).wrapping_mul(4);
+        let Some((numbers, after)) = behind.split_at_checked(length) else { return false };
+        has_zero |= has_as_zero(numbers, AsWidth::Four);
+        rest = after;
+    }
+    rest.is_empty() && !has_zero
 }
 
 #[inline]

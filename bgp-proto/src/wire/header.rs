@@ -47,11 +47,20 @@ impl MessageType {
         }
     }
 
+    #[inline]
     fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.code() == code)
+        Some(match code {
+            1 => Self::Open,
+            2 => Self::Update,
+            3 => Self::Notification,
+            4 => Self::Keepalive,
+            5 => Self::RouteRefresh,
+            _ => return None,
+        })
     }
 
     /// The least and the greatest legal length of a whole message.
+    #[inline]
     fn bounds(self, max: u16) -> (u16, u16) {
         match self {
             Self::Open => (29, MAX_LEN),

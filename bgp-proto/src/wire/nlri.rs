@@ -23,14 +23,7 @@ impl<'a> Nlri<'a> {
     /// When any prefix cannot be read, because then none behind it can.
     #[inline]
     pub fn try_new(octets: &'a [u8], family: Family) -> Result<Self, NlriBroken> {
-        let mut ahead = octets;
-        while let [bits, rest @ ..] = ahead {
-            if *bits > family.max_bits() {
-                return Err(NlriBroken);
-            }
-            ahead = rest.get(octets_of(*bits)..).ok_or(NlriBroken)?;
-        }
-        Ok(Self { octets, family })
+        if is_sound(octets, family) { Ok(Self { octets, family }) } else { Err(NlriBroken) }
     }
 
     /// The prefixes in octets that [`Nlri::try_new`] found good before.
@@ -45,18 +38,36 @@ impl<'a> Nlri<'a> {
     }
 }
 
+/// Whether every prefix has a length that its family has, and all its octets.
+#[inline]
+pub(super) fn is_sound(octets: &[u8], family: Family) -> bool {
+    let mut ahead = octets;
+    while let [bits, rest @ ..] = ahead {
+        if *bits > family.max_bits() {
+            return false;
+        }
+        let Some((_, behind)) = rest.split_at_checked(octets_of(*bits)) else { return false };
+        ahead = behind;
+    }
+    true
+}
+
 impl Iterator for Nlri<'_> {
     type Item = Prefix;
 
     #[inline]
     fn next(&mut self) -> Option<Prefix> {
         let (bits, value) = self.octets.split_first()?;
-        let prefix = match self.family {
+        let Some((_, behind)) = value.split_at_checked(octets_of(*bits)) else {
+            // Never so in what was checked. A branch, because a selection would make each step wait for it.
+            self.octets = &[];
+            return None;
+        };
+        self.octets = behind;
+        Some(match self.family {
             Family::Ipv4Unicast => Prefix::masked_v4(leading_v4(value), *bits),
             Family::Ipv6Unicast => Prefix::masked_v6(leading_v6(value), *bits),
-        };
-        self.octets = value.get(octets_of(*bits)..).unwrap_or_default();
-        Some(prefix)
+        })
     }
 }
 

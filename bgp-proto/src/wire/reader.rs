@@ -15,10 +15,6 @@ impl<'a> Cursor<'a> {
         self.rest
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.rest.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -40,7 +40,7 @@ impl<'a> Update<'a> {
     /// The attributes, in the order of the wire.
     #[must_use]
     pub fn attrs(&self) -> Attrs<'a> {
-        Attrs { rest: Cursor::new(self.attributes), total: self.attributes.len() }
+        Attrs { rest: self.attributes, total: self.attributes.len() }
     }
 
     /// How far into the message the attributes begin.
@@ -83,13 +83,6 @@ pub struct Attribute<'a> {
     pub at: usize,
 }
 
-impl Attribute<'_> {
-    /// How many octets stand before the value.
-    pub(super) fn header_len(&self) -> usize {
-        if self.flags & EXTENDED_LENGTH == 0 { 3 } else { 4 }
-    }
-}
-
 /// The attributes end in the middle of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributeOverrun {
@@ -102,7 +95,7 @@ pub struct AttributeOverrun {
 /// A walk over path attributes. After an overrun it is over.
 #[derive(Clone, Copy, Debug)]
 pub struct Attrs<'a> {
-    rest: Cursor<'a>,
+    rest: &'a [u8],
     total: usize,
 }
 
@@ -118,22 +111,27 @@ impl<'a> Iterator for Attrs<'a> {
             return None;
         }
         let at = self.total.saturating_sub(self.rest.len());
-        let code = self.rest.rest().get(1).copied();
-        let attribute = next_attribute(&mut self.rest, at);
-        if attribute.is_none() {
-            self.rest = Cursor::new(&[]);
-        }
-        Some(attribute.ok_or(AttributeOverrun { at, code }))
+        let Some((flags, code, value, behind)) = split_attribute(self.rest) else {
+            let code = self.rest.get(1).copied();
+            self.rest = &[];
+            return Some(Err(AttributeOverrun { at, code }));
+        };
+        self.rest = behind;
+        Some(Ok(Attribute { flags, code, value, at }))
     }
 }
 
+/// Flags, code and value of the first attribute, and what is behind it; `None` when it ends in the middle.
 #[inline]
-fn next_attribute<'a>(rest: &mut Cursor<'a>, at: usize) -> Option<Attribute<'a>> {
-    let (flags, code) = (rest.u8()?, rest.u8()?);
-    let length =
-        if flags & EXTENDED_LENGTH == 0 { usize::from(rest.u8()?) } else { usize::from(rest.u16()?) };
-    let value = rest.take(length)?;
-    Some(Attribute { flags, code, value, at })
+pub(super) fn split_attribute(octets: &[u8]) -> Option<(u8, u8, &[u8], &[u8])> {
+    let (&[flags, code, short], behind) = octets.split_first_chunk()?;
+    let (value, behind) = if flags & EXTENDED_LENGTH == 0 {
+        behind.split_at_checked(usize::from(short))?
+    } else {
+        let (low, behind) = behind.split_first()?;
+        behind.split_at_checked(usize::from(u16::from_be_bytes([short, *low])))?
+    };
+    Some((flags, code, value, behind))
 }
 
 /// The value of MP_REACH_NLRI (RFC 4760 §3).
