@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use api::config::{Config, Rejection, Resources};
 use api::selector::Labels;
 use api::service::{ServiceKey, ServiceView};
-use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
+use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement, RestingAddress};
 use api::v1beta2::BGPPeer;
 use kube::{Resource, ResourceExt};
 use runtime::watch::{Change, Guarded, Mirror};
@@ -120,6 +120,11 @@ impl Cluster {
     /// The pool as it stands in the API.
     pub(crate) fn pool(&self, name: &str) -> Option<&IPAddressPool> {
         self.pools.get(&name.to_owned())
+    }
+
+    /// The addresses that rest, as the last leader wrote it to the pools.
+    pub(crate) fn resting(&self) -> impl Iterator<Item = &RestingAddress> {
+        self.pools.values().flat_map(|pool| pool.status.iter().flat_map(|status| &status.resting))
     }
 
     /// The configuration objects as they are now.

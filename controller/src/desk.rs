@@ -20,6 +20,7 @@ use runtime::event::{EventRecorder, EventType, Regarding};
 use runtime::status::StatusOutcome;
 
 use crate::alloc::{Allocator, Terms};
+use crate::clock::{Clock, cpu_time};
 use crate::cluster::{Cluster, Effect};
 use crate::contest::{Contests, Permit, Repairs};
 use crate::input::Input;
@@ -60,6 +61,9 @@ pub(crate) struct Desk {
     /// Pools with nothing left.
     full: BTreeSet<String>,
     abandoned: VecDeque<(ServiceKey, String)>,
+    clock: Clock,
+    /// CPU time when everything had been read; until every Service was looked at once.
+    adopting_since: Option<Duration>,
     changed: bool,
 }
 
@@ -98,6 +102,8 @@ impl Desk {
             failing: BTreeSet::new(),
             full: BTreeSet::new(),
             abandoned: VecDeque::new(),
+            clock: Clock::read(),
+            adopting_since: None,
             changed: false,
         }
     }
@@ -137,7 +143,11 @@ impl Desk {
 
     /// The next write, if a Service needs one.
     pub(crate) fn next_job(&mut self, now: Instant) -> Option<Job> {
-        self.allocator.as_ref()?;
+        let allocator = self.allocator.as_mut()?;
+        if allocator.next_rest_ends().is_some_and(|end| end <= now) {
+            allocator.advance(now);
+            self.changed = true;
+        }
         for key in self.contests.due(now) {
             self.mark(&key);
         }
@@ -163,6 +173,9 @@ impl Desk {
                 }
             }
             return Some(Job { view, step, write, take_over });
+        }
+        if let Some(cpu) = self.adopting_since.take().and_then(|since| cpu_time()?.checked_sub(since)) {
+            tracing::info!(cpu_us = cpu.as_micros(), "every Service has been looked at");
         }
         None
     }
@@ -198,7 +211,8 @@ impl Desk {
 
     /// When [`Self::next_job`] should be asked again although nothing has come in.
     pub(crate) fn wakes(&self) -> Option<Instant> {
-        self.queue.wakes().into_iter().chain(self.contests.wakes()).min()
+        let rest = self.allocator.as_ref().and_then(Allocator::next_rest_ends);
+        self.queue.wakes().into_iter().chain(self.contests.wakes()).chain(rest).min()
     }
 
     /// Takes in the outcome of a write.
@@ -260,7 +274,7 @@ impl Desk {
             | Outcome::Contested { .. }
             | Outcome::Kept { .. } => None,
         });
-        let report = Report::new(&self.cluster, allocator, waiting.collect());
+        let report = Report::new(&self.cluster, allocator, &self.clock, waiting.collect());
         self.metrics.show(&report);
         self.tell_full_pools(&report);
         Some(report)
@@ -288,6 +302,7 @@ impl Desk {
         if !self.cluster.is_synced() {
             return;
         }
+        self.adopting_since = cpu_time();
         self.cluster.rebuild_config();
         let mut services: Vec<&ServiceView> = self.cluster.services.values().collect();
         services.sort_by_key(|view| (view.created, view.uid.clone()));
@@ -296,8 +311,15 @@ impl Desk {
         let around = Surroundings { namespace_labels: &nothing, class, rivals: &[], now };
         let adopted = services.iter().filter_map(|view| existing(view, &around));
         let network = network(&self.cluster.config, &self.cluster.around());
-        let (allocator, refused) =
+        let (mut allocator, refused) =
             Allocator::rebuild(&self.cluster.config.pools, network, self.terms, now, adopted);
+        for rest in self.cluster.resting() {
+            let service = ServiceKey::new(rest.namespace.clone(), rest.service.clone());
+            let left = self.clock.left_until(&rest.until, now);
+            if let (Ok(address), Some(left)) = (rest.address.parse(), left) {
+                allocator.rest_on(address, &service, left);
+            }
+        }
         for (service, denied) in &refused {
             tracing::warn!(%service, reason = denied.word(), why = %denied, "the address in its status cannot be kept");
         }

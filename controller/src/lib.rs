@@ -5,6 +5,7 @@
 
 pub mod alloc;
 pub mod args;
+mod clock;
 mod cluster;
 mod contest;
 pub mod daemon;

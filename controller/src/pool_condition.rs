@@ -7,32 +7,24 @@ use std::net::IpAddr;
 
 use api::names::condition::ConditionType;
 use api::report::{MAX_MESSAGE_CHARS, WantedCondition};
-use api::service::ServiceKey;
+use api::service::{IpFamily, ServiceKey};
 
 use crate::alloc::Usage;
 
 /// Addresses that a sentence names.
 const NAMED: usize = 10;
 
-/// Which families of a pool have nothing left, with how many addresses in use.
-pub(crate) fn full_families(usage: &Usage) -> Vec<(&'static str, i64)> {
-    let mut full = Vec::new();
-    if usage.capacity_ipv4 > 0 && usage.available_ipv4() == 0 {
-        full.push(("IPv4", usage.capacity_ipv4));
-    }
-    if usage.capacity_ipv6 > 0 && usage.available_ipv6() == 0 {
-        full.push(("IPv6", usage.capacity_ipv6));
-    }
-    full
-}
-
-/// The sentence about a full pool; `None` while it has something left.
+/// The sentence about a full pool; `None` while it has something left for any Service.
 pub(crate) fn full_sentence(usage: &Usage) -> Option<String> {
-    let full = full_families(usage);
-    let parts: Vec<String> = full
-        .iter()
-        .map(|(family, number)| format!("{number} of {number} {family} addresses are in use"))
-        .collect();
+    let families = [(IpFamily::V4, usage.available_ipv4()), (IpFamily::V6, usage.available_ipv6())];
+    let part = |(family, left): (IpFamily, i64)| {
+        let (capacity, used, reserved) = usage.of(family);
+        let waiting =
+            if reserved > 0 { format!(" and {reserved} wait for their Services") } else { String::new() };
+        (capacity > 0 && left == 0)
+            .then(|| format!("{used} of {capacity} {family} addresses are in use{waiting}"))
+    };
+    let parts: Vec<String> = families.into_iter().filter_map(part).collect();
     (!parts.is_empty())
         .then(|| format!("{}; add a range under addresses, or delete Services", parts.join(", ")))
 }

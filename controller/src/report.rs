@@ -4,21 +4,25 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use api::config::{Kind, ObjectRef, Resources};
 use api::report::{Reporter, WantedCondition, WantedState, conditions};
 use api::service::ServiceKey;
-use api::v1beta1::IPAddressPoolStatus;
+use api::v1beta1::{IPAddressPoolStatus, RestingAddress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use serde_json::{Value, json};
 
 use crate::alloc::{Allocator, Usage};
+use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::overlap::sentences;
 use crate::pool_condition::of_pool;
 
 /// Services that the debug state names.
 const SHOWN: usize = 100;
+/// Addresses at rest that the status of one pool names; the CRD has the same bound.
+const MOST_RESTING: usize = 100;
 
 /// A snapshot of everything that is shown.
 #[derive(Debug, Clone)]
@@ -27,8 +31,8 @@ pub(crate) struct Report {
     pub(crate) usage: BTreeMap<String, Usage>,
     /// Services with an address, by the pool it came from.
     pub(crate) allocated: BTreeMap<String, usize>,
-    /// Some of the released addresses: who had them, and for how many seconds nobody else gets them.
-    pub(crate) resting: Vec<(IpAddr, ServiceKey, u64)>,
+    /// Some of the released addresses: who had them, and until when nobody else gets them.
+    pub(crate) resting: Vec<RestingAddress>,
     /// Services of type LoadBalancer.
     pub(crate) services: usize,
     /// Services that lack something.
@@ -67,6 +71,10 @@ pub(crate) struct ObjectReport {
     pub(crate) counters: Option<Counters>,
     /// For a pool: counters it shows.
     pub(crate) shown_counters: Option<Counters>,
+    /// For a pool: addresses at rest that it should show.
+    pub(crate) resting: Vec<RestingAddress>,
+    /// For a pool: addresses at rest that it shows.
+    pub(crate) shown_resting: Vec<RestingAddress>,
 }
 
 /// The counters in a pool's status.
@@ -83,7 +91,12 @@ pub(crate) struct Counters {
 }
 
 impl Report {
-    pub(crate) fn new(cluster: &Cluster, allocator: &Allocator, waiting: Vec<Waiting>) -> Self {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        allocator: &Allocator,
+        clock: &Clock,
+        waiting: Vec<Waiting>,
+    ) -> Self {
         let resources = cluster.resources();
         let mut objects = shown(&resources);
         for (object, wanted) in
@@ -94,6 +107,7 @@ impl Report {
         let network = allocator.network();
         let overlaps = sentences(&cluster.config, &cluster.rejections, network, &cluster.around());
         let kept = allocator.kept_by_pool();
+        let mut resting = resting_by_pool(allocator, clock);
         for pool in &resources.pools {
             let name = pool.metadata.name.clone().unwrap_or_default();
             let usage = allocator.usage().get(&name).cloned().unwrap_or_default();
@@ -104,6 +118,10 @@ impl Report {
             report.wanted.extend(more);
             report.counters = Some(Counters::from(&usage));
             report.shown_counters = pool.status.as_ref().map(Counters::from);
+            report.resting =
+                pool.metadata.name.as_ref().and_then(|name| resting.remove(name)).unwrap_or_default();
+            report.shown_resting =
+                pool.status.as_ref().map(|status| status.resting.clone()).unwrap_or_default();
         }
         let mut rejected = BTreeMap::from(Kind::ALL.map(|kind| (kind, 0)));
         for (object, report) in &objects {
@@ -117,7 +135,7 @@ impl Report {
             resting: allocator
                 .resting()
                 .take(SHOWN)
-                .map(|(address, service, left)| (address, service.clone(), left.as_secs()))
+                .filter_map(|(address, service, until)| row(clock, address, service, until))
                 .collect(),
             services: cluster.services.len(),
             waiting,
@@ -140,8 +158,9 @@ impl Report {
         let waiting = self.waiting.iter().take(SHOWN).map(
             |one| json!({ "service": one.service.to_string(), "reason": one.word, "message": one.message }),
         );
-        let resting = self.resting.iter().map(|(address, service, left)| {
-            json!({ "address": address.to_string(), "service": service.to_string(), "secondsLeft": left })
+        let resting = self.resting.iter().map(|rest| {
+            let service = format!("{}/{}", rest.namespace, rest.service);
+            json!({ "address": rest.address, "service": service, "until": rest.until })
         });
         json!({
             "resting": resting.collect::<Vec<Value>>(),
@@ -153,6 +172,31 @@ impl Report {
             "errors": self.state.error_summary.lines().collect::<Vec<&str>>(),
         })
     }
+}
+
+/// Of each pool the addresses that rest longest, in order of the addresses.
+fn resting_by_pool(allocator: &Allocator, clock: &Clock) -> BTreeMap<String, Vec<RestingAddress>> {
+    let mut by_pool: BTreeMap<String, BTreeMap<IpAddr, RestingAddress>> = BTreeMap::new();
+    for (address, service, until) in allocator.resting().rev() {
+        if let Some(pool) = allocator.pool_around(address)
+            && let Some(row) = row(clock, address, service, until)
+        {
+            let rows = by_pool.entry(pool.to_owned()).or_default();
+            if rows.len() < MOST_RESTING {
+                rows.insert(address, row);
+            }
+        }
+    }
+    by_pool.into_iter().map(|(pool, rows)| (pool, rows.into_values().collect())).collect()
+}
+
+fn row(clock: &Clock, address: IpAddr, service: &ServiceKey, until: Instant) -> Option<RestingAddress> {
+    Some(RestingAddress {
+        address: address.to_string(),
+        namespace: service.namespace.clone(),
+        service: service.name.clone(),
+        until: clock.text_of(until)?,
+    })
 }
 
 const ACCEPTED: api::names::condition::ConditionType = api::names::condition::ConditionType::Accepted;

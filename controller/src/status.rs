@@ -211,7 +211,7 @@ impl Writer {
 fn status_of(one: &ObjectReport, now: &Time) -> Option<Value> {
     let conditions = settle(&one.wanted, &one.shown, now);
     let same = conditions.iter().all(|condition| one.shown.contains(condition));
-    if same && one.counters == one.shown_counters {
+    if same && one.counters == one.shown_counters && one.resting == one.shown_resting {
         return None;
     }
     let mut status = json!({ "conditions": conditions });
@@ -221,6 +221,9 @@ fn status_of(one: &ObjectReport, now: &Time) -> Option<Value> {
             "availableIPv4": counters.available_ipv4, "availableIPv6": counters.available_ipv6,
         });
         merge(&mut status, numbers);
+    }
+    if !one.resting.is_empty() {
+        status["resting"] = json!(one.resting);
     }
     Some(status)
 }
@@ -260,7 +263,7 @@ fn resource(kind: Kind) -> ApiResource {
 mod tests {
     use api::config::{Config, Resources};
     use api::report::{Reporter, conditions};
-    use api::v1beta1::IPAddressPoolSpec;
+    use api::v1beta1::{IPAddressPoolSpec, RestingAddress};
 
     use super::*;
     use crate::report::Counters;
@@ -296,7 +299,16 @@ mod tests {
         assert_eq!(status_of(&one, &time(2)), None);
         one.counters =
             Some(Counters { assigned_ipv4: 2, assigned_ipv6: 0, available_ipv4: 254, available_ipv6: 0 });
+        let rest = RestingAddress { address: "10.0.4.1".to_owned(), ..RestingAddress::default() };
+        one.resting = vec![rest.clone()];
         let again = status_of(&one, &time(3)).unwrap();
+        assert_eq!(again["resting"][0]["address"], "10.0.4.1");
+        one.shown_counters = one.counters;
+        one.shown_resting = vec![rest];
+        assert_eq!(status_of(&one, &time(3)), None);
+        one.resting.clear();
+        let again = status_of(&one, &time(3)).unwrap();
+        assert!(again.get("resting").is_none(), "a rest that is over goes with the next write");
         assert_eq!(again["conditions"], status["conditions"], "an unchanged verdict keeps its time");
     }
 

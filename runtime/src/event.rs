@@ -20,8 +20,9 @@ use tokio::time::Instant;
 
 use crate::client::call;
 
-/// Events that may wait for the API server.
-const QUEUE: usize = 256;
+/// Events that may wait for the API server: one for each of some thousand Services that come at once. Room is taken only
+/// while they wait, about 500 octets each.
+const QUEUE: usize = 4096;
 /// Equal events within this time are told once.
 const QUIET: Duration = Duration::from_secs(300);
 /// How many of the last events are remembered for that.

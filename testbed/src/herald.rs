@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -142,10 +143,18 @@ impl Lab {
     /// # Errors
     /// When it runs already, cannot be started, or ends.
     pub async fn start_daemon(&mut self, node: &str, daemon: Daemon) -> Result<()> {
+        self.start_daemon_at(node, daemon, API_ADDRESS).await
+    }
+
+    /// The same with another way to the API server, such as a [`crate::gate::Gate`].
+    ///
+    /// # Errors
+    /// When the daemon runs already, cannot be started, or ends.
+    pub async fn start_daemon_at(&mut self, node: &str, daemon: Daemon, server: SocketAddr) -> Result<()> {
         if self.herald().process(node, daemon).is_ok() {
             bail!("{} runs already on {node}", daemon.program());
         }
-        let command = self.daemon_command(node, daemon).await?;
+        let command = self.daemon_command(node, daemon, server).await?;
         let name = format!("{node}-{}", daemon.program());
         let mut process = Process::start(self.run(), &name, self.logs(), command)?;
         let namespace = self.node(node)?.namespace();
@@ -284,10 +293,10 @@ impl Lab {
         Ok(Answer { accepted: done.status.success(), text })
     }
 
-    async fn daemon_command(&self, node: &str, daemon: Daemon) -> Result<Command> {
+    async fn daemon_command(&self, node: &str, daemon: Daemon, server: SocketAddr) -> Result<Command> {
         let account = self.service_account(daemon).await?;
         let name = format!("{node}-{}", daemon.program());
-        let server = format!("https://{API_ADDRESS}");
+        let server = format!("https://{server}");
         let account = (crate::HERALD_NAMESPACE, account.as_str());
         let kubeconfig = self.cluster().service_account_at(&name, &server, account, node).await?;
         let home = self.node(node)?.folder().join(daemon.program());

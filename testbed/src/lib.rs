@@ -10,6 +10,7 @@ pub mod demo;
 pub mod door;
 pub mod eventually;
 pub mod evidence;
+pub mod gate;
 pub mod herald;
 pub mod lab;
 pub mod ledger;

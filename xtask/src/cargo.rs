@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -33,6 +33,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 pub(crate) fn finish(command: &mut Command, name: &str) -> Result<()> {
     let status = command.status().with_context(|| format!("starting {name}"))?;
     if status.success() { Ok(()) } else { bail!("{name} ended with {status}") }
+}
+
+/// What a command says on standard output; it must succeed, and its progress goes to the terminal.
+pub(crate) fn printed(command: &mut Command, name: &str) -> Result<String> {
+    let done = command.stderr(Stdio::inherit()).output().with_context(|| format!("starting {name}"))?;
+    if !done.status.success() {
+        bail!("{name} ended with {}", done.status);
+    }
+    String::from_utf8(done.stdout).with_context(|| format!("{name} prints no text"))
 }
 
 /// Where cargo puts what it builds.

@@ -7,10 +7,12 @@
 //! | `bless` | writes the generated files (CRDs, `manifests/herald.yaml`) anew |
 //! | `chart` | lints the Helm chart, renders it and compares it with `manifests/herald.yaml` |
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
+//! | `burst` | measures the controller beside a bare loop and MetalLB's, and writes `docs/performance-ipam.md` |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
+mod burst;
 mod cargo;
 mod chart;
 mod crds;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("bless") => generated::bless(),
         Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
+        Some("burst") => burst::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("performance") => performance::run(),
@@ -53,6 +56,8 @@ fn main() -> ExitCode {
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
-    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|measure|performance|interop");
+    eprintln!(
+        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|burst|measure|performance|interop"
+    );
     ExitCode::from(2)
 }

@@ -136,8 +136,27 @@ pub struct IPAddressPoolStatus {
     /// Number of IPv6 addresses still free; a very large pool shows the largest 64-bit number.
     #[serde(default, rename = "availableIPv6")]
     pub available_ipv6: i64,
+    /// Herald extension. Released addresses that rest: nobody else gets them before their time, as long as others are
+    /// left. A controller that takes over reads them here. At most 100, those that rest longest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub resting: Vec<RestingAddress>,
     /// Herald extension. Whether the pool was accepted, and if not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// A released address that rests before another Service gets it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RestingAddress {
+    /// The address.
+    pub address: String,
+    /// Namespace of the Service that had it, and gets it back at any moment.
+    pub namespace: String,
+    /// Name of that Service.
+    pub service: String,
+    /// When the rest ends, as RFC 3339 has it, in whole seconds.
+    pub until: String,
 }

@@ -21,8 +21,8 @@ pub use bgp_peer::BGPPeer;
 pub use community::{Community, CommunityAlias, CommunitySpec, CommunityStatus};
 pub use configuration_state::{ConfigurationState, ConfigurationStateSpec, ConfigurationStateStatus};
 pub use ip_address_pool::{
-    EditPolicy, IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, Reservation, Selection,
-    ServiceAllocation,
+    EditPolicy, IPAddressPool, IPAddressPoolSpec, IPAddressPoolStatus, Reservation, RestingAddress,
+    Selection, ServiceAllocation,
 };
 pub use l2_advertisement::{
     L2Advertisement, L2AdvertisementSpec, L2AdvertisementStatus, PreferredNodeSelector,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use api::service::ServiceKey;
 
 use super::reason::Denied;
-use super::sharing::{Sharing, Tenants};
+use super::sharing::Sharing;
 
 /// What one Service holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct Holding {
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     by_service: BTreeMap<ServiceKey, Holding>,
-    tenants: BTreeMap<IpAddr, Tenants>,
+    /// The Services on each address in use, sorted; hardly ever more than one.
+    tenants: BTreeMap<IpAddr, Vec<ServiceKey>>,
     /// (sharing key, backend) -> the addresses in use under them.
     shared: BTreeMap<(String, String), BTreeSet<IpAddr>>,
 }
@@ -61,7 +62,12 @@ impl Holdings {
         service: &ServiceKey,
         sharing: &Sharing,
     ) -> Result<(), Denied> {
-        self.tenants.get(&address).map_or(Ok(()), |tenants| tenants.admit(address, service, sharing))
+        let Some(tenants) = self.tenants.get(&address) else {
+            return Ok(());
+        };
+        let others = tenants.iter().filter(|tenant| *tenant != service);
+        let terms = others.filter_map(|tenant| Some((tenant, &self.by_service.get(tenant)?.sharing)));
+        sharing.beside(address, service, terms)
     }
 
     /// The lowest address in `first..=last` that is in use by Services with the same terms and free ports.
@@ -79,25 +85,26 @@ impl Holdings {
     /// Gives the Service exactly this holding in place of what it had.
     /// Returns the addresses on which something changed for others.
     pub(crate) fn set(&mut self, service: &ServiceKey, holding: Holding) -> Vec<IpAddr> {
-        if self.by_service.get(service) == Some(&holding) {
-            return Vec::new();
+        let mut touched = Vec::new();
+        if let Some(old) = self.by_service.get(service) {
+            if *old == holding {
+                return touched;
+            }
+            let same_terms = old.sharing == holding.sharing;
+            let changed = |address: &&IpAddr| !same_terms || !holding.addresses.contains(address);
+            touched.extend(old.addresses.iter().filter(changed));
+            if !holding.sharing.key.is_empty() {
+                touched.extend(holding.addresses.iter().filter(|address| !old.addresses.contains(address)));
+            }
+            self.clear(service);
+        } else if !holding.sharing.key.is_empty() {
+            touched.extend(&holding.addresses);
         }
-        let (was, was_sharing) = self
-            .by_service
-            .get(service)
-            .map_or((Vec::new(), None), |old| (old.addresses.clone(), Some(old.sharing.clone())));
-        let same_terms = was_sharing.as_ref() == Some(&holding.sharing);
-        let mut touched: Vec<IpAddr> = was
-            .iter()
-            .copied()
-            .filter(|address| !same_terms || !holding.addresses.contains(address))
-            .collect();
-        if !holding.sharing.key.is_empty() {
-            touched.extend(holding.addresses.iter().filter(|address| !was.contains(address)));
-        }
-        self.clear(service);
         for address in &holding.addresses {
-            self.tenants.entry(*address).or_default().insert(service, &holding.sharing);
+            let tenants = self.tenants.entry(*address).or_default();
+            if let Err(place) = tenants.binary_search(service) {
+                tenants.insert(place, service.clone());
+            }
             if let Some(terms) = terms(&holding.sharing) {
                 self.shared.entry(terms).or_default().insert(*address);
             }
@@ -113,7 +120,7 @@ impl Holdings {
         };
         for address in &holding.addresses {
             if let Some(tenants) = self.tenants.get_mut(address) {
-                tenants.remove(service);
+                tenants.retain(|tenant| tenant != service);
                 if tenants.is_empty() {
                     self.tenants.remove(address);
                     self.unshare(&holding.sharing, *address);

@@ -43,9 +43,13 @@ pub use sharing::Sharing;
 pub use usage::Usage;
 
 use holding::Holdings;
-use pool::Pools;
+use pool::{PoolId, Pools};
 use quarantine::Quarantine;
 use run::Runs;
+use usage::Counted;
+
+/// Addresses that rest at the same time; what is released beyond that may be given again at once.
+const MOST_RESTING: usize = 65_536;
 
 /// An address in use as it is found on a Service.
 #[derive(Debug, Clone)]
@@ -128,8 +132,10 @@ pub struct Allocator {
     /// Everything that cannot be given now: in use, blocked, reserved, at rest.
     taken: Runs,
     /// For each pool, the first range of each family that may have something left.
-    open: BTreeMap<String, [usize; 2]>,
+    open: Vec<[usize; 2]>,
     usage: BTreeMap<String, Usage>,
+    /// What each address in use, and each that waits for a Service, counts for in `usage`.
+    counted: BTreeMap<IpAddr, Counted>,
     touched: Vec<IpAddr>,
 }
 
@@ -152,8 +158,9 @@ impl Allocator {
             quarantine: Quarantine::default(),
             blocked: Runs::default(),
             taken: Runs::default(),
-            open: BTreeMap::new(),
+            open: Vec::new(),
             usage: BTreeMap::new(),
+            counted: BTreeMap::new(),
             touched: Vec::new(),
         };
         allocator.set_pools(pools);
@@ -198,12 +205,37 @@ impl Allocator {
         }
     }
 
-    /// The addresses at rest: who had them, and for how much longer nobody else gets them.
-    pub fn resting(&self) -> impl Iterator<Item = (IpAddr, &ServiceKey, Duration)> {
-        let now = self.now;
-        self.quarantine
-            .iter()
-            .map(move |(address, service, until)| (address, service, until.saturating_duration_since(now)))
+    /// The addresses at rest, by the end of the rest: who had them, and until when nobody else gets them.
+    pub fn resting(&self) -> impl DoubleEndedIterator<Item = (IpAddr, &ServiceKey, Instant)> {
+        self.quarantine.iter()
+    }
+
+    /// Name of the pool around an address.
+    #[must_use]
+    pub fn pool_around(&self, address: IpAddr) -> Option<&str> {
+        self.pools.around(address).map(|pool| pool.name.as_str())
+    }
+
+    /// An address that was released before this allocator was built goes on resting for the time that is left, unless it
+    /// is in use or in no pool. The time is cut to what the pool would give today.
+    pub fn rest_on(&mut self, address: IpAddr, service: &ServiceKey, left: Duration) {
+        let Some(around) = self.pools.id_around(address) else {
+            return;
+        };
+        let rest = left.min(self.pools.at(around).release_quarantine.unwrap_or(self.terms.quarantine));
+        if self.holdings.is_used(address) || rest.is_zero() || self.quarantine.len() >= MOST_RESTING {
+            return;
+        }
+        if let Some(until) = self.now.checked_add(rest) {
+            self.quarantine.put(address, service, until, Some(around));
+            self.refresh(address);
+        }
+    }
+
+    /// When the next rest ends.
+    #[must_use]
+    pub fn next_rest_ends(&self) -> Option<Instant> {
+        self.quarantine.iter().next().map(|(_, _, until)| until)
     }
 
     /// Why the Service should get another address in place of this one, under policy Renumber; `None` = it stays.
@@ -297,7 +329,7 @@ impl Allocator {
         for (service, holding) in self.holdings.iter() {
             for address in &holding.addresses {
                 let pool = match self.pools.around(*address) {
-                    Some(pool) if !self.is_blocked(pool, *address) => continue,
+                    Some(pool) if !is_blocked(&self.blocked, pool, *address) => continue,
                     Some(pool) => &pool.name,
                     None => &holding.pool,
                 };
@@ -406,38 +438,31 @@ impl Allocator {
     /// The Service has left the address. If it was the last one there, the address goes to rest.
     fn lay_down(&mut self, address: IpAddr, service: &ServiceKey) {
         if !self.holdings.is_used(address) {
-            let of_pool = self.pools.around(address).and_then(|pool| pool.release_quarantine);
+            let around = self.pools.id_around(address);
+            let of_pool = around.and_then(|id| self.pools.at(id).release_quarantine);
             let rest = of_pool.unwrap_or(self.terms.quarantine);
             if !rest.is_zero()
+                && self.quarantine.len() < MOST_RESTING
                 && let Some(until) = self.now.checked_add(rest)
             {
-                self.quarantine.put(address, service, until);
+                self.quarantine.put(address, service, until, around);
             }
         }
         self.refresh(address);
         self.count(address);
     }
 
-    /// Whether no pool hands the address out, reservations and use aside.
-    fn is_blocked(&self, pool: &Pool, address: IpAddr) -> bool {
-        pool.avoids(address) || self.blocked.end_of_run(address).is_some()
-    }
-
     /// Brings `taken` up to date with one address.
     fn refresh(&mut self, address: IpAddr) {
-        let found = self.pools.range_around(address).map(|(pool, index)| {
-            let buggy = [run::before(address), run::after(address)].into_iter().flatten();
-            let beside: Vec<IpAddr> = buggy.filter(|ip| pool.avoids(*ip) && pool.contains(*ip)).collect();
-            (pool.name.clone(), index, beside)
-        });
+        let found = self.pools.range_around(address);
         let taken = self.holdings.is_used(address)
             || self.quarantine.contains(address)
             || self.blocked.end_of_run(address).is_some()
-            || self.pools.reservation(address).is_some();
+            || found.is_some_and(|(id, _)| self.pools.at(id).reserved.contains_key(&address));
         if !taken {
             self.taken.remove(address);
-            if let Some((pool, index, _)) = found
-                && let Some(open) = self.open.get_mut(&pool)
+            if let Some((id, index)) = found
+                && let Some(open) = self.open.get_mut(id)
             {
                 let first = &mut open[usize::from(address.is_ipv6())];
                 *first = (*first).min(index);
@@ -445,25 +470,37 @@ impl Allocator {
             return;
         }
         self.taken.insert(address);
-        if let Some((pool, _, beside)) = found {
-            // Addresses that are never given close the gap between two runs, so that a full pool is one run.
-            for ip in beside {
-                self.taken.insert(ip);
-                let next = if ip > address { run::after(ip) } else { run::before(ip) };
-                let further = next.filter(|ip| {
-                    self.pools.around(*ip).is_some_and(|around| around.name == pool && around.avoids(*ip))
-                });
-                if let Some(ip) = further {
-                    self.taken.insert(ip);
+        if let Some((id, _)) = found {
+            self.close_gaps(id, address);
+            self.skip_full_ranges(id, IpFamily::of(address));
+        }
+    }
+
+    /// Addresses that are never given close the gap between two runs, so that a full pool is one run.
+    fn close_gaps(&mut self, id: PoolId, address: IpAddr) {
+        let pool = self.pools.at(id);
+        if !pool.avoid_buggy_ips {
+            return;
+        }
+        for step in [run::before, run::after] {
+            let mut next = step(address);
+            // At most .255 and the .0 beside it.
+            for _ in 0..2 {
+                match next.filter(|ip| pool.avoids(*ip) && self.pools.id_around(*ip) == Some(id)) {
+                    Some(ip) => {
+                        self.taken.insert(ip);
+                        next = step(ip);
+                    }
+                    None => break,
                 }
             }
-            self.skip_full_ranges(&pool, IpFamily::of(address));
         }
     }
 
     /// Moves the mark of the first range with something left, as long as ranges are full.
-    fn skip_full_ranges(&mut self, name: &str, family: IpFamily) {
-        let (Some(pool), Some(open)) = (self.pools.named(name), self.open.get_mut(name)) else {
+    fn skip_full_ranges(&mut self, id: PoolId, family: IpFamily) {
+        let pool = self.pools.at(id);
+        let Some(open) = self.open.get_mut(id) else {
             return;
         };
         let first = &mut open[usize::from(family == IpFamily::V6)];
@@ -491,17 +528,18 @@ impl Allocator {
         }
         self.taken = blocked.clone();
         self.blocked = blocked;
-        self.open = self.pools.iter().map(|pool| (pool.name.clone(), [0, 0])).collect();
+        self.open = vec![[0, 0]; self.pools.len()];
+        let Self { pools, quarantine, .. } = self;
+        quarantine.regroup(|address| pools.id_around(address));
         let mut addresses: Vec<IpAddr> = self.holdings.addresses().collect();
-        addresses.extend(self.quarantine.oldest_first());
+        addresses.extend(self.quarantine.addresses());
         addresses.extend(self.pools.reservations());
         for address in addresses {
             self.refresh(address);
         }
-        let names: Vec<String> = self.open.keys().cloned().collect();
-        for name in names {
-            self.skip_full_ranges(&name, IpFamily::V4);
-            self.skip_full_ranges(&name, IpFamily::V6);
+        for id in 0..self.pools.len() {
+            self.skip_full_ranges(id, IpFamily::V4);
+            self.skip_full_ranges(id, IpFamily::V6);
         }
         self.recount();
     }
@@ -523,4 +561,9 @@ impl Allocator {
             }
         }
     }
+}
+
+/// Whether no pool hands the address out, reservations and use aside.
+fn is_blocked(blocked: &Runs, pool: &Pool, address: IpAddr) -> bool {
+    pool.avoids(address) || blocked.end_of_run(address).is_some()
 }

@@ -12,22 +12,53 @@ use api::service::{IpFamily, ServiceKey};
 
 use super::run::Runs;
 
-/// All pools of the configuration, with the indexes that follow from them.
+/// The place of a pool among all of them, sorted by name. It is another one after an edit.
+pub(crate) type PoolId = usize;
+
+/// All pools of the configuration, with the indexes that follow from them. Whoever gives an address walks over numbers
+/// and not over names: with hundreds of pools that is the difference.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    by_name: BTreeMap<String, Pool>,
+    /// By name.
+    all: Vec<Pool>,
     /// Ranges never overlap: an overlapping pool is rejected.
     by_first: BTreeMap<IpAddr, Stretch>,
-    pinned: Vec<String>,
-    open: Vec<String>,
+    pinned: Vec<PoolId>,
+    open: Vec<PoolId>,
     reserved: BTreeMap<ServiceKey, Vec<IpAddr>>,
+}
+
+/// The pools that a Service may use without asking for one, in the order in which they are tried.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    /// Those pinned to it by `serviceAllocation`.
+    pub(crate) pinned: Vec<PoolId>,
+    /// Those for everybody.
+    pub(crate) open: &'a [PoolId],
+}
+
+impl Order<'_> {
+    /// One pool alone.
+    pub(crate) fn only(pool: PoolId) -> Self {
+        Self { pinned: vec![pool], open: &[] }
+    }
+
+    /// Pinned ones first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PoolId> {
+        self.pinned.iter().chain(self.open).copied()
+    }
+
+    /// The two groups, one after the other.
+    pub(crate) fn groups(&self) -> [&[PoolId]; 2] {
+        [&self.pinned, self.open]
+    }
 }
 
 /// One range of a pool.
 #[derive(Debug)]
 struct Stretch {
     last: IpAddr,
-    pool: String,
+    pool: PoolId,
     /// Its place in the list of the pool.
     index: usize,
 }
@@ -49,9 +80,9 @@ impl Pools {
         let mut pinned = Vec::new();
         let mut open = Vec::new();
         let mut reserved: BTreeMap<ServiceKey, Vec<IpAddr>> = BTreeMap::new();
-        for (name, pool) in pools {
+        for (id, pool) in pools.values().enumerate() {
             for (index, range) in pool.ranges.iter().enumerate() {
-                by_first.insert(range.first(), Stretch { last: range.last(), pool: name.clone(), index });
+                by_first.insert(range.first(), Stretch { last: range.last(), pool: id, index });
             }
             for (address, service) in pool.reserved.iter().filter(|(address, _)| pool.contains(**address)) {
                 reserved.entry(service.clone()).or_default().push(*address);
@@ -60,38 +91,57 @@ impl Pools {
                 _ if pool.disabled => {}
                 Some(allocation) if pool.auto_assign => {
                     let rank = if allocation.priority == 0 { u32::MAX } else { allocation.priority };
-                    pinned.push((rank, name.clone()));
+                    pinned.push((rank, id));
                 }
-                None if pool.auto_assign => open.push(name.clone()),
+                None if pool.auto_assign => open.push(id),
                 Some(_) | None => {}
             }
         }
         pinned.sort();
-        let pinned = pinned.into_iter().map(|(_, name)| name).collect();
-        Self { by_name: pools.clone(), by_first, pinned, open, reserved }
+        let pinned = pinned.into_iter().map(|(_, id)| id).collect();
+        Self { all: pools.values().cloned().collect(), by_first, pinned, open, reserved }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.all.is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Pool> {
-        self.by_name.values()
+        self.all.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A pool by its place.
+    pub(crate) fn at(&self, id: PoolId) -> &Pool {
+        self.all.get(id).expect("a place was taken from these very pools")
+    }
+
+    /// The place of a pool.
+    pub(crate) fn id(&self, name: &str) -> Option<PoolId> {
+        self.all.binary_search_by(|pool| pool.name.as_str().cmp(name)).ok()
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Pool> {
-        self.by_name.get(name)
+        self.id(name).map(|id| self.at(id))
     }
 
     /// The pool whose ranges contain `address`.
     pub(crate) fn around(&self, address: IpAddr) -> Option<&Pool> {
-        self.range_around(address).map(|(pool, _)| pool)
+        self.range_around(address).map(|(id, _)| self.at(id))
     }
 
-    /// The pool whose ranges contain `address`, and which of its ranges that is.
-    pub(crate) fn range_around(&self, address: IpAddr) -> Option<(&Pool, usize)> {
+    /// The place of the pool whose ranges contain `address`.
+    pub(crate) fn id_around(&self, address: IpAddr) -> Option<PoolId> {
+        self.range_around(address).map(|(id, _)| id)
+    }
+
+    /// The place of the pool whose ranges contain `address`, and which of its ranges that is.
+    pub(crate) fn range_around(&self, address: IpAddr) -> Option<(PoolId, usize)> {
         let (_, stretch) = self.by_first.range(..=address).next_back()?;
-        if stretch.last < address { None } else { Some((self.by_name.get(&stretch.pool)?, stretch.index)) }
+        if stretch.last < address { None } else { Some((stretch.pool, stretch.index)) }
     }
 
     /// The addresses that wait for the Service.
@@ -99,22 +149,16 @@ impl Pools {
         self.reserved.get(service).map_or(&[], Vec::as_slice)
     }
 
-    /// For whom the address waits.
-    pub(crate) fn reservation(&self, address: IpAddr) -> Option<&ServiceKey> {
-        self.around(address)?.reserved.get(&address)
-    }
-
     /// Every address that waits for a Service.
     pub(crate) fn reservations(&self) -> impl Iterator<Item = IpAddr> {
         self.reserved.values().flatten().copied()
     }
 
-    /// The pools for a Service that asks for nothing, in two groups by preference: first those pinned to it by
-    /// `serviceAllocation` (lowest priority number first, 0 last, then name), then those without by name.
-    pub(crate) fn automatic(&self, applicant: Applicant<'_>) -> [Vec<&Pool>; 2] {
-        let pinned = self.pinned.iter().filter_map(|name| self.by_name.get(name));
-        let open = self.open.iter().filter_map(|name| self.by_name.get(name));
-        [pinned.filter(|pool| admits(pool, applicant)).collect(), open.collect()]
+    /// The pools for a Service that asks for nothing: first those pinned to it by `serviceAllocation` (lowest priority
+    /// number first, 0 last, then name), then those without by name.
+    pub(crate) fn automatic(&self, applicant: Applicant<'_>) -> Order<'_> {
+        let pinned = self.pinned.iter().copied().filter(|id| admits(self.at(*id), applicant));
+        Order { pinned: pinned.collect(), open: &self.open }
     }
 }
 

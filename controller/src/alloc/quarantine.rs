@@ -9,25 +9,48 @@ use std::time::Instant;
 
 use api::service::ServiceKey;
 
-/// The addresses at rest, with the indexes: by the end of the rest, by the Service that had them.
+use super::pool::PoolId;
+
+/// An address at rest.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    /// Who had it.
+    service: ServiceKey,
+    /// The pool around it.
+    pool: Option<PoolId>,
+}
+
+/// The addresses at rest, with the indexes: by the end of the rest, in all and for each pool, and by the Service that
+/// had them.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
-    by_address: BTreeMap<IpAddr, (Instant, ServiceKey)>,
+    by_address: BTreeMap<IpAddr, Rest>,
     by_end: BTreeSet<(Instant, IpAddr)>,
+    by_pool: BTreeMap<PoolId, BTreeSet<(Instant, IpAddr)>>,
     by_service: BTreeMap<ServiceKey, BTreeSet<IpAddr>>,
 }
 
 impl Quarantine {
-    pub(crate) fn put(&mut self, address: IpAddr, service: &ServiceKey, until: Instant) {
+    pub(crate) fn put(
+        &mut self,
+        address: IpAddr,
+        service: &ServiceKey,
+        until: Instant,
+        pool: Option<PoolId>,
+    ) {
         self.take(address);
-        self.by_address.insert(address, (until, service.clone()));
+        self.by_address.insert(address, Rest { until, service: service.clone(), pool });
         self.by_end.insert((until, address));
         self.by_service.entry(service.clone()).or_default().insert(address);
+        if let Some(pool) = pool {
+            self.by_pool.entry(pool).or_default().insert((until, address));
+        }
     }
 
     /// The rest is over; nothing happens if there is none.
     pub(crate) fn take(&mut self, address: IpAddr) {
-        let Some((until, service)) = self.by_address.remove(&address) else {
+        let Some(Rest { until, service, pool }) = self.by_address.remove(&address) else {
             return;
         };
         self.by_end.remove(&(until, address));
@@ -37,6 +60,28 @@ impl Quarantine {
                 self.by_service.remove(&service);
             }
         }
+        if let Some((pool, rests)) = pool.and_then(|pool| Some((pool, self.by_pool.get_mut(&pool)?))) {
+            rests.remove(&(until, address));
+            if rests.is_empty() {
+                self.by_pool.remove(&pool);
+            }
+        }
+    }
+
+    /// The pools are others now.
+    pub(crate) fn regroup(&mut self, pool_around: impl Fn(IpAddr) -> Option<PoolId>) {
+        self.by_pool.clear();
+        for (address, rest) in &mut self.by_address {
+            rest.pool = pool_around(*address);
+            if let Some(pool) = rest.pool {
+                self.by_pool.entry(pool).or_default().insert((rest.until, *address));
+            }
+        }
+    }
+
+    /// How many addresses rest.
+    pub(crate) fn len(&self) -> usize {
+        self.by_address.len()
     }
 
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
@@ -58,13 +103,19 @@ impl Quarantine {
         self.by_service.get(service).into_iter().flatten().copied()
     }
 
-    /// All of them, the one that has rested longest first.
-    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = IpAddr> {
-        self.by_end.iter().map(|(_, address)| *address)
+    /// Those of a pool, the one that has rested longest first.
+    pub(crate) fn of_pool(&self, pool: PoolId) -> impl Iterator<Item = IpAddr> {
+        self.by_pool.get(&pool).into_iter().flatten().map(|(_, address)| *address)
     }
 
-    /// All of them: address, who had it, until when it rests.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (IpAddr, &ServiceKey, Instant)> {
-        self.by_address.iter().map(|(address, (until, service))| (*address, service, *until))
+    /// Every address at rest.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.by_address.keys().copied()
+    }
+
+    /// All of them, the rest that ends first at the front: address, who had it, until when it rests.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (IpAddr, &ServiceKey, Instant)> {
+        let rests = self.by_end.iter().filter_map(|(_, address)| self.by_address.get_key_value(address));
+        rests.map(|(address, rest)| (*address, &rest.service, rest.until))
     }
 }

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use api::names::annotation;
 use api::service::{IpFamily, ServiceKey};
 
 use super::place::Obstacle;
@@ -25,34 +26,45 @@ pub enum Denied {
         more: usize,
     },
     /// The pool the Service asks for has no fitting address left.
-    #[error("no available IPs in pool {pool}")]
+    #[error("no available IPs in pool {pool}: it {why}")]
     PoolExhausted {
         /// Name of the pool asked for.
         pool: String,
+        /// What it lacks.
+        why: Hindrance,
     },
     /// The pool the Service asks for cannot give one address of each family.
-    #[error("no available IPs in pool {pool} for dual IPFamily")]
+    #[error("no available IPs in pool {pool} for dual IPFamily: it {why}")]
     PoolHasNoPair {
         /// Name of the pool asked for.
         pool: String,
+        /// What it lacks.
+        why: Hindrance,
     },
     /// The Service names a pool that does not exist.
-    #[error("unknown pool {pool:?}")]
+    #[error("unknown pool {pool:?}: {}", known_pools(.known))]
     UnknownPool {
         /// The name as the Service writes it.
         pool: String,
+        /// Some of the pools that there are.
+        known: Vec<String>,
     },
     /// An address that lies in no pool.
-    #[error("[{}] is not allowed in config", quoted(.addresses))]
+    #[error("[{}] is not allowed in config: no IPAddressPool in force contains it", quoted(.addresses))]
     OutsidePools {
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
     },
-    /// Two addresses that no single pool contains.
-    #[error("[{}] is not allowed in config: both addresses must lie in one pool", quoted(.addresses))]
+    /// Two addresses of two pools, one of which has both families.
+    #[error(
+        "[{}] is not allowed in config: pool {whole} has both families, so both addresses must lie in one pool",
+        quoted(.addresses)
+    )]
     AcrossPools {
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
+        /// The pool around one of them that has both families.
+        whole: String,
     },
     /// An address that its pool does not hand out.
     #[error("[\"{address}\"] is not allowed in config: {}", .why.of(.pool))]
@@ -71,18 +83,23 @@ pub enum Denied {
         pool: String,
     },
     /// `serviceAllocation` of the pool does not admit this Service.
-    #[error("pool {pool} not compatible for ip assignment")]
+    #[error(
+        "pool {pool} not compatible for ip assignment: its serviceAllocation admits other namespaces or labels"
+    )]
     PoolNotForService {
         /// The pool asked for.
         pool: String,
     },
     /// The requested addresses are not of exactly the families of the Service.
     #[error(
-        "requested loadBalancer IP(s) [{}] does not match the ipFamily of the service: {}",
+        "requested loadBalancer IP(s) [{}] does not match the ipFamily of the service: {}; {}",
         quoted(.addresses),
-        family_gap(.addresses, .families)
+        family_gap(.addresses, .families),
+        family_advice(.field, .families)
     )]
     RequestedFamily {
+        /// Where they are written.
+        field: &'static str,
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
         /// The families of the Service, primary first.
@@ -90,8 +107,10 @@ pub enum Denied {
     },
     /// The requested addresses are outside the pool that is requested as well.
     #[error(
-        "requested loadBalancer IP(s) [{}] is not compatible with requested address pool {pool}",
-        quoted(.addresses)
+        "requested loadBalancer IP(s) [{}] is not compatible with requested address pool {pool}: they lie in another \
+         pool; ask for addresses of {pool}, or leave {key} out",
+        quoted(.addresses),
+        key = annotation::ADDRESS_POOL
     )]
     RequestedPool {
         /// The addresses asked for.
@@ -100,20 +119,29 @@ pub enum Denied {
         pool: String,
     },
     /// Another Service uses the address under terms that do not fit.
-    #[error("can't change sharing key for \"{service}\", address also in use by {}", names(.others))]
+    #[error(
+        "can't change sharing key for \"{service}\", address also in use by {}: {address} is shared only under one value \
+         of {key} and one externalTrafficPolicy (with Local, one selector)",
+        names(.others),
+        key = annotation::ALLOW_SHARED_IP
+    )]
     InUse {
         /// The Service that was refused.
         service: ServiceKey,
+        /// The address.
+        address: IpAddr,
         /// Who uses the address, sorted.
         others: Vec<ServiceKey>,
     },
     /// The address could be shared, but one of the ports is taken on it.
-    #[error("port {port} is already in use on \"{address}\"")]
+    #[error("port {port} is already in use on \"{address}\" by {other}")]
     PortInUse {
         /// `PROTOCOL/number`.
         port: String,
         /// The shared address.
         address: IpAddr,
+        /// Who uses the port.
+        other: ServiceKey,
     },
     /// The Service has no cluster address, so its families are unknown.
     #[error("service has no clusterIPs")]
@@ -122,26 +150,32 @@ pub enum Denied {
     #[error("not enough clusterips: RequireDualStack needs one clusterIP of each family")]
     NotEnoughClusterIps,
     /// A request is written twice, in the annotation and in the spec.
-    #[error("service can not have both {annotation} and svc.Spec.LoadBalancerIP")]
+    #[error("service can not have both {annotation} and svc.Spec.LoadBalancerIP: remove one of them")]
     RequestedTwice {
         /// The annotation's key.
         annotation: &'static str,
     },
     /// A requested address is not an IP address.
-    #[error("invalid requested loadBalancer IP {text:?}")]
+    #[error("invalid requested loadBalancer IP {text:?}: {}", request_advice(.field))]
     RequestNotAnAddress {
+        /// Where it is written.
+        field: &'static str,
         /// The text as the Service writes it.
         text: String,
     },
     /// More than two addresses are requested.
-    #[error("more than two addresses requested: [{}]", quoted(.addresses))]
+    #[error("more than two addresses requested: [{}]: {}", quoted(.addresses), request_advice(.field))]
     RequestTooLong {
+        /// Where they are written.
+        field: &'static str,
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
     },
     /// Two addresses of one family are requested.
-    #[error("requested loadBalancer IP(s) [{}] has the same family", quoted(.addresses))]
+    #[error("requested loadBalancer IP(s) [{}] has the same family: {}", quoted(.addresses), request_advice(.field))]
     RequestSameFamily {
+        /// Where they are written.
+        field: &'static str,
         /// The addresses asked for.
         addresses: Vec<IpAddr>,
     },
@@ -170,8 +204,22 @@ pub enum Hindrance {
         capacity: i64,
     },
     /// What is left waits for other Services.
-    #[error("has only {family} addresses left that are reserved")]
+    #[error(
+        "has only {family} addresses left that are reserved ({used} of {capacity} in use, {reserved} reserved)"
+    )]
     OnlyReserved {
+        /// The family that is missing.
+        family: IpFamily,
+        /// Addresses in use.
+        used: i64,
+        /// Addresses that it can give.
+        capacity: i64,
+        /// Addresses that wait for other Services.
+        reserved: i64,
+    },
+    /// It has addresses of the family, and hands out none of them.
+    #[error("hands out none of its {family} addresses (excluded, skipped, or used by the network around)")]
+    AllBlocked {
         /// The family that is missing.
         family: IpFamily,
     },
@@ -244,6 +292,34 @@ fn names(services: &[ServiceKey]) -> String {
         0 => list.join(","),
         more => format!("{} and {more} more", list.join(",")),
     }
+}
+
+fn known_pools(known: &[String]) -> String {
+    match known {
+        [] => format!("{} names it, and there is no IPAddressPool in force", annotation::ADDRESS_POOL),
+        some => format!(
+            "{} must name an IPAddressPool in force, such as {}",
+            annotation::ADDRESS_POOL,
+            some.join(", ")
+        ),
+    }
+}
+
+fn request_advice(field: &str) -> String {
+    if field == annotation::LOAD_BALANCER_IPS {
+        return format!(
+            "{field} takes one address, such as 10.0.4.20, or one of each family, such as 10.0.4.20,fd00::20"
+        );
+    }
+    format!("{field} takes one address, such as 10.0.4.20")
+}
+
+fn family_advice(field: &str, families: &[IpFamily]) -> String {
+    let families: Vec<String> = families.iter().map(ToString::to_string).collect();
+    if families.len() > 1 && field != annotation::LOAD_BALANCER_IPS {
+        return format!("{field} takes one address alone, write both in {}", annotation::LOAD_BALANCER_IPS);
+    }
+    format!("{field} must name one {} address", families.join(" and one "))
 }
 
 fn family_gap(addresses: &[IpAddr], families: &[IpFamily]) -> String {

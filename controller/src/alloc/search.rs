@@ -10,8 +10,9 @@ use api::range::{AddressRange, address_above};
 use api::service::{IpFamily, ServiceKey};
 use api::v1beta1::Selection;
 
+use super::pool::{Order, PoolId};
 use super::reason::{Hindrance, Tried};
-use super::{Allocator, Denied, Obstacle, Place, Request, Sharing, Want, pool, run};
+use super::{Allocator, Denied, Obstacle, Place, Request, Sharing, Want, is_blocked, pool, run};
 
 /// The name of the pool, and one address of each family in the order of the Service's families.
 type Found = (String, Vec<IpAddr>);
@@ -33,7 +34,7 @@ impl Allocator {
         for address in addresses {
             self.holdings.admit(*address, request.service, request.sharing)?;
         }
-        let mut pool: Option<&Pool> = None;
+        let mut pools: Vec<&Pool> = Vec::new();
         for address in addresses {
             let Some(around) = self.pools.around(*address) else {
                 return Err(Denied::OutsidePools { addresses: addresses.to_vec() });
@@ -42,37 +43,52 @@ impl Allocator {
                 let pool = around.name.clone();
                 return Err(Denied::AvoidedAddress { address: *address, pool, why });
             }
-            if pool.is_some_and(|first| first.name != around.name) {
-                return Err(Denied::AcrossPools { addresses: addresses.to_vec() });
+            if !pools.iter().any(|pool| pool.name == around.name) {
+                pools.push(around);
             }
-            pool = Some(around);
         }
-        let Some(pool) = pool else {
-            return Err(Denied::OutsidePools { addresses: Vec::new() });
-        };
+        // Two pools serve one Service where neither could do it alone; else the addresses must lie together.
+        if pools.len() > 1
+            && let Some(whole) = pools.iter().find(|pool| has_both_families(pool))
+        {
+            return Err(Denied::AcrossPools { addresses: addresses.to_vec(), whole: whole.name.clone() });
+        }
         if let Some(wanted) = wanted_pool
-            && wanted != pool.name
+            && pools.iter().any(|pool| pool.name != wanted)
         {
             return Err(Denied::RequestedPool { addresses: addresses.to_vec(), pool: wanted.to_owned() });
         }
-        check(pool, request)?;
+        for pool in &pools {
+            check(pool, request)?;
+        }
         let ordered = request.families.iter();
-        let ordered =
-            ordered.filter_map(|family| addresses.iter().copied().find(|a| IpFamily::of(*a) == *family));
-        Ok((pool.name.clone(), ordered.collect()))
+        let ordered: Vec<IpAddr> = ordered
+            .filter_map(|family| addresses.iter().copied().find(|a| IpFamily::of(*a) == *family))
+            .collect();
+        let first = ordered.first().and_then(|address| self.pools.around(*address));
+        let Some(first) = first else {
+            return Err(Denied::OutsidePools { addresses: addresses.to_vec() });
+        };
+        Ok((first.name.clone(), ordered))
     }
 
     pub(super) fn of_pool(&self, request: &Request<'_>, name: &str) -> Result<Found, Denied> {
-        let Some(pool) = self.pools.named(name) else {
-            return Err(Denied::UnknownPool { pool: name.to_owned() });
+        let Some(id) = self.pools.id(name) else {
+            let known = self.pools.iter().map(|pool| pool.name.clone());
+            return Err(Denied::UnknownPool {
+                pool: name.to_owned(),
+                known: known.take(MOST_TRIED).collect(),
+            });
         };
+        let pool = self.pools.at(id);
         check(pool, request)?;
-        self.combine(request, &[vec![pool]]).ok_or_else(|| {
+        self.combine(request, &Order::only(id)).ok_or_else(|| {
+            let why = self.hindrance(pool, request, request.families);
             let pool = name.to_owned();
             if request.families.len() > 1 {
-                Denied::PoolHasNoPair { pool }
+                Denied::PoolHasNoPair { pool, why }
             } else {
-                Denied::PoolExhausted { pool }
+                Denied::PoolExhausted { pool, why }
             }
         })
     }
@@ -81,44 +97,42 @@ impl Allocator {
         if self.pools.is_empty() {
             return Err(Denied::NoPools);
         }
-        let groups = self.pools.automatic(request.applicant);
-        self.combine(request, &groups).ok_or_else(|| self.nothing_left(request, request.families))
+        let order = self.pools.automatic(request.applicant);
+        self.combine(request, &order).ok_or_else(|| self.nothing_left(request, request.families))
     }
 
     /// The missing family of a Service that holds another one: of the same pool if that has it, else of the next.
     pub(super) fn second(&self, request: &Request<'_>, held: &[IpAddr], family: IpFamily) -> Option<IpAddr> {
-        let home = held.first().and_then(|address| self.pools.around(*address));
-        let home = home.filter(|pool| check(pool, request).is_ok());
-        let mut pools: Vec<&Pool> = home.into_iter().collect();
+        let home = held.first().and_then(|address| self.pools.id_around(*address));
+        let home = home.filter(|home| check(self.pools.at(*home), request).is_ok());
+        let mut pools: Vec<PoolId> = home.into_iter().collect();
         match request.want {
-            Want::FromPool(name) => pools.retain(|pool| pool.name == name),
-            Want::Any | Want::Exactly { .. } => {
-                pools.extend(self.pools.automatic(request.applicant).into_iter().flatten());
-            }
+            Want::FromPool(name) => pools.retain(|pool| self.pools.at(*pool).name == name),
+            Want::Any | Want::Exactly { .. } => pools.extend(self.pools.automatic(request.applicant).iter()),
         }
-        self.earmarked(request, &pools, family)
-            .or_else(|| pools.iter().find_map(|pool| self.first_fit(pool, family, request)))
+        let order = Order { pinned: pools, open: &[] };
+        self.earmarked(request, &order, family)
+            .or_else(|| order.iter().find_map(|pool| self.first_fit(pool, family, request)))
     }
 
     /// One address of each family: what is earmarked for the Service; else all of the first pool that has them all; else
     /// each of the first pool that has it; else, where one will do, what there is.
-    fn combine(&self, request: &Request<'_>, groups: &[Vec<&Pool>]) -> Option<Found> {
-        let pools: Vec<&Pool> = groups.iter().flatten().copied().collect();
+    fn combine(&self, request: &Request<'_>, order: &Order<'_>) -> Option<Found> {
         let earmarks: Vec<Option<IpAddr>> =
-            request.families.iter().map(|family| self.earmarked(request, &pools, *family)).collect();
+            request.families.iter().map(|family| self.earmarked(request, order, *family)).collect();
         if earmarks.iter().all(Option::is_none)
-            && let Some(whole) = self.whole(request, groups)
+            && let Some(whole) = self.whole(request, order)
         {
             return Some(whole);
         }
         let mut found = Vec::new();
         for (family, earmark) in request.families.iter().zip(&earmarks) {
             let home =
-                earmarks.iter().flatten().chain(&found).find_map(|address| self.pools.around(*address));
-            let home = home.filter(|home| pools.iter().any(|pool| pool.name == home.name));
+                earmarks.iter().flatten().chain(&found).find_map(|address| self.pools.id_around(*address));
+            let home = home.filter(|home| order.iter().any(|pool| pool == *home));
             let address = earmark.or_else(|| {
-                let order = home.into_iter().chain(pools.iter().copied());
-                order.into_iter().find_map(|pool| self.first_fit(pool, *family, request))
+                let mut pools = home.into_iter().chain(order.iter());
+                pools.find_map(|pool| self.first_fit(pool, *family, request))
             });
             match address {
                 Some(address) => found.push(address),
@@ -132,25 +146,28 @@ impl Allocator {
 
     /// All families from the first pool that has them. Pools that are pinned to a Service for which one family will do
     /// are not passed over for open ones as long as they have one.
-    fn whole(&self, request: &Request<'_>, groups: &[Vec<&Pool>]) -> Option<Found> {
-        for group in groups {
+    fn whole(&self, request: &Request<'_>, order: &Order<'_>) -> Option<Found> {
+        for group in order.groups() {
             for pool in group {
-                let all = request.families.iter().map(|family| self.first_fit(pool, *family, request));
+                let all = request.families.iter().map(|family| self.first_fit(*pool, *family, request));
                 if let Some(all) = all.collect::<Option<Vec<IpAddr>>>() {
-                    return Some((pool.name.clone(), all));
+                    return Some((self.pools.at(*pool).name.clone(), all));
                 }
             }
-            let has =
-                |family: &IpFamily| group.iter().any(|pool| self.first_fit(pool, *family, request).is_some());
-            if request.one_will_do && request.families.iter().any(has) {
-                return None;
+            if request.one_will_do {
+                let has = |family: &IpFamily| {
+                    group.iter().any(|pool| self.first_fit(*pool, *family, request).is_some())
+                };
+                if request.families.iter().any(has) {
+                    return None;
+                }
             }
         }
         None
     }
 
     /// A reservation of the Service, or an address that it had a moment ago, in a pool that it may use.
-    fn earmarked(&self, request: &Request<'_>, pools: &[&Pool], family: IpFamily) -> Option<IpAddr> {
+    fn earmarked(&self, request: &Request<'_>, order: &Order<'_>, family: IpFamily) -> Option<IpAddr> {
         let fits = |address: &IpAddr| {
             IpFamily::of(*address) == family
                 && !self.holdings.is_used(*address)
@@ -159,7 +176,8 @@ impl Allocator {
                 })
         };
         let listed = |address: &IpAddr| {
-            self.pools.around(*address).is_some_and(|pool| pools.iter().any(|one| one.name == pool.name))
+            let around = self.pools.id_around(*address);
+            around.is_some_and(|around| order.iter().any(|one| one == around))
         };
         // A reservation is a request: it counts in pools that give nothing by themselves, too.
         let anywhere = matches!(request.want, Want::Any);
@@ -170,21 +188,23 @@ impl Allocator {
     }
 
     /// The address that the pool gives, by its way of selection.
-    fn first_fit(&self, pool: &Pool, family: IpFamily, request: &Request<'_>) -> Option<IpAddr> {
+    fn first_fit(&self, id: PoolId, family: IpFamily, request: &Request<'_>) -> Option<IpAddr> {
         let (who, sharing) = (request.service, request.sharing);
+        let pool = self.pools.at(id);
         let fresh = match pool.selection {
-            Selection::Lowest => self.lowest(pool, family, who, sharing),
+            Selection::Lowest => self.lowest(id, family, who, sharing),
             Selection::Spread => {
                 self.shared_anywhere(pool, family, who, sharing).or_else(|| self.spread(pool, family, who))
             }
         };
-        fresh.or_else(|| self.longest_rested(pool, family, who))
+        fresh.or_else(|| self.longest_rested(id, family, who))
     }
 
     /// The lowest address of the first range, in listed order, that is free or can be shared.
-    fn lowest(&self, pool: &Pool, family: IpFamily, who: &ServiceKey, sharing: &Sharing) -> Option<IpAddr> {
+    fn lowest(&self, id: PoolId, family: IpFamily, who: &ServiceKey, sharing: &Sharing) -> Option<IpAddr> {
+        let pool = self.pools.at(id);
         // A shared address may lie in a range that is full.
-        let open = self.open.get(&pool.name).map_or(0, |open| open[usize::from(family == IpFamily::V6)]);
+        let open = self.open.get(id).map_or(0, |open| open[usize::from(family == IpFamily::V6)]);
         let start = if sharing.key.is_empty() { open } else { 0 };
         let ranges = pool.ranges.get(start..)?.iter().filter(|range| IpFamily::of(range.first()) == family);
         ranges.into_iter().find_map(|range| {
@@ -261,10 +281,10 @@ impl Allocator {
             .or_else(|| self.lowest_free(pool, ranges.get(home)?.first(), start))
     }
 
-    fn longest_rested(&self, pool: &Pool, family: IpFamily, who: &ServiceKey) -> Option<IpAddr> {
-        self.quarantine.oldest_first().find(|address| {
+    fn longest_rested(&self, id: PoolId, family: IpFamily, who: &ServiceKey) -> Option<IpAddr> {
+        let pool = self.pools.at(id);
+        self.quarantine.of_pool(id).find(|address| {
             IpFamily::of(*address) == family
-                && self.pools.around(*address).is_some_and(|around| around.name == pool.name)
                 && !self.holdings.is_used(*address)
                 && self.obstacle(pool, *address, who).is_none()
         })
@@ -272,7 +292,7 @@ impl Allocator {
 
     /// What stands against giving an address of the pool to this Service, use by others aside.
     fn obstacle(&self, pool: &Pool, address: IpAddr, who: &ServiceKey) -> Option<Obstacle> {
-        if self.is_blocked(pool, address)
+        if is_blocked(&self.blocked, pool, address)
             && let Place::Avoided { why, .. } = self.place(address)
         {
             return Some(why);
@@ -284,17 +304,26 @@ impl Allocator {
     /// Says of the pools why none of them has anything for the Service.
     pub(super) fn nothing_left(&self, request: &Request<'_>, families: &[IpFamily]) -> Denied {
         if let Want::FromPool(name) = request.want {
-            return Denied::PoolExhausted { pool: name.to_owned() };
+            return match self.pools.named(name) {
+                Some(pool) => Denied::PoolExhausted {
+                    pool: name.to_owned(),
+                    why: self.hindrance(pool, request, families),
+                },
+                None => Denied::UnknownPool { pool: name.to_owned(), known: Vec::new() },
+            };
         }
-        let automatic: Vec<&Pool> = self.pools.automatic(request.applicant).into_iter().flatten().collect();
-        let is_automatic = |pool: &&Pool| automatic.iter().any(|one| one.name == pool.name);
-        let others = self.pools.iter().filter(|pool| !is_automatic(pool));
-        let all = automatic.iter().copied().chain(others);
-        let tried: Vec<Tried> = all
+        let order = self.pools.automatic(request.applicant);
+        let others = (0..self.pools.len()).filter(|id| !order.iter().any(|one| one == *id));
+        let tried: Vec<Tried> = order
+            .iter()
+            .chain(others)
             .take(MOST_TRIED)
-            .map(|pool| Tried { pool: pool.name.clone(), why: self.hindrance(pool, request, families) })
+            .map(|id| {
+                let pool = self.pools.at(id);
+                Tried { pool: pool.name.clone(), why: self.hindrance(pool, request, families) }
+            })
             .collect();
-        let more = self.pools.iter().count().saturating_sub(tried.len());
+        let more = self.pools.len().saturating_sub(tried.len());
         Denied::Exhausted { tried, more }
     }
 
@@ -305,22 +334,31 @@ impl Allocator {
         if !pool::admits(pool, request.applicant) {
             return Hindrance::NotForService;
         }
-        if !pool.auto_assign {
+        if !pool.auto_assign && matches!(request.want, Want::Any) {
             return Hindrance::OnRequest;
         }
-        let lacking = families.iter().find(|family| self.first_fit(pool, **family, request).is_none());
-        let family = lacking.or_else(|| families.first()).copied().unwrap_or(IpFamily::V4);
+        let id = self.pools.id(&pool.name);
+        let lacks = |family: &&IpFamily| id.is_none_or(|id| self.first_fit(id, **family, request).is_none());
+        let family = families.iter().find(lacks).or_else(|| families.first());
+        let family = family.copied().unwrap_or(IpFamily::V4);
         let usage = self.usage.get(&pool.name).cloned().unwrap_or_default();
-        let (capacity, available) = match family {
-            IpFamily::V4 => (usage.capacity_ipv4, usage.available_ipv4()),
-            IpFamily::V6 => (usage.capacity_ipv6, usage.available_ipv6()),
-        };
-        match (capacity, available) {
+        let (capacity, used, reserved) = usage.of(family);
+        match (capacity, reserved) {
+            (0, _) if pool.ranges.iter().any(|range| IpFamily::of(range.first()) == family) => {
+                Hindrance::AllBlocked { family }
+            }
             (0, _) => Hindrance::NoFamily { family },
-            (_, 0) => Hindrance::Full { family, used: capacity, capacity },
-            _ => Hindrance::OnlyReserved { family },
+            (_, 0) => Hindrance::Full { family, used, capacity },
+            _ => Hindrance::OnlyReserved { family, used, capacity, reserved },
         }
     }
+}
+
+/// Whether a pool has ranges of IPv4 and of IPv6.
+fn has_both_families(pool: &Pool) -> bool {
+    [IpFamily::V4, IpFamily::V6]
+        .iter()
+        .all(|family| pool.ranges.iter().any(|range| IpFamily::of(range.first()) == *family))
 }
 
 /// Whether the pool gives anything new to this Service.

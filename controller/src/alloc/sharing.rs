@@ -2,7 +2,7 @@
 //!
 //! Leaves out which address is tried: that is the allocator's search.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use api::service::ServiceKey;
@@ -25,44 +25,26 @@ impl Sharing {
     fn fits(&self, other: &Self) -> bool {
         !self.key.is_empty() && self.key == other.key && self.backend == other.backend
     }
-}
 
-/// The Services on one address. Never empty while the address is in use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tenants {
-    by_service: BTreeMap<ServiceKey, Sharing>,
-}
-
-impl Tenants {
-    /// Whether `service` may be (or stay) on this address under `sharing`.
-    pub(crate) fn admit(
+    /// Whether `service` may be (or stay) on this address under these terms, beside `others` under theirs.
+    ///
+    /// # Errors
+    /// [`Denied::InUse`] or [`Denied::PortInUse`].
+    pub(super) fn beside<'a>(
         &self,
         address: IpAddr,
         service: &ServiceKey,
-        sharing: &Sharing,
+        others: impl Iterator<Item = (&'a ServiceKey, &'a Self)> + Clone,
     ) -> Result<(), Denied> {
-        let others = || self.by_service.iter().filter(|(name, _)| *name != service);
-        if others().any(|(_, theirs)| !sharing.fits(theirs)) {
-            let others = others().map(|(name, _)| name.clone()).collect();
-            return Err(Denied::InUse { service: service.clone(), others });
+        if others.clone().any(|(_, theirs)| !self.fits(theirs)) {
+            let others = others.map(|(name, _)| name.clone()).collect();
+            return Err(Denied::InUse { service: service.clone(), address, others });
         }
-        for (_, theirs) in others() {
-            if let Some(port) = sharing.ports.intersection(&theirs.ports).next() {
-                return Err(Denied::PortInUse { port: port.clone(), address });
+        for (other, theirs) in others {
+            if let Some(port) = self.ports.intersection(&theirs.ports).next() {
+                return Err(Denied::PortInUse { port: port.clone(), address, other: other.clone() });
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn insert(&mut self, service: &ServiceKey, sharing: &Sharing) {
-        self.by_service.insert(service.clone(), sharing.clone());
-    }
-
-    pub(crate) fn remove(&mut self, service: &ServiceKey) {
-        self.by_service.remove(service);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_service.is_empty()
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Leaves out where they are shown (pool status, metrics).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api::service::IpFamily;
 
-use super::{Allocator, pool};
+use super::{Allocator, is_blocked, pool};
 
 /// Addresses of one pool, in numbers. All sums saturate at the largest 64-bit signed integer, as the CRD says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,46 +16,91 @@ pub struct Usage {
     pub capacity_ipv4: i64,
     /// IPv6 addresses that the pool can hand out, used or not.
     pub capacity_ipv6: i64,
-    in_use: BTreeSet<IpAddr>,
-    in_use_ipv4: i64,
+    v4: Tally,
+    v6: Tally,
+}
+
+/// One family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    in_use: i64,
     /// Those in use that the pool would no longer hand out.
-    kept: BTreeSet<IpAddr>,
+    kept: i64,
+    /// Those that wait for a Service that does not have them.
+    reserved: i64,
+}
+
+/// What an address counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// In use, and one that the pool hands out.
+    InUse,
+    /// In use, and none that the pool would hand out.
+    Kept,
+    /// It waits for a Service.
+    Reserved,
 }
 
 impl Usage {
     /// IPv4 addresses of the pool in use; a shared one counts once.
     #[must_use]
     pub fn assigned_ipv4(&self) -> i64 {
-        self.in_use_ipv4
+        self.v4.in_use
     }
 
     /// IPv6 addresses of the pool in use; a shared one counts once.
     #[must_use]
     pub fn assigned_ipv6(&self) -> i64 {
-        saturating(self.in_use.len() as u128).saturating_sub(self.in_use_ipv4)
+        self.v6.in_use
     }
 
-    /// IPv4 addresses left. One in use that the pool would no longer hand out does not count against it.
+    /// IPv4 addresses left for any Service. One in use that the pool would no longer hand out takes none of them; one
+    /// that waits for a Service is none of them.
     #[must_use]
     pub fn available_ipv4(&self) -> i64 {
-        self.capacity_ipv4.saturating_sub(self.in_use_ipv4 - self.kept_of(IpFamily::V4)).max(0)
+        self.v4.left_of(self.capacity_ipv4)
     }
 
-    /// IPv6 addresses left.
+    /// IPv6 addresses left for any Service, likewise.
     #[must_use]
     pub fn available_ipv6(&self) -> i64 {
-        self.capacity_ipv6.saturating_sub(self.assigned_ipv6() - self.kept_of(IpFamily::V6)).max(0)
+        self.v6.left_of(self.capacity_ipv6)
     }
 
-    /// Addresses of the pool in use that it would no longer hand out, sorted.
+    /// Of one family: how many addresses the pool can hand out, how many of those are in use, and how many wait for a
+    /// Service that does not have them.
     #[must_use]
-    pub fn kept(&self) -> &BTreeSet<IpAddr> {
-        &self.kept
+    pub fn of(&self, family: IpFamily) -> (i64, i64, i64) {
+        let (capacity, tally) = match family {
+            IpFamily::V4 => (self.capacity_ipv4, self.v4),
+            IpFamily::V6 => (self.capacity_ipv6, self.v6),
+        };
+        (capacity, tally.in_use - tally.kept, tally.reserved)
     }
 
-    fn kept_of(&self, family: IpFamily) -> i64 {
-        let kept = self.kept.iter().filter(|address| IpFamily::of(**address) == family);
-        i64::try_from(kept.count()).unwrap_or(i64::MAX)
+    fn add(&mut self, family: IpFamily, what: Counted, step: i64) {
+        let tally = match family {
+            IpFamily::V4 => &mut self.v4,
+            IpFamily::V6 => &mut self.v6,
+        };
+        match what {
+            Counted::InUse => tally.in_use += step,
+            Counted::Kept => {
+                tally.in_use += step;
+                tally.kept += step;
+            }
+            Counted::Reserved => tally.reserved += step,
+        }
+    }
+}
+
+impl Tally {
+    fn left_of(self, capacity: i64) -> i64 {
+        // A pool too large to count stays that.
+        if capacity == i64::MAX {
+            return capacity;
+        }
+        capacity.saturating_sub(self.in_use - self.kept + self.reserved).max(0)
     }
 }
 
@@ -69,7 +114,9 @@ impl Allocator {
         };
         self.usage =
             self.pools.iter().map(|pool| (pool.name.clone(), empty(pool))).collect::<BTreeMap<_, _>>();
-        let addresses: Vec<IpAddr> = self.holdings.addresses().collect();
+        self.counted.clear();
+        let mut addresses: Vec<IpAddr> = self.holdings.addresses().collect();
+        addresses.extend(self.pools.reservations());
         for address in addresses {
             self.count(address);
         }
@@ -80,22 +127,26 @@ impl Allocator {
         let Some(pool) = self.pools.around(address) else {
             return;
         };
-        let name = pool.name.clone();
-        let kept = self.is_blocked(pool, address);
-        let Some(usage) = self.usage.get_mut(&name) else {
+        let blocked = is_blocked(&self.blocked, pool, address);
+        let counts = match (self.holdings.is_used(address), blocked) {
+            (true, false) => Some(Counted::InUse),
+            (true, true) => Some(Counted::Kept),
+            (false, false) if pool.reserved.contains_key(&address) => Some(Counted::Reserved),
+            (false, _) => None,
+        };
+        let before = match counts {
+            Some(counts) => self.counted.insert(address, counts),
+            None => self.counted.remove(&address),
+        };
+        let Some(usage) = self.usage.get_mut(&pool.name).filter(|_| before != counts) else {
             return;
         };
-        let step = if self.holdings.is_used(address) {
-            if kept {
-                usage.kept.insert(address);
-            }
-            if usage.in_use.insert(address) { 1 } else { 0 }
-        } else {
-            usage.kept.remove(&address);
-            if usage.in_use.remove(&address) { -1 } else { 0 }
-        };
-        if IpFamily::of(address) == IpFamily::V4 {
-            usage.in_use_ipv4 += step;
+        let family = IpFamily::of(address);
+        if let Some(before) = before {
+            usage.add(family, before, -1);
+        }
+        if let Some(counts) = counts {
+            usage.add(family, counts, 1);
         }
     }
 }

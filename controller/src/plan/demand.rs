@@ -22,6 +22,8 @@ pub(super) struct Demand<'a> {
     pub(super) pool: Option<&'a str>,
     /// The addresses asked for (empty = any), or why the wish cannot be read.
     pub(super) addresses: Result<Vec<IpAddr>, Denied>,
+    /// Where they are written.
+    field: &'static str,
 }
 
 impl<'a> Demand<'a> {
@@ -40,6 +42,7 @@ impl<'a> Demand<'a> {
             sharing: sharing(view),
             pool: view.pool_annotation.as_deref().filter(|pool| !pool.is_empty()),
             addresses: requested(view),
+            field: if annotated(view).is_some() { annotation::LOAD_BALANCER_IPS } else { SPEC_FIELD },
         })
     }
 
@@ -50,7 +53,8 @@ impl<'a> Demand<'a> {
         if fits {
             return Ok(());
         }
-        Err(Denied::RequestedFamily { addresses: addresses.to_vec(), families: self.families.clone() })
+        let (addresses, families) = (addresses.to_vec(), self.families.clone());
+        Err(Denied::RequestedFamily { field: self.field, addresses, families })
     }
 }
 
@@ -79,29 +83,38 @@ fn sharing(view: &ServiceView) -> Sharing {
     }
 }
 
+/// The older way to ask for an address.
+const SPEC_FIELD: &str = "spec.loadBalancerIP";
+
+fn annotated(view: &ServiceView) -> Option<&str> {
+    view.requested_ips.as_deref().filter(|text| !text.is_empty())
+}
+
 fn requested(view: &ServiceView) -> Result<Vec<IpAddr>, Denied> {
-    let annotated = view.requested_ips.as_deref().filter(|text| !text.is_empty());
+    let annotated = annotated(view);
     let in_spec = view.spec_load_balancer_ip.as_deref().filter(|text| !text.is_empty());
-    let text = match (annotated, in_spec) {
+    let (text, field) = match (annotated, in_spec) {
         (None, None) => return Ok(Vec::new()),
         (Some(_), Some(_)) => {
             return Err(Denied::RequestedTwice { annotation: annotation::LOAD_BALANCER_IPS });
         }
-        (Some(text), None) | (None, Some(text)) => text,
+        (Some(text), None) => (text, annotation::LOAD_BALANCER_IPS),
+        (None, Some(text)) => (text, SPEC_FIELD),
     };
     let mut addresses = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let address =
-            part.parse::<IpAddr>().map_err(|_| Denied::RequestNotAnAddress { text: part.to_owned() })?;
+        let address = part
+            .parse::<IpAddr>()
+            .map_err(|_| Denied::RequestNotAnAddress { field, text: part.to_owned() })?;
         addresses.push(address.to_canonical());
     }
     if addresses.len() > 2 {
-        return Err(Denied::RequestTooLong { addresses });
+        return Err(Denied::RequestTooLong { field, addresses });
     }
     if let [first, second] = addresses.as_slice()
         && IpFamily::of(*first) == IpFamily::of(*second)
     {
-        return Err(Denied::RequestSameFamily { addresses });
+        return Err(Denied::RequestSameFamily { field, addresses });
     }
     Ok(addresses)
 }

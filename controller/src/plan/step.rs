@@ -161,7 +161,11 @@ impl Step {
                 "annotations with the prefix metallb.universe.tf/ are deprecated, use metallb.io/".to_owned();
             events.push(Event { reason: EventReason::DeprecatedAnnotation, note });
         }
-        if decision.outcome != before.outcome {
+        // What the Service's own condition says already was told by whoever led before.
+        let known = before.outcome == Outcome::Unplanned
+            && view.condition.is_some()
+            && is_shown(view, remark(&decision.outcome).as_ref());
+        if decision.outcome != before.outcome && !known {
             events.extend(transition(view, &decision.outcome));
         }
         let memory = Memory { outcome: decision.outcome, deprecated: view.deprecated_annotations, cleared };

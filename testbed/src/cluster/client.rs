@@ -6,8 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
+use hyper::body::Body as HttpBody;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt as _};
 use kube::{Client, Config};
@@ -16,8 +18,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tower::{Layer as _, ServiceExt as _};
 
-/// A client of the API server on the host's loopback.
-pub(super) fn connect(port: u16, authority: &Path, token: &str) -> Result<Client> {
+/// Requests to the API server, one HTTP/2 connection at a time.
+pub(crate) type Transport<B> = HttpClient<hyper_rustls::HttpsConnector<HttpConnector>, B>;
+
+/// Whatever carries requests to an API server whose certificate is in the file.
+pub(crate) fn transport<B>(authority: &Path) -> Result<Transport<B>>
+where
+    B: HttpBody + Send + 'static + Unpin,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut roots = RootCertStore::empty();
     let certificates =
         CertificateDer::pem_file_iter(authority).context("reading the API server's certificate")?;
@@ -29,12 +39,16 @@ pub(super) fn connect(port: u16, authority: &Path, token: &str) -> Result<Client
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http2().build();
-    let transport = HttpClient::builder(TokioExecutor::new())
+    Ok(HttpClient::builder(TokioExecutor::new())
         .http2_only(true)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .timer(hyper_util::rt::TokioTimer::new())
-        .build::<_, Body>(connector);
+        .build(connector))
+}
 
+/// A client of the API server on the host's loopback.
+pub(super) fn connect(port: u16, authority: &Path, token: &str) -> Result<Client> {
+    let transport = transport::<Body>(authority)?;
     let config =
         Config::new(format!("https://127.0.0.1:{port}").parse().context("the API server's address")?);
     let bearer = HeaderValue::from_str(&format!("Bearer {token}")).context("the token as a header")?;

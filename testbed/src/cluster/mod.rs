@@ -2,7 +2,7 @@
 //! Each lab has its own, so that a lab can stop its API server or compact its history without hurting another.
 //! Left out on purpose: kubelet and scheduler (the testbed plays them for its pods), node-lifecycle.
 
-mod client;
+pub(crate) mod client;
 mod credential;
 mod manifest;
 mod server;
@@ -83,6 +83,11 @@ impl Cluster {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.site.api_port))
+    }
+
+    /// The folder with the API server's certificate and key, for those who speak in its place.
+    pub(crate) fn certificates(&self) -> std::path::PathBuf {
+        self.site.certificates()
     }
 
     /// The kubeconfig of the administrator, for use on the host.

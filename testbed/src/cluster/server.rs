@@ -65,6 +65,10 @@ impl Site {
         })
     }
 
+    pub(super) fn certificates(&self) -> PathBuf {
+        self.folder.join("certs")
+    }
+
     pub(super) fn start_etcd(&self) -> Result<Process> {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let (client_url, peer_url) = (url(self.etcd_port), url(self.peer_port));

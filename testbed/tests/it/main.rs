@@ -8,6 +8,9 @@ mod fixture;
 mod home;
 mod impostor;
 mod ipam;
+mod ipam_conformance;
+mod ipam_crash;
+mod ipam_guide;
 mod moving;
 mod outage;
 mod peers;
@@ -18,6 +21,7 @@ mod runner;
 mod session;
 mod upgrade;
 mod why;
+mod witness;
 
 use runner::Test;
 
@@ -32,7 +36,10 @@ fn main() -> std::process::ExitCode {
         session::TESTS,
         peers::TESTS,
         moving::TESTS,
+        ipam_crash::TESTS,
         ipam::TESTS,
+        ipam_conformance::TESTS,
+        ipam_guide::TESTS,
         impostor::TESTS,
         family::TESTS,
         rejection::TESTS,

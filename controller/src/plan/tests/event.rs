@@ -16,20 +16,31 @@ fn check(services: &[&str], last: &str, expected: &[&str]) {
 fn every_no_is_told_once_in_metallbs_words() {
     let failed = |why: &str| format!("s AllocationFailed: Failed to allocate IP for \"default/s\": {why}");
     for (service, why) in [
-        ("s ask=10.9.0.1", "[\"10.9.0.1\"] is not allowed in config"),
-        ("s pool=nowhere", "unknown pool \"nowhere\""),
-        ("s pool=one", "no available IPs in pool one"),
-        ("s v4+v6 require pool=two", "no available IPs in pool two for dual IPFamily"),
+        ("s ask=10.9.0.1", "[\"10.9.0.1\"] is not allowed in config: no IPAddressPool in force contains it"),
+        (
+            "s pool=nowhere",
+            "unknown pool \"nowhere\": metallb.io/address-pool must name an IPAddressPool in force, such as one, two",
+        ),
+        ("s pool=one", "no available IPs in pool one: it is full (1 of 1 IPv4 addresses in use)"),
+        (
+            "s v4+v6 require pool=two",
+            "no available IPs in pool two for dual IPFamily: it has no IPv6 addresses",
+        ),
         (
             "s ask=10.2.0.0 pool=one",
-            "requested loadBalancer IP(s) [\"10.2.0.0\"] is not compatible with requested address pool one",
+            "requested loadBalancer IP(s) [\"10.2.0.0\"] is not compatible with requested address pool one: they lie \
+             in another pool; ask for addresses of one, or leave metallb.io/address-pool out",
         ),
         (
             "s ask=fd00:1::",
             "requested loadBalancer IP(s) [\"fd00:1::\"] does not match the ipFamily of the service: no IPv4 address is \
-             requested, but the service has that family",
+             requested, but the service has that family; metallb.io/loadBalancerIPs must name one IPv4 address",
         ),
-        ("s ask=10.1.0.0", "can't change sharing key for \"default/s\", address also in use by default/a"),
+        (
+            "s ask=10.1.0.0",
+            "can't change sharing key for \"default/s\", address also in use by default/a: 10.1.0.0 is shared only under \
+             one value of metallb.io/allow-shared-ip and one externalTrafficPolicy (with Local, one selector)",
+        ),
     ] {
         check(&["a"], service, &[&failed(why)]);
     }
@@ -45,12 +56,39 @@ fn every_no_is_told_once_in_metallbs_words() {
 
 #[test]
 fn unreadable_wishes_have_their_own_reason() {
-    let twice = "s LoadBalancerFailed: service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP";
-    check(&[], "s ask=10.1.0.0 spec=10.1.0.0", &[twice]);
-    check(&[], "s ask=ten", &["s LoadBalancerFailed: invalid requested loadBalancer IP \"ten\""]);
-    let same =
-        "s LoadBalancerFailed: requested loadBalancer IP(s) [\"10.1.0.0\" \"10.2.0.0\"] has the same family";
-    check(&[], "s ask=10.1.0.0,10.2.0.0", &[same]);
+    let failed = |why: &str| format!("s LoadBalancerFailed: {why}");
+    let advice = "metallb.io/loadBalancerIPs takes one address, such as 10.0.4.20, or one of each family, such as \
+                  10.0.4.20,fd00::20";
+    for (service, why) in [
+        (
+            "s ask=10.1.0.0 spec=10.1.0.0",
+            "service can not have both metallb.io/loadBalancerIPs and svc.Spec.LoadBalancerIP: remove one of them"
+                .to_owned(),
+        ),
+        ("s ask=ten", format!("invalid requested loadBalancer IP \"ten\": {advice}")),
+        ("s ask=10.1.0.0,", format!("invalid requested loadBalancer IP \"\": {advice}")),
+        ("s ask=10.1.0.0/32", format!("invalid requested loadBalancer IP \"10.1.0.0/32\": {advice}")),
+        ("s ask=10.1.0.0-10.1.0.3", format!("invalid requested loadBalancer IP \"10.1.0.0-10.1.0.3\": {advice}")),
+        (
+            "s spec=ten",
+            "invalid requested loadBalancer IP \"ten\": spec.loadBalancerIP takes one address, such as 10.0.4.20"
+                .to_owned(),
+        ),
+        (
+            "s ask=10.1.0.0,10.2.0.0",
+            format!("requested loadBalancer IP(s) [\"10.1.0.0\" \"10.2.0.0\"] has the same family: {advice}"),
+        ),
+        (
+            "s ask=10.1.0.0,10.2.0.0,fd00::1",
+            format!(
+                "more than two addresses requested: [\"10.1.0.0\" \"10.2.0.0\" \"fd00::1\"]: {advice}"
+            ),
+        ),
+    ] {
+        check(&[], service, &[&failed(&why)]);
+        // The Service keeps what it had.
+        check(&["s"], service, &[&failed(&why)]);
+    }
     let few =
         "s NotEnoughClusterIPs: not enough clusterips: RequireDualStack needs one clusterIP of each family";
     check(&[], "s require", &[few]);
@@ -80,7 +118,19 @@ fn given_moved_and_deprecated_are_told() {
         &["s pool=two"],
         "s v4+v6 prefer pool=two",
         &[
-            "s AdditionalAssignFailed: Failed to assign an additional IP to \"default/s\": no available IPs in pool two",
+            "s AdditionalAssignFailed: Failed to assign an additional IP to \"default/s\": no available IPs in pool two: it has \
+             no IPv6 addresses",
         ],
     );
+}
+
+#[test]
+fn a_restart_tells_nothing_again() {
+    let services = ["a", "s ask=10.9.0.1", "k status=10.8.0.1 from=gone", "t ask=ten"];
+    let mut world = World::start(POOLS, &services);
+    let told = world.settle();
+    assert_eq!(told.len(), 4, "{told:?}");
+    let mut world = world.restart(POOLS);
+    let told = world.settle();
+    assert!(told.is_empty(), "{told:?}");
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -205,7 +204,6 @@ fn a_large_cluster_is_served_edited_and_restarted() {
         .map(|number| format!("s{number} label=team=t{} port={}", number % many_pools, 1 + number % 9))
         .collect();
     let services: Vec<&str> = services.iter().map(String::as_str).collect();
-    let start = Instant::now();
     let mut world = World::start(&pools, &services);
     world.settle();
     let given: BTreeSet<String> = world.names().iter().map(|name| world.shows(name)).collect();
@@ -222,5 +220,4 @@ fn a_large_cluster_is_served_edited_and_restarted() {
         assert!(matches!(step.memory.outcome, Outcome::Given | Outcome::Kept { .. }));
     }
     assert!(!config(&pools).pools.is_empty());
-    assert!(start.elapsed().as_secs() < 120, "took {:?}", start.elapsed());
 }

@@ -69,7 +69,8 @@ fn a_kept_address_is_gone_for_good_once_released() {
     assert_eq!(world.shows("new"), "-");
     assert!(
         told.contains(
-            &"new AllocationFailed: Failed to allocate IP for \"default/new\": [\"1.2.3.0\"] is not allowed in config"
+            &"new AllocationFailed: Failed to allocate IP for \"default/new\": [\"1.2.3.0\"] is not allowed in config: no \
+              IPAddressPool in force contains it"
                 .to_owned()
         ),
         "{told:?}"

@@ -98,7 +98,7 @@ fn a_pending_service_is_told_what_stands_in_the_way() {
         (
             "one: 10.1.0.0/31 rsv=10.1.0.1@web",
             "s",
-            "no available IPs: pool one has only IPv4 addresses left that are reserved",
+            "no available IPs: pool one has only IPv4 addresses left that are reserved (1 of 2 in use, 1 reserved)",
         ),
         ("one: 10.1.0.0/30 off", "s pool=one", "pool one is disabled: it gives no new address"),
         (

@@ -1,6 +1,8 @@
 //! Released addresses rest, and come back to the Service that had them.
 
-use super::world::World;
+use std::time::Duration;
+
+use super::world::{World, key};
 
 const POOL: &str = "one: 10.1.0.0/30";
 
@@ -95,7 +97,37 @@ fn a_shared_address_rests_only_when_the_last_service_leaves() {
     let resting: Vec<String> = world
         .allocator
         .resting()
-        .map(|(address, service, left)| format!("{address} {service} {left:?}"))
+        .map(|(address, service, until)| {
+            format!("{address} {service} {:?}", until.saturating_duration_since(world.now()))
+        })
         .collect();
     assert_eq!(resting, ["10.1.0.0 default/b 60s"]);
+}
+
+#[test]
+fn a_rest_goes_on_under_the_next_leader() {
+    let mut world = World::start(POOL, &["a", "b"]);
+    world.settle();
+    world.delete("a");
+    let mut world = world.restart(POOL);
+    let (a, at) = (key("a"), |text: &str| text.parse().unwrap());
+    let left = Duration::from_secs(30);
+    world.allocator.rest_on(at("10.1.0.0"), &a, left);
+    world.allocator.rest_on(at("10.1.0.1"), &a, left);
+    world.allocator.rest_on(at("10.9.0.1"), &a, left);
+    let resting: Vec<_> = world.allocator.resting().map(|(address, ..)| address).collect();
+    assert_eq!(resting, [at("10.1.0.0")], "10.1.0.1 is in use, 10.9.0.1 is in no pool");
+    world.put("c");
+    world.settle();
+    assert_eq!(world.shows("c"), "10.1.0.2 one");
+    world.put("a uid=second");
+    world.settle();
+    assert_eq!(world.shows("a"), "10.1.0.0 one");
+    world.delete("a");
+    let mut world = world.restart("one: 10.1.0.0/30 rest=10s");
+    world.allocator.rest_on(at("10.1.0.0"), &a, Duration::from_secs(3600));
+    world.wait(10);
+    world.put("d");
+    world.settle();
+    assert_eq!(world.shows("d"), "10.1.0.0 one", "no longer than the pool says today, whatever was written");
 }

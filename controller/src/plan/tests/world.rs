@@ -54,6 +54,10 @@ impl World {
         self.allocator.set_pools(&config(pools).pools);
     }
 
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
     pub(super) fn wait(&mut self, seconds: u64) {
         self.now += Duration::from_secs(seconds);
     }
