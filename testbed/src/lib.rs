@@ -11,6 +11,7 @@ pub mod door;
 pub mod eventually;
 pub mod evidence;
 pub mod herald;
+pub mod kubelet;
 pub mod lab;
 pub mod ledger;
 pub mod machine;

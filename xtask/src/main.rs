@@ -7,6 +7,7 @@
 //! | `bless` | writes the generated files (CRDs, `manifests/herald.yaml`) anew |
 //! | `chart` | lints the Helm chart, renders it and compares it with `manifests/herald.yaml` |
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
+//! | `kubelet` | installs the image and the YAML on real kubelets, and writes `docs/performance-kubelet.md` |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
@@ -18,6 +19,7 @@ mod generated;
 mod image;
 mod install;
 mod interop;
+mod kubelet;
 mod measure;
 mod performance;
 mod tidy;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("bless") => generated::bless(),
         Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
+        Some("kubelet") => kubelet::run(),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("performance") => performance::run(),
@@ -53,6 +56,9 @@ fn main() -> ExitCode {
 }
 
 fn wrong_usage(why: &str) -> ExitCode {
-    eprintln!("xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|measure|performance|interop");
+    eprintln!(
+        "xtask: {why}
+usage: cargo xtask verify|tidy|bless|chart|image|kubelet|measure|performance|interop"
+    );
     ExitCode::from(2)
 }

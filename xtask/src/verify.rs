@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, chart, generated, tidy, tools, workspace};
+use crate::{cargo, chart, generated, kubelet, tidy, tools, workspace};
 
 /// What the shipped daemons must not contain, as `cargo tree` names it, and why.
 const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
@@ -31,6 +31,7 @@ const STEPS: [Step; 10] = [
         cargo::run(&["run", "--package", "testbed", "--bin", "demo", "--", "--prepare"])
     }),
     ("tests, system tests and benches at test size", tests),
+    ("the image and the YAML on real kubelets", kubelet::verify),
 ];
 
 /// Runs all steps.
