@@ -9,11 +9,13 @@
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `kubelet` | installs the image and the YAML on real kubelets, and writes `docs/performance-kubelet.md` |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
+//! | `containerlab` | plays the labs of `testbed/containerlab`, in namespaces and with containerlab |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod cargo;
 mod chart;
+mod containerlab;
 mod crds;
 mod generated;
 mod image;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some("bless") => generated::bless(),
         Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
+        Some("containerlab") => containerlab::run(&rest),
         Some("kubelet") => kubelet::run(),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
@@ -57,8 +60,7 @@ fn main() -> ExitCode {
 
 fn wrong_usage(why: &str) -> ExitCode {
     eprintln!(
-        "xtask: {why}
-usage: cargo xtask verify|tidy|bless|chart|image|kubelet|measure|performance|interop"
+        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|kubelet|containerlab|measure|performance|interop"
     );
     ExitCode::from(2)
 }

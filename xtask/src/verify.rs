@@ -18,7 +18,7 @@ const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", || cargo::run(&["fmt", "--all", "--check"])),
     ("repository rules", tidy::run),
     ("generated files", generated::check),

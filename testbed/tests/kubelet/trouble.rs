@@ -16,9 +16,9 @@ const CALM: Duration = Duration::from_secs(8);
 
 pub(crate) async fn tell(cluster: &RealCluster) -> Result<()> {
     reinstall(cluster).await.context("installing again")?;
-    wrong_node_name(cluster).await.context("a wrong node name")?;
     missing_right(cluster).await.context("a missing right")?;
-    read_only_state(cluster).await.context("a state folder that cannot be written")
+    read_only_state(cluster).await.context("a state folder that cannot be written")?;
+    wrong_node_name(cluster).await.context("a wrong node name")
 }
 
 async fn reinstall(cluster: &RealCluster) -> Result<()> {
