@@ -29,6 +29,7 @@ pub struct Journal {
     start: Start,
     role: Receiver<Role>,
     told_first: bool,
+    node_known: bool,
     complaints: BTreeSet<(ObjectRef, String)>,
 }
 
@@ -42,7 +43,16 @@ impl Journal {
         start: Start,
         role: Receiver<Role>,
     ) -> Self {
-        Self { node, events, counters, start, role, told_first: false, complaints: BTreeSet::new() }
+        Self {
+            node,
+            events,
+            counters,
+            start,
+            role,
+            told_first: false,
+            node_known: true,
+            complaints: BTreeSet::new(),
+        }
     }
 
     /// So many facts came from the API server.
@@ -69,6 +79,19 @@ impl Journal {
                 self.tell_assigned(&transition.service, uid_of(&transition.service));
             }
         }
+    }
+
+    /// Whether the cluster has a Node object of our name, once everything was read: tells when that turns.
+    pub fn record_node(&mut self, known: bool) {
+        match (self.node_known, known) {
+            (true, false) => tracing::warn!(
+                node = self.node,
+                "there is no Node object of this name, so nothing is announced: check --node-name (NODE_NAME)"
+            ),
+            (false, true) => tracing::info!(node = self.node, "the Node object is there"),
+            (true, true) | (false, false) => {}
+        }
+        self.node_known = known;
     }
 
     /// What was made of the configuration: tells what is newly rejected, and what is in order again.

@@ -48,6 +48,10 @@ pub enum Entry {
     Process(Identity),
     /// A network namespace that the run made.
     Namespace(String),
+    /// The run holds container runtimes, and the names of what they make outside its folder begin with this.
+    Containers(String),
+    /// A setting of the whole machine, and the value it had before the run.
+    Setting(String, String),
 }
 
 impl fmt::Display for Entry {
@@ -56,6 +60,8 @@ impl fmt::Display for Entry {
             Self::Owner(Identity { pid, started }) => write!(f, "owner {pid} {started}"),
             Self::Process(Identity { pid, started }) => write!(f, "process {pid} {started}"),
             Self::Namespace(name) => write!(f, "namespace {name}"),
+            Self::Containers(prefix) => write!(f, "containers {prefix}"),
+            Self::Setting(key, value) => write!(f, "setting {key} {value}"),
         }
     }
 }
@@ -66,8 +72,11 @@ impl Entry {
     pub fn from_line(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let kind = words.next()?;
-        if kind == "namespace" {
-            return Some(Self::Namespace(words.next()?.to_owned()));
+        match kind {
+            "namespace" => return Some(Self::Namespace(words.next()?.to_owned())),
+            "containers" => return Some(Self::Containers(words.next()?.to_owned())),
+            "setting" => return Some(Self::Setting(words.next()?.to_owned(), words.next()?.to_owned())),
+            _ => {}
         }
         let identity = Identity { pid: words.next()?.parse().ok()?, started: words.next()?.parse().ok()? };
         match kind {
@@ -91,13 +100,16 @@ pub fn settle(folder: &Path) {
         .iter()
         .filter_map(|entry| match entry {
             Entry::Process(identity) => Some(*identity),
-            Entry::Owner(_) | Entry::Namespace(_) => None,
+            Entry::Owner(_) | Entry::Namespace(_) | Entry::Containers(_) | Entry::Setting(..) => None,
         })
         .collect();
     kill_all(&processes);
     for entry in &entries {
-        if let Entry::Namespace(name) = entry {
-            remove_namespace(name);
+        match entry {
+            Entry::Namespace(name) => remove_namespace(name),
+            Entry::Containers(prefix) => crate::kubelet::residue::remove(folder, prefix),
+            Entry::Setting(key, value) => crate::kubelet::sysctl::restore(key, value),
+            Entry::Owner(_) | Entry::Process(_) => {}
         }
     }
     let _ = fs::remove_dir_all(folder);
@@ -105,7 +117,11 @@ pub fn settle(folder: &Path) {
 
 /// Takes the name of a network namespace away; the namespace goes with its last process.
 pub fn remove_namespace(name: &str) {
-    if Path::new("/run/netns").join(name).exists() {
+    let place = Path::new("/run/netns").join(name);
+    if place.is_symlink() {
+        // containerlab's name for a container's namespace, which is gone with the container.
+        let _ = fs::remove_file(place);
+    } else if place.exists() {
         let _ = std::process::Command::new("ip").args(["netns", "delete", name]).output();
     }
 }
@@ -116,7 +132,7 @@ fn entries(folder: &Path) -> Vec<Entry> {
 }
 
 /// Kills them all, and waits until each has let go of its files. A pidfd means the same process from look to kill.
-fn kill_all(processes: &[Identity]) {
+pub(crate) fn kill_all(processes: &[Identity]) {
     let mut killed = Vec::new();
     for process in processes {
         let Some(pid) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { continue };
@@ -138,7 +154,13 @@ mod tests {
     #[test]
     fn every_entry_reads_back_as_it_was_written() {
         let identity = Identity { pid: 12, started: 34 };
-        for entry in [Entry::Owner(identity), Entry::Process(identity), Entry::Namespace("hl1-n1".into())] {
+        for entry in [
+            Entry::Owner(identity),
+            Entry::Process(identity),
+            Entry::Namespace("hl1-n1".into()),
+            Entry::Containers("hl1-".into()),
+            Entry::Setting("kernel.panic".into(), "0".into()),
+        ] {
             assert_eq!(Entry::from_line(&entry.to_string()), Some(entry));
         }
     }

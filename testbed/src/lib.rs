@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod evidence;
 pub mod gate;
 pub mod herald;
+pub mod kubelet;
 pub mod lab;
 pub mod ledger;
 pub mod machine;

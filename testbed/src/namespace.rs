@@ -14,10 +14,11 @@ use tokio::process::Command;
 use crate::process::output;
 use crate::run::Run;
 
-/// A network namespace of ours. Dropping it takes it away.
+/// A network namespace of ours. Dropping it takes it away, unless somebody else made it.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    ours: bool,
 }
 
 impl Namespace {
@@ -28,7 +29,7 @@ impl Namespace {
     pub async fn create(run: &Arc<Run>, name: String) -> Result<Self> {
         run.note_namespace(&name)?;
         output(Command::new("ip").args(["netns", "add", &name])).await?;
-        let namespace = Self { name };
+        let namespace = Self { name, ours: true };
         namespace.ip("link set lo up").await?;
         // Both ways of a connection may take different nodes, so no check of the way back.
         namespace
@@ -43,6 +44,12 @@ impl Namespace {
             ])
             .await?;
         Ok(namespace)
+    }
+
+    /// A namespace that another program has made and will take away.
+    #[must_use]
+    pub fn existing(name: String) -> Self {
+        Self { name, ours: false }
     }
 
     /// Its name, as `ip netns` shows it.
@@ -145,6 +152,8 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        crate::ledger::remove_namespace(&self.name);
+        if self.ours {
+            crate::ledger::remove_namespace(&self.name);
+        }
     }
 }

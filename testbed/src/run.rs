@@ -78,6 +78,22 @@ impl Run {
         self.note(&Entry::Namespace(name.to_owned()))
     }
 
+    /// Writes down that container runtimes will work in the run's folder, under names that begin with `prefix`.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn note_containers(&self, prefix: &str) -> Result<()> {
+        self.note(&Entry::Containers(prefix.to_owned()))
+    }
+
+    /// Writes down a setting of the whole machine with the value to restore.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn note_setting(&self, key: &str, value: &str) -> Result<()> {
+        self.note(&Entry::Setting(key.to_owned(), value.to_owned()))
+    }
+
     fn note(&self, entry: &Entry) -> Result<()> {
         let mut file = self.ledger.lock().map_err(|_| anyhow::anyhow!("a writer of the ledger panicked"))?;
         writeln!(file, "{entry}").context("writing the ledger")

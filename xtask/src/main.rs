@@ -8,18 +8,22 @@
 //! | `chart` | lints the Helm chart, renders it and compares it with `manifests/herald.yaml` |
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `burst` | measures the controller beside a bare loop and MetalLB's, and writes `docs/performance-ipam.md` |
+//! | `kubelet` | installs the image and the YAML on real kubelets, and writes `docs/performance-kubelet.md` |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
+//! | `containerlab` | plays the labs of `testbed/containerlab`, in namespaces and with containerlab |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod burst;
 mod cargo;
 mod chart;
+mod containerlab;
 mod crds;
 mod generated;
 mod image;
 mod install;
 mod interop;
+mod kubelet;
 mod measure;
 mod performance;
 mod tidy;
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
         Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
         Some("burst") => burst::run(&rest),
+        Some("containerlab") => containerlab::run(&rest),
+        Some("kubelet") => kubelet::run(),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("performance") => performance::run(),
@@ -57,7 +63,7 @@ fn main() -> ExitCode {
 
 fn wrong_usage(why: &str) -> ExitCode {
     eprintln!(
-        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|burst|measure|performance|interop"
+        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|burst|kubelet|containerlab|measure|performance|interop"
     );
     ExitCode::from(2)
 }

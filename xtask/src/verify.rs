@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, chart, generated, tidy, tools, workspace};
+use crate::{cargo, chart, generated, kubelet, tidy, tools, workspace};
 
 /// What the shipped daemons must not contain, as `cargo tree` names it, and why.
 const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
@@ -18,7 +18,7 @@ const BANNED_IN_SPEAKER: [(&str, &str); 3] = [
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", || cargo::run(&["fmt", "--all", "--check"])),
     ("repository rules", tidy::run),
     ("generated files", generated::check),
@@ -31,6 +31,7 @@ const STEPS: [Step; 10] = [
         cargo::run(&["run", "--package", "testbed", "--bin", "demo", "--", "--prepare"])
     }),
     ("tests, system tests and benches at test size", tests),
+    ("the image and the YAML on real kubelets", kubelet::verify),
 ];
 
 /// Runs all steps.

@@ -117,6 +117,7 @@ pub fn follow(
                     journal.time_endpoints(heard.elapsed());
                 }
                 journal.record(&planned, |service| intake.uid_of(service));
+                journal.record_node(intake.node().is_some());
             }
             let needed = intake.needs_slices();
             want_slices.send_if_modified(|wanted| std::mem::replace(wanted, needed) != needed);

@@ -36,7 +36,7 @@ impl Kubeconfig {
 
 /// Keys and tokens of one cluster.
 #[derive(Debug)]
-pub(super) struct Credentials {
+pub(crate) struct Credentials {
     folder: PathBuf,
     admin_token: String,
 }
@@ -44,6 +44,11 @@ pub(super) struct Credentials {
 impl Credentials {
     /// Makes the signing key of service account tokens and the administrator's token.
     pub(super) async fn create(folder: &Path, api_port: u16) -> Result<Self> {
+        Self::create_for(folder, &format!("https://127.0.0.1:{api_port}")).await
+    }
+
+    /// The same for an API server under any address.
+    pub(crate) async fn create_for(folder: &Path, server: &str) -> Result<Self> {
         let (private, public) = (folder.join("sa.key"), folder.join("sa.pub"));
         output(
             Command::new("openssl")
@@ -57,11 +62,11 @@ impl Credentials {
         let line = format!("{admin_token},admin,admin,system:masters\n");
         write_secret(&folder.join("tokens.csv"), &line)?;
         let credentials = Self { folder: folder.to_owned(), admin_token };
-        credentials.write("admin", &format!("https://127.0.0.1:{api_port}"), &credentials.admin_token)?;
+        credentials.write("admin", server, &credentials.admin_token)?;
         Ok(credentials)
     }
 
-    pub(super) fn admin(&self) -> Kubeconfig {
+    pub(crate) fn admin(&self) -> Kubeconfig {
         Kubeconfig(self.folder.join("admin.kubeconfig"))
     }
 
@@ -70,7 +75,7 @@ impl Credentials {
     }
 
     /// The API server signs its own certificate at its first start and leaves it, with the signer, in this file.
-    fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.folder.join("certs/apiserver.crt")
     }
 

@@ -19,7 +19,7 @@ use crate::machine::{Machine, Tool};
 use crate::process::{Process, output, run_to_end};
 use crate::run::Run;
 
-use credential::Credentials;
+pub(crate) use credential::Credentials;
 pub use credential::Kubeconfig;
 use server::{Servers, Site};
 

@@ -51,6 +51,60 @@ pub async fn prepare(say: Say<'_>) -> Result<Machine> {
     build(say).await
 }
 
+/// What is missing on this machine for a cluster with real kubelets and cannot be installed.
+#[must_use]
+pub fn probe_kubelet() -> Vec<Lack> {
+    let mut lacks: Vec<Lack> = package::check_rights().err().into_iter().collect();
+    lacks.extend(crate::kubelet::cgroup::Hierarchy::find().err().map(Lack::Containers));
+    if crate::kubelet::residue::is_node_itself() {
+        let why = "it has a kubelet of its own, which another one beside it would disturb";
+        lacks.push(Lack::Containers(why.to_owned()));
+    }
+    if package::find("apt-get").is_none() {
+        lacks.extend(package::missing());
+        lacks.extend(package::missing_for_kubelet());
+    }
+    lacks
+}
+
+/// As [`prepare`], and what real kubelets need besides: containerd, runc, CNI plugins, kubelet and scheduler. The daemons
+/// are not built: here they come in an image.
+///
+/// # Errors
+/// When a right is missing or an installation or build fails.
+pub async fn prepare_kubelet(say: Say<'_>) -> Result<Tools> {
+    if let Some(lack) = probe_kubelet().first() {
+        bail!("{lack}");
+    }
+    package::install(say).await?;
+    package::install_for_kubelet(say).await?;
+    let tools = Tools::ensure(say).await?;
+    tools.ensure_kubelet(say).await?;
+    Ok(tools)
+}
+
+/// Installs the Docker that containerlab runs on, where it is missing.
+///
+/// # Errors
+/// When it cannot be installed.
+pub async fn install_docker(say: Say<'_>) -> Result<()> {
+    package::install_docker(say).await
+}
+
+/// Where a program is, on the path or in the administrator's folders.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    package::find(name)
+}
+
+/// The user's cache folder of the test bed.
+///
+/// # Errors
+/// When nothing says where it is.
+pub fn cache() -> Result<PathBuf> {
+    tool::cache()
+}
+
 /// Builds what is not yet built, on a machine that has all packages.
 ///
 /// # Errors

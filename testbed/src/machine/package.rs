@@ -38,6 +38,24 @@ pub const PROGRAMS: &[Program] = &[
     program("curl", "curl", "the client"),
 ];
 
+/// What a cluster with real kubelets runs besides.
+const KUBELET: &[Program] = &[
+    program("containerd", "containerd", "runs the containers of each node"),
+    program("ctr", "containerd", "puts images into containerd without a registry"),
+    program("runc", "runc", "starts one container"),
+    program("/usr/lib/cni/bridge", "containernetworking-plugins", "the network of the Pods"),
+    program("/usr/lib/cni/host-local", "containernetworking-plugins", "the addresses of the Pods"),
+    program("cc", "gcc libc6-dev", "links the pause program and its static C library"),
+    program("sha256sum", "coreutils", "names the parts of an image"),
+];
+
+/// What containerlab runs on.
+const DOCKER: &[Program] = &[
+    program("dockerd", "docker.io", "runs the containers of a lab"),
+    program("docker", "docker.io", "asks it"),
+    program("busybox", "busybox-static", "the shell in the image of the routers"),
+];
+
 const BUILDERS: &[Program] = &[program(
     "go",
     "golang, 1.26 or newer, or from https://go.dev/dl",
@@ -55,6 +73,8 @@ pub enum Lack {
     Tools,
     /// The kernel refuses to make a network namespace.
     Namespaces(String),
+    /// The kernel or its set-up cannot run containers.
+    Containers(String),
 }
 
 impl std::fmt::Display for Lack {
@@ -68,6 +88,7 @@ impl std::fmt::Display for Lack {
                 write!(f, "etcd and the Kubernetes programs are not built yet, which takes some minutes once")
             }
             Self::Namespaces(why) => write!(f, "this machine makes no network namespaces: {why}"),
+            Self::Containers(why) => write!(f, "this machine runs no containers: {why}"),
         }
     }
 }
@@ -93,6 +114,12 @@ pub(super) fn missing() -> Vec<Lack> {
     missing_of(PROGRAMS)
 }
 
+/// What real kubelets need besides and what is not installed.
+#[must_use]
+pub(super) fn missing_for_kubelet() -> Vec<Lack> {
+    missing_of(KUBELET)
+}
+
 /// The compilers that are not installed.
 #[must_use]
 pub(super) fn missing_builders() -> Vec<Lack> {
@@ -104,10 +131,30 @@ pub(super) fn missing_builders() -> Vec<Lack> {
 /// # Errors
 /// When apt-get fails, or a program is still missing afterwards.
 pub(super) async fn install(say: Say<'_>) -> Result<()> {
-    let mut packages: Vec<&str> = PROGRAMS
+    install_of(PROGRAMS, say).await
+}
+
+/// Installs what real kubelets need besides.
+///
+/// # Errors
+/// When apt-get fails, or a program is still missing afterwards.
+pub(super) async fn install_for_kubelet(say: Say<'_>) -> Result<()> {
+    install_of(KUBELET, say).await
+}
+
+/// Installs what containerlab runs on.
+///
+/// # Errors
+/// When apt-get fails, or a program is still missing afterwards.
+pub(super) async fn install_docker(say: Say<'_>) -> Result<()> {
+    install_of(DOCKER, say).await
+}
+
+async fn install_of(programs: &[Program], say: Say<'_>) -> Result<()> {
+    let mut packages: Vec<&str> = programs
         .iter()
         .filter(|program| find(program.name).is_none())
-        .map(|program| program.package)
+        .flat_map(|program| program.package.split(' '))
         .collect();
     packages.dedup();
     if packages.is_empty() {
@@ -122,7 +169,7 @@ pub(super) async fn install(say: Say<'_>) -> Result<()> {
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&packages);
     apt(&arguments).await?;
-    match missing().first() {
+    match missing_of(programs).first() {
         None => Ok(()),
         Some(lack) => bail!("apt-get went well, and still {lack}"),
     }

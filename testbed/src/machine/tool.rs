@@ -29,10 +29,16 @@ pub enum Tool {
     MetallbController,
     /// Announces them in the place of Herald, likewise.
     MetallbSpeaker,
+    /// Chooses a node for each Pod; only where kubelets are real.
+    Scheduler,
+    /// Runs Pods; only where kubelets are real.
+    Kubelet,
 }
 
-/// What every lab needs.
-const ALL: [Tool; 5] = [Tool::Etcd, Tool::ApiServer, Tool::ControllerManager, Tool::KubeProxy, Tool::Kubectl];
+/// What every lab runs.
+const LAB: [Tool; 5] = [Tool::Etcd, Tool::ApiServer, Tool::ControllerManager, Tool::KubeProxy, Tool::Kubectl];
+/// What a cluster with real kubelets runs besides.
+const NODE: [Tool; 2] = [Tool::Scheduler, Tool::Kubelet];
 /// What only a measurement needs.
 const RIVALS: [Tool; 2] = [Tool::MetallbController, Tool::MetallbSpeaker];
 
@@ -48,6 +54,8 @@ impl Tool {
             Self::Kubectl => "kubectl",
             Self::MetallbController => "controller",
             Self::MetallbSpeaker => "speaker",
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
         }
     }
 
@@ -55,8 +63,13 @@ impl Tool {
     const fn module(self) -> &'static str {
         match self {
             Self::Etcd => "etcd",
-            Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => "kubernetes",
             Self::MetallbController | Self::MetallbSpeaker => "metallb",
+            Self::ApiServer
+            | Self::ControllerManager
+            | Self::KubeProxy
+            | Self::Kubectl
+            | Self::Scheduler
+            | Self::Kubelet => "kubernetes",
         }
     }
 
@@ -64,7 +77,12 @@ impl Tool {
     fn package(self) -> String {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
-            Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => {
+            Self::ApiServer
+            | Self::ControllerManager
+            | Self::KubeProxy
+            | Self::Kubectl
+            | Self::Scheduler
+            | Self::Kubelet => {
                 format!("k8s.io/kubernetes/cmd/{}", self.name())
             }
             Self::MetallbController | Self::MetallbSpeaker => {
@@ -79,13 +97,9 @@ impl Tool {
 
     /// `$XDG_CACHE_HOME/herald-testbed/KEY/NAME`; the key changes with any version in the module.
     fn place(self) -> Result<PathBuf> {
-        let absolute =
-            |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-        let cache = cache.context("neither XDG_CACHE_HOME nor HOME says where the cache is")?;
         let sums = self.module_folder().join("go.sum");
         let sums = fs::read(&sums).with_context(|| format!("reading {}", sums.display()))?;
-        Ok(cache.join("herald-testbed").join(format!("{:016x}", fnv1a(&sums))).join(self.name()))
+        Ok(cache()?.join(format!("{:016x}", fnv1a(&sums))).join(self.name()))
     }
 
     fn is_built(self) -> bool {
@@ -100,10 +114,10 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Whether all programs are in the cache.
+    /// Whether all programs of a lab are in the cache.
     #[must_use]
     pub fn are_built() -> bool {
-        ALL.into_iter().all(Tool::is_built)
+        LAB.into_iter().all(Tool::is_built)
     }
 
     /// Builds the programs that the cache lacks. Of two runs at the same time the second waits for the first.
@@ -111,17 +125,29 @@ impl Tools {
     /// # Errors
     /// When there is no home for the cache, no Go, or the build fails.
     pub async fn ensure(say: Say<'_>) -> Result<Self> {
-        let places: Vec<PathBuf> = ALL.into_iter().chain(RIVALS).map(Tool::place).collect::<Result<_>>()?;
-        for tool in ALL.into_iter().filter(|tool| !tool.is_built()) {
+        let places: Vec<PathBuf> = all().map(Tool::place).collect::<Result<_>>()?;
+        for tool in LAB.into_iter().filter(|tool| !tool.is_built()) {
             build(tool, say).await?;
         }
         Ok(Self { places })
     }
 
-    /// The path of one program. Those of MetalLB are there only after [`Self::rival`].
+    /// Builds what a cluster with real kubelets runs besides: kubelet and scheduler.
+    ///
+    /// # Errors
+    /// When there is no Go, or a build fails.
+    pub async fn ensure_kubelet(&self, say: Say<'_>) -> Result<()> {
+        for tool in NODE.into_iter().filter(|tool| !tool.is_built()) {
+            build(tool, say).await?;
+        }
+        Ok(())
+    }
+
+    /// The path of one program. Those of MetalLB are there only after [`Self::rival`], those of real nodes only after
+    /// [`Self::ensure_kubelet`].
     #[must_use]
     pub fn path(&self, tool: Tool) -> &Path {
-        let place = ALL.iter().chain(&RIVALS).zip(&self.places).find(|(known, _)| **known == tool);
+        let place = all().zip(&self.places).find(|(known, _)| *known == tool);
         place.map(|(_, path)| path.as_path()).expect("every tool is among all tools")
     }
 
@@ -142,6 +168,17 @@ impl Tools {
     pub fn program(&self, tool: Tool) -> String {
         self.path(tool).to_string_lossy().into_owned()
     }
+}
+
+/// `$XDG_CACHE_HOME/herald-testbed`.
+pub(super) fn cache() -> Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    Ok(cache.context("neither XDG_CACHE_HOME nor HOME says where the cache is")?.join("herald-testbed"))
+}
+
+fn all() -> impl Iterator<Item = Tool> {
+    LAB.into_iter().chain(NODE).chain(RIVALS)
 }
 
 /// FNV-1a, 64 bits: a key for a cache, not a defence.

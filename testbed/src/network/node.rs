@@ -162,7 +162,7 @@ impl Node {
 }
 
 /// Address, default route, and a route to the pods of each other node: what a CNI plugin's daemon would do.
-fn network(plan: &NodePlan, all: &[NodePlan]) -> String {
+pub(crate) fn network(plan: &NodePlan, all: &[NodePlan]) -> String {
     let mut lines = format!(
         "address add {}/{LAN_BITS_V4} dev eth0\n\
          address add {}/64 dev eth0 nodad\n\
