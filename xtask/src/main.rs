@@ -9,17 +9,20 @@
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
+//! | `release` | makes the files of a release: image, YAML, chart, licences, list of materials, checksums |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod cargo;
 mod chart;
 mod crds;
+mod dependency;
 mod generated;
 mod image;
 mod install;
 mod interop;
 mod measure;
 mod performance;
+mod release;
 mod tidy;
 mod tools;
 mod verify;
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Some("image") => image::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
+        Some("release") => release::run(&rest),
         Some("performance") => performance::run(),
         Some(other) => return wrong_usage(&format!("there is no step `{other}`")),
         None => return wrong_usage("which step?"),

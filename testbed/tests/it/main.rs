@@ -7,6 +7,7 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod install;
 mod ipam;
 mod moving;
 mod outage;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
         moving::TESTS,
         ipam::TESTS,
         impostor::TESTS,
+        install::TESTS,
         family::TESTS,
         rejection::TESTS,
         data_path::TESTS,

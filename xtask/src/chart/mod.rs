@@ -204,11 +204,12 @@ fn workload(mut template: Template, name: &str) -> Result<String> {
     ] {
         template.overridable(line, &format!("{name}.{key}"))?;
     }
-    template.replace(
+    // Containers that prepare something run the same image.
+    template.replace_all(
         &format!("        image: {REPOSITORY}:{VERSION}\n"),
         &of(name, "        image: {{ include \"herald.image\" (list . \"WORKLOAD\") }}\n"),
     )?;
-    template.replace(
+    template.replace_all(
         "        imagePullPolicy: IfNotPresent\n",
         &of(name, "        imagePullPolicy: {{ .Values.WORKLOAD.image.pullPolicy | default .Values.image.pullPolicy }}\n"),
     )?;
