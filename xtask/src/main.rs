@@ -12,6 +12,7 @@
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `containerlab` | plays the labs of `testbed/containerlab`, in namespaces and with containerlab |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
+//! | `release` | makes the files of a release: image, YAML, chart, licences, list of materials, checksums |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
 
 mod burst;
@@ -19,6 +20,7 @@ mod cargo;
 mod chart;
 mod containerlab;
 mod crds;
+mod dependency;
 mod generated;
 mod image;
 mod install;
@@ -26,6 +28,7 @@ mod interop;
 mod kubelet;
 mod measure;
 mod performance;
+mod release;
 mod tidy;
 mod tools;
 mod verify;
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Some("kubelet") => kubelet::run(),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
+        Some("release") => release::run(&rest),
         Some("performance") => performance::run(),
         Some(other) => return wrong_usage(&format!("there is no step `{other}`")),
         None => return wrong_usage("which step?"),

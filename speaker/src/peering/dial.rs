@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
+use std::sync::Once;
 use std::time::Duration;
 
 use api::config::Password;
@@ -18,6 +19,9 @@ use crate::takeover::message::Identity;
 
 /// How long one attempt may take.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// Whether the log has been told which options this kernel does not know.
+static UNKNOWN_OPTIONS: Once = Once::new();
 
 /// Where to and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +188,17 @@ pub(super) async fn dial(target: &Target) -> Result<TcpStream, DialFault> {
 
 fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
     let socket = sockopt::stream_socket(target.remote).map_err(DialFault::Kernel)?;
-    sockopt::prepare(&socket, target.remote.ip(), target.dead_after).map_err(DialFault::Kernel)?;
+    let unknown =
+        sockopt::prepare(&socket, target.remote.ip(), target.dead_after).map_err(DialFault::Kernel)?;
+    if !unknown.is_empty() {
+        // One kernel, one answer: said once.
+        UNKNOWN_OPTIONS.call_once(|| {
+            tracing::warn!(
+                options = ?unknown,
+                "the kernel does not know a socket option: sessions run without it"
+            );
+        });
+    }
     if let Some(hops) = target.hops {
         sockopt::require_ttl(&socket, target.remote.ip(), hops).map_err(DialFault::Kernel)?;
     }

@@ -47,21 +47,36 @@ pub(super) enum KeyFault {
 
 /// Sets everything that a BGP connection wants besides the key. To be called before connect, because the receive
 /// buffer decides the window scale of the SYN. `dead_after` bounds how long the kernel keeps sending into silence.
-pub(super) fn prepare(socket: &Socket, remote: IpAddr, dead_after: Option<Duration>) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
-    socket.set_send_buffer_size(KERNEL_BUFFER)?;
-    socket.set_tcp_user_timeout(dead_after)?;
-    match remote {
-        IpAddr::V4(_) => {
-            socket.set_ttl_v4(TTL)?;
-            socket.set_tos_v4(TRAFFIC_CLASS)
-        }
-        IpAddr::V6(_) => {
-            socket.set_unicast_hops_v6(TTL)?;
-            socket.set_tclass_v6(TRAFFIC_CLASS)
+///
+/// None of it is worth a session: an option that the kernel does not know (an old one, or a sandbox) is left out, and the
+/// names of those come back.
+pub(super) fn prepare(
+    socket: &Socket,
+    remote: IpAddr,
+    dead_after: Option<Duration>,
+) -> io::Result<Vec<&'static str>> {
+    let of_family = match remote {
+        IpAddr::V4(_) => [("IP_TTL", socket.set_ttl_v4(TTL)), ("IP_TOS", socket.set_tos_v4(TRAFFIC_CLASS))],
+        IpAddr::V6(_) => [
+            ("IPV6_UNICAST_HOPS", socket.set_unicast_hops_v6(TTL)),
+            ("IPV6_TCLASS", socket.set_tclass_v6(TRAFFIC_CLASS)),
+        ],
+    };
+    let of_all = [
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        ("SO_RCVBUF", socket.set_recv_buffer_size(KERNEL_BUFFER)),
+        ("SO_SNDBUF", socket.set_send_buffer_size(KERNEL_BUFFER)),
+        ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(dead_after)),
+    ];
+    let mut unknown = Vec::new();
+    for (option, outcome) in of_all.into_iter().chain(of_family) {
+        match outcome.as_ref().map_err(|fault| fault.raw_os_error()) {
+            Ok(()) => {}
+            Err(Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => unknown.push(option),
+            Err(_) => outcome?,
         }
     }
+    Ok(unknown)
 }
 
 /// Takes only packets that were sent with TTL (or hop limit) 255 and have come over at most `hops` routers' links, 1
@@ -494,6 +509,14 @@ mod tests {
         }
         let foreign = message(CONTROL_HEAD + 8, 1, 2, &[0; 8]);
         assert_eq!(Labels::read(&[foreign, good].concat()).ttl, Some(255));
+    }
+
+    #[test]
+    fn options_that_the_kernel_does_not_know_are_named_and_cost_nothing() {
+        // A local socket is no TCP: the kernel answers for TCP's and IP's options as an old one does.
+        let socket = Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        let unknown = prepare(&socket, IpAddr::from([127, 0, 0, 1]), None).unwrap();
+        assert_eq!(unknown, ["TCP_NODELAY", "TCP_USER_TIMEOUT", "IP_TTL", "IP_TOS"]);
     }
 
     #[test]

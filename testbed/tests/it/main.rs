@@ -7,6 +7,7 @@ mod family;
 mod fixture;
 mod home;
 mod impostor;
+mod install;
 mod ipam;
 mod ipam_conformance;
 mod ipam_crash;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         ipam_conformance::TESTS,
         ipam_guide::TESTS,
         impostor::TESTS,
+        install::TESTS,
         family::TESTS,
         rejection::TESTS,
         data_path::TESTS,

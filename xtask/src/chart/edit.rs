@@ -2,6 +2,10 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+/// Where the containers of a workload begin, and how far what they have is indented.
+const CONTAINERS: &str = "      containers:";
+const INSIDE: &str = "        ";
+
 /// A manifest on its way to a template.
 pub(super) struct Template(String);
 
@@ -56,7 +60,10 @@ impl Template {
     /// The block under a line such as `  key:` may be replaced by one of the chart's values, as a whole.
     pub(super) fn overridable(&mut self, key: &str, path: &str) -> Result<()> {
         let lines: Vec<&str> = self.0.lines().collect();
-        let mut places = lines.iter().enumerate().filter(|(_, line)| **line == key).map(|(at, _)| at);
+        // What a container has, the containers that prepare something have before it.
+        let start = lines.iter().position(|line| *line == CONTAINERS).filter(|_| key.starts_with(INSIDE));
+        let mut places = lines.iter().enumerate().skip(start.unwrap_or(0));
+        let mut places = std::iter::from_fn(|| places.find(|(_, line)| **line == key)).map(|(at, _)| at);
         let (Some(at), None) = (places.next(), places.next()) else { bail!("{key:?} must occur once") };
         let depth = key.len() - key.trim_start().len();
         let inside = |line: &&&str| {
@@ -71,7 +78,10 @@ impl Template {
             "{indent}{{{{- with .Values.{path} }}}}\n{key}\n{indent}  {{{{- toYaml . | nindent {} }}}}\n{indent}{{{{- else }}}}\n{block}\n{indent}{{{{- end }}}}",
             depth + 2
         );
-        self.0 = self.0.replacen(&format!("{block}\n"), &format!("{template}\n"), 1);
+        let mut changed: Vec<&str> = lines[..at].to_vec();
+        changed.push(&template);
+        changed.extend(&lines[at + count + 1..]);
+        self.0 = changed.join("\n") + "\n";
         Ok(())
     }
 }
@@ -87,6 +97,21 @@ mod tests {
         assert_eq!(
             template.text(),
             "a:\n  {{- with .Values.p.q }}\n  list:\n    {{- toYaml . | nindent 4 }}\n  {{- else }}\n  list:\n  - x: 1\n    y: 2\n  - z\n  {{- end }}\n  next: 1\n"
+        );
+    }
+
+    #[test]
+    fn what_a_container_has_is_not_taken_from_one_that_prepares() {
+        let list =
+            |image: &str| format!("      - image: {image}\n        resources:\n          a: {image}\n");
+        let text = format!("      initContainers:\n{}      containers:\n{}", list("first"), list("second"));
+        let mut template = Template::new(text);
+        template.overridable("        resources:", "p").expect("once among the containers");
+        let before = template.text().split("      containers:").next().expect("a first part");
+        assert!(
+            !before.contains("{{") && template.text().contains("{{- with .Values.p }}"),
+            "{}",
+            template.text()
         );
     }
 

@@ -212,6 +212,7 @@ fn workload(mut template: Template, name: &str) -> Result<String> {
     ] {
         template.overridable(line, &format!("{name}.{key}"))?;
     }
+    // Containers that prepare something run the same image.
     template.replace_all(
         &format!("        image: {REPOSITORY}:{VERSION}\n"),
         &of(name, "        image: {{ include \"herald.image\" (list . \"WORKLOAD\") }}\n"),

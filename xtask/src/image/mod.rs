@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use self::archive::{Image, labels, pack_image};
 use self::build::Place;
 use self::platform::Platform;
-use crate::{cargo, workspace};
+use crate::{cargo, dependency, workspace};
 
 /// Herald's version: the workspace has one.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -58,18 +58,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Builds and packs; gives the programs.
 fn make(order: &Order) -> Result<Vec<(Platform, Vec<u8>)>> {
+    // Before the build, which takes long: what is built is what is named.
+    let image = image(&order.name)?;
     build::prepare(&order.platforms)?;
     let place = Place::here();
     let mut programs = Vec::new();
     for platform in &order.platforms {
         programs.push((*platform, build::program(*platform, &place)?));
     }
-    let archive = pack_image(&image(&order.name)?, &programs)?;
+    let archive = pack_image(&image, &programs)?;
     if let Some(folder) = order.output.parent() {
         fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
     fs::write(&order.output, &archive.bytes)
         .with_context(|| format!("writing {}", order.output.display()))?;
+    let materials = order.output.with_extension("cdx.json");
+    fs::write(&materials, dependency::shipped(&order.platforms)?.materials()?)
+        .with_context(|| format!("writing {}", materials.display()))?;
     println!("\n| platform | program, octets | image, compressed octets |\n|---|---|---|");
     for ((platform, program), (_, compressed)) in programs.iter().zip(&archive.sizes) {
         println!("| {platform} | {} | {compressed} |", program.len());
@@ -135,11 +140,7 @@ fn complete(name: &str) -> Result<String> {
 }
 
 fn image(name: &str) -> Result<Image> {
-    let time = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text,
-        Err(_) => git(&["log", "-1", "--format=%ct"])?,
-    };
-    let time: u64 = time.trim().parse().context("SOURCE_DATE_EPOCH is no number of seconds")?;
+    let time = time()?;
     let revision = git(&["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"])?;
     let created = rfc3339(time);
     let labels = labels([
@@ -151,6 +152,15 @@ fn image(name: &str) -> Result<Image> {
         ("licenses", "Apache-2.0".to_owned()),
     ]);
     Ok(Image { name: name.to_owned(), time, created, labels })
+}
+
+/// The time that every date in a release is: `SOURCE_DATE_EPOCH`, or that of the commit. Seconds since 1970.
+pub(crate) fn time() -> Result<u64> {
+    let time = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text,
+        Err(_) => git(&["log", "-1", "--format=%ct"])?,
+    };
+    time.trim().parse().context("SOURCE_DATE_EPOCH is no number of seconds")
 }
 
 fn git(arguments: &[&str]) -> Result<String> {

@@ -1,0 +1,130 @@
+//! Installing as people do it: the one file, once and again, beside what is there already.
+
+use anyhow::{Context as _, Result, ensure};
+use testbed::cluster::Answer;
+use testbed::eventually::eventually;
+use testbed::lab::{Lab, LabPlan};
+use testbed::machine::repository;
+
+use crate::home::SOON;
+use crate::runner::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "the_one_file_applies_in_one_go_and_a_second_time_changes_nothing",
+        plan: bare,
+        story: |lab| Box::pin(one_file(lab)),
+    },
+    Test {
+        name: "the_one_file_takes_over_metallbs_definitions_and_keeps_its_objects",
+        plan: bare,
+        story: |lab| Box::pin(over_metallb(lab)),
+    },
+];
+
+fn bare() -> LabPlan {
+    LabPlan { nodes: Vec::new(), data_path: false, ..LabPlan::default() }
+}
+
+async fn one_file(lab: &mut Lab) -> Result<()> {
+    let (file, sample) = (path("herald.yaml")?, path("samples/home-network.yaml")?);
+    let first = accepted(lab, &["apply", "-f", &file]).await?;
+    ensure!(!first.contains("Warning"), "{first}");
+    // No waiting in between, as in a script.
+    accepted(lab, &["apply", "-f", &sample]).await?;
+    let again = accepted(lab, &["apply", "-f", &file]).await?;
+    // kubectl calls a PodDisruptionBudget "configured" whatever happens; the difference below says what did.
+    let told = |line: &str| line.ends_with(" unchanged") || line.starts_with("poddisruptionbudget.policy/");
+    let changed: Vec<&str> = again.lines().filter(|line| !told(line)).collect();
+    ensure!(changed.is_empty(), "a second time changes {changed:?}");
+    let difference = accepted(lab, &["diff", "-f", &file]).await?;
+    ensure!(difference.is_empty(), "{difference}");
+    let dry = accepted(lab, &["apply", "--dry-run=server", "--validate=strict", "-f", &file]).await?;
+    ensure!(!dry.contains("Warning"), "{dry}");
+    accepted(lab, &["delete", "-f", &file, "--wait=false"]).await.map(drop)
+}
+
+/// MetalLB's definition of BGPPeer converts by a webhook, and an object is there.
+async fn over_metallb(lab: &mut Lab) -> Result<()> {
+    lab.cluster().apply(METALLB).await?;
+    accepted(lab, &["wait", "--for=condition=Established", "--timeout=20s", "crd/bgppeers.metallb.io"])
+        .await?;
+    lab.cluster().apply(PEER).await?;
+    let file = path("herald.yaml")?;
+    accepted(lab, &["apply", "-f", &file]).await?;
+    let strategy = ["get", "crd", "bgppeers.metallb.io", "-o", "jsonpath={.spec.conversion.strategy}"];
+    let strategy = accepted(lab, &strategy).await?;
+    ensure!(strategy == "None", "conversion by {strategy:?}: nobody would answer");
+    eventually(SOON, "the old object in both versions", async || {
+        for version in ["v1beta1", "v1beta2"] {
+            let kind = format!("bgppeers.{version}.metallb.io");
+            let peer = ["get", &kind, "-n", "metallb-system", "old", "-o", "jsonpath={.spec.peerAddress}"];
+            let address = accepted(lab, &peer).await?;
+            // What follows is kubectl's warning about the old version.
+            ensure!(address.starts_with("10.0.2.1"), "{version}: {address:?}");
+        }
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
+fn path(name: &str) -> Result<String> {
+    let path = repository().join("manifests").join(name);
+    Ok(path.to_str().context("a path that is text")?.to_owned())
+}
+
+async fn accepted(lab: &Lab, arguments: &[&str]) -> Result<String> {
+    let Answer { accepted, text } = lab.cluster().kubectl(arguments).await?;
+    ensure!(accepted, "kubectl {}: {}", arguments.join(" "), text.trim());
+    Ok(text)
+}
+
+/// As much of MetalLB's definition as matters: two versions, and a webhook between them.
+const METALLB: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata: {name: metallb-system}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: bgppeers.metallb.io}
+spec:
+  group: metallb.io
+  names: {kind: BGPPeer, listKind: BGPPeerList, plural: bgppeers, singular: bgppeer}
+  scope: Namespaced
+  conversion:
+    strategy: Webhook
+    webhook:
+      conversionReviewVersions: [v1beta1, v1beta2]
+      clientConfig:
+        service: {namespace: metallb-system, name: metallb-webhook-service, path: /convert}
+  versions:
+  - name: v1beta1
+    served: true
+    storage: false
+    schema: &schema
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              myASN: {type: integer, format: int32}
+              peerASN: {type: integer, format: int32}
+              peerAddress: {type: string}
+          status: {type: object}
+    subresources: {status: {}}
+  - name: v1beta2
+    served: true
+    storage: true
+    schema: *schema
+    subresources: {status: {}}
+";
+
+const PEER: &str = "
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: old, namespace: metallb-system}
+spec: {myASN: 64500, peerASN: 65530, peerAddress: 10.0.2.1}
+";
