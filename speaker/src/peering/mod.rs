@@ -11,7 +11,7 @@
 mod connection;
 mod dial;
 mod driver;
-mod gather;
+pub mod gather;
 mod interface;
 mod paths;
 mod report;
