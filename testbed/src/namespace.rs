@@ -112,7 +112,7 @@ impl Namespace {
     }
 
     /// Runs a closure on a thread of its own that has moved into the namespace and ends with the closure.
-    async fn inside<T, F>(&self, work: F) -> Result<T>
+    pub(crate) async fn inside<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,

@@ -31,7 +31,7 @@ pub(crate) struct Judge {
     /// From then on nobody may say anything but KEEPALIVE.
     pub(crate) quiet_from: Micros,
     /// Until when something was wrong between a node and a router that may cost routes.
-    troubles: Vec<Vec<Micros>>,
+    troubles: Vec<Vec<Option<Micros>>>,
     longest_hold: u16,
     wrong_since: BTreeMap<(usize, usize, Prefix), Micros>,
     missing_since: BTreeMap<(usize, usize, Prefix), Micros>,
@@ -44,7 +44,7 @@ impl Judge {
             fault: None,
             tally: Tally::default(),
             quiet_from: Micros::MAX,
-            troubles: vec![vec![0; routers]; nodes],
+            troubles: vec![vec![None; routers]; nodes],
             longest_hold: hold,
             wrong_since: BTreeMap::new(),
             missing_since: BTreeMap::new(),
@@ -54,7 +54,7 @@ impl Judge {
 
     pub(crate) fn trouble(&mut self, node: usize, router: usize, until: Micros) {
         let trouble = &mut self.troubles[node][router];
-        *trouble = (*trouble).max(until);
+        *trouble = (*trouble).max(Some(until));
     }
 
     pub(crate) fn trouble_of_node(&mut self, node: usize, until: Micros) {
@@ -134,7 +134,7 @@ impl World {
                     })
                 }
                 Cause::StaleTimer | Cause::SessionLost(_) | Cause::NotKept => {
-                    at <= self.judge.troubles[*node][router] + AFTERMATH
+                    self.judge.troubles[*node][router].is_some_and(|until| at <= until + AFTERMATH)
                 }
             };
             if !excused {

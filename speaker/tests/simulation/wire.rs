@@ -204,11 +204,14 @@ impl World {
         }
     }
 
-    /// This end is gone without a word.
+    /// This end is gone without a word. What did not get through a dead link before is not sent again.
     pub(crate) fn vanish(&mut self, end: usize, owner: usize) {
         for number in self.wires_of(end, owner) {
             if let Some(wire) = self.wires.get_mut(&number) {
                 wire.open[end] = false;
+                if self.links[wire.node][wire.router] > self.now {
+                    wire.flows[1 - end].clear();
+                }
             }
         }
     }

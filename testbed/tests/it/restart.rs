@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
@@ -60,7 +61,9 @@ async fn router_restarts(lab: &mut Lab) -> Result<()> {
     lab.router_mut().power_off().await?;
     lab.check_paths(FIRST, &[]).await?;
     lab.router_mut().power_on().await?;
-    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    let took = lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    let outcome = "all paths come back, counted from FRR's first answer on";
+    tell(Chapter::Routers, "the router restarts", outcome, took, Cost::NotMeasured);
     lab.check_daemons()
 }
 
@@ -137,7 +140,10 @@ async fn node_leaves(lab: &mut Lab) -> Result<()> {
     ensure!(answer.accepted, "{}", answer.text);
     let status = lab.stop_daemon("n2", Daemon::Speaker).await?;
     ensure!(status.success(), "the speaker ended with {status}");
-    lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;
+    let took = lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;
+    let event = "the speaker ends on a node that the autoscaler removes";
+    let outcome = "the path goes, counted from the end of the process on";
+    tell(Chapter::Speaker, event, outcome, took, Cost::NotMeasured);
     Ok(())
 }
 
