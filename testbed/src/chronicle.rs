@@ -60,7 +60,7 @@ impl fmt::Display for Cost {
 
 /// Prints the line of one failure: what happened, what the router did, how long that took, what it cost.
 pub fn tell(chapter: Chapter, event: &str, outcome: &str, took: Duration, cost: Cost) {
-    println!("{MARK}{} | {event} | {outcome} | {} | {cost}", in_words(took));
+    println!("{MARK}{} | {event} | {outcome} | {} | {cost}", chapter.word(), in_words(took));
 }
 
 fn in_words(took: Duration) -> String {

@@ -7,6 +7,8 @@
 //! | `bless` | writes the generated files (CRDs, `manifests/herald.yaml`) anew |
 //! | `chart` | lints the Helm chart, renders it and compares it with `manifests/herald.yaml` |
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
+//! | `failures` | makes failures on the real parts, and writes `docs/failures.md` |
+//! | `soak` | for so many minutes: fresh seeds of the simulation, and the large system tests |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
 //! | `performance` | measures the BGP core beside crates and daemons, and writes `docs/performance.md` |
@@ -14,12 +16,14 @@
 mod cargo;
 mod chart;
 mod crds;
+mod failures;
 mod generated;
 mod image;
 mod install;
 mod interop;
 mod measure;
 mod performance;
+mod soak;
 mod tidy;
 mod tools;
 mod verify;
@@ -37,6 +41,8 @@ fn main() -> ExitCode {
         Some("bless") => generated::bless(),
         Some("chart") if rest.is_empty() => chart::check(),
         Some("image") => image::run(&rest),
+        Some("failures") => failures::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("performance") => performance::run(),

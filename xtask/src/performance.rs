@@ -73,7 +73,7 @@ gathers for about 1 s before it begins.
 ";
 
 /// One sentence about where the figures were taken.
-fn machine() -> Result<String> {
+pub(crate) fn machine() -> Result<String> {
     let text = fs::read_to_string("/proc/cpuinfo").context("reading /proc/cpuinfo")?;
     let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
     let model = model.trim_start_matches([' ', '\t', ':']);

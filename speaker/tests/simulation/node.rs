@@ -76,6 +76,8 @@ pub(crate) struct Process {
     intake: Intake,
     gathering: Gathering,
     waiting: Option<Plan>,
+    /// When to plan again without news.
+    plan_due: Option<Instant>,
     members: BTreeMap<String, (Arc<Peer>, Arc<RouteSet>)>,
 }
 
@@ -102,6 +104,7 @@ impl Process {
             intake: Intake::new(&settings, &Barrier::new()),
             gathering: Gathering::default(),
             waiting: None,
+            plan_due: None,
             members: BTreeMap::new(),
         }
     }
@@ -112,11 +115,14 @@ impl Process {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.bgp.poll_timeout().into_iter().chain(self.gathering.due()).min()
+        [self.bgp.poll_timeout(), self.gathering.due(), self.plan_due].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_deadlines(&mut self, now: Instant) {
         self.bgp.handle_timeout(now);
+        if self.plan_due.is_some_and(|due| due <= now) {
+            self.plan(now);
+        }
         if self.gathering.is_due(now) {
             self.pass_on(now);
         }
@@ -127,7 +133,13 @@ impl Process {
         self.note(kind, news);
         self.judge_anew(at);
         self.intake.take(fact(kind, news));
-        let Some(planned) = self.intake.plan() else { return };
+        self.plan(now);
+    }
+
+    fn plan(&mut self, now: Instant) {
+        let planned = self.intake.plan(now);
+        self.plan_due = self.intake.due(now);
+        let Some(planned) = planned else { return };
         if self.stopping || !planned.plan.synced {
             return;
         }

@@ -123,7 +123,9 @@ async fn node_leaves(lab: &mut Lab) -> Result<()> {
     let answer = lab.cluster().kubectl(&taint).await?;
     ensure!(answer.accepted, "{}", answer.text);
     // The router honours GRACEFUL_SHUTDOWN: it forwards elsewhere while the marked route is still there.
-    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let took = lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let (event, outcome) = ("a node is drained (the autoscaler's taint)", "the router forwards elsewhere");
+    tell(Chapter::Nodes, event, outcome, took, Cost::NotMeasured);
     eventually(SOON, "the speaker of n2 to withhold the Service", async || {
         let reasons = "jsonpath={.status.withheld[*].reason}";
         let answer = lab
@@ -140,10 +142,7 @@ async fn node_leaves(lab: &mut Lab) -> Result<()> {
     ensure!(answer.accepted, "{}", answer.text);
     let status = lab.stop_daemon("n2", Daemon::Speaker).await?;
     ensure!(status.success(), "the speaker ended with {status}");
-    let took = lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;
-    let event = "the speaker ends on a node that the autoscaler removes";
-    let outcome = "the path goes, counted from the end of the process on";
-    tell(Chapter::Speaker, event, outcome, took, Cost::NotMeasured);
+    lab.wait_for_paths(FIRST, &["n1"], Duration::from_secs(3)).await?;
     Ok(())
 }
 
