@@ -1,4 +1,4 @@
-//! The programs that are built from Go modules of ours, `testbed/kubernetes` and `testbed/etcd`, and kept in the user's
+//! The programs that are built from Go modules of ours (`testbed/kubernetes`, `etcd`, `metallb`) and kept in the user's
 //! cache folder, so that a fresh clone on the same machine starts in seconds. etcd is among them because that of the
 //! distribution is too old for streaming lists, and so for the way that today's clusters serve watches.
 
@@ -25,6 +25,8 @@ pub enum Tool {
     KubeProxy,
     /// What people use.
     Kubectl,
+    /// MetalLB's own speaker, which is measured beside ours. No lab needs it.
+    MetallbSpeaker,
 }
 
 const ALL: [Tool; 5] = [Tool::Etcd, Tool::ApiServer, Tool::ControllerManager, Tool::KubeProxy, Tool::Kubectl];
@@ -39,6 +41,7 @@ impl Tool {
             Self::ControllerManager => "kube-controller-manager",
             Self::KubeProxy => "kube-proxy",
             Self::Kubectl => "kubectl",
+            Self::MetallbSpeaker => "metallb-speaker",
         }
     }
 
@@ -47,6 +50,7 @@ impl Tool {
         match self {
             Self::Etcd => "etcd",
             Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => "kubernetes",
+            Self::MetallbSpeaker => "metallb",
         }
     }
 
@@ -54,6 +58,7 @@ impl Tool {
     fn package(self) -> String {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
+            Self::MetallbSpeaker => "go.universe.tf/metallb/speaker".to_owned(),
             Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => {
                 format!("k8s.io/kubernetes/cmd/{}", self.name())
             }
@@ -103,6 +108,18 @@ impl Tools {
             build(tool, say).await?;
         }
         Ok(Self { places })
+    }
+
+    /// MetalLB's speaker, built if the cache lacks it.
+    ///
+    /// # Errors
+    /// When there is no home for the cache, no Go, or the build fails.
+    pub async fn metallb_speaker(say: Say<'_>) -> Result<PathBuf> {
+        let tool = Tool::MetallbSpeaker;
+        if !tool.is_built() {
+            build(tool, say).await?;
+        }
+        tool.place()
     }
 
     /// The path of one program.
@@ -174,7 +191,7 @@ async fn lock(folder: &Path, say: Say<'_>) -> Result<File> {
 
 /// The version of Kubernetes goes into its programs at link time; without it, they call themselves v0.0.0.
 fn version_flag(tool: Tool) -> Result<String> {
-    if tool == Tool::Etcd {
+    if matches!(tool, Tool::Etcd | Tool::MetallbSpeaker) {
         return Ok(String::new());
     }
     let module = fs::read_to_string(tool.module_folder().join("go.mod"))
