@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -99,18 +99,22 @@ impl Scene {
         let start = Instant::now();
         match rival {
             None => self.lab.start_daemon("n1", Daemon::Speaker).await?,
-            Some(program) => {
-                let process = self.metallb(program)?;
-                self.rival = Some(process);
-            }
+            Some(program) => self.rival = Some(self.metallb(program).await?),
         }
         let all = usize::try_from(self.services)?;
         let last = self.prefixes(Kind::Announcement, all, RIVALS_START).await?;
         Ok((last.duration_since(start), listed))
     }
 
-    /// MetalLB's speaker, native mode, as its own manifests run it, apart from the user.
-    fn metallb(&self, program: &Path) -> Result<Process> {
+    /// MetalLB's speaker, native mode, as its own manifests run it, apart from the user. It asks for its own Pod.
+    async fn metallb(&self, program: &Path) -> Result<Process> {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "metallb-n1"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "speaker", "image": "metallb"}]},
+        }))?;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), testbed::HERALD_NAMESPACE);
+        let params = PatchParams::apply("measure");
+        pods.patch("metallb-n1", &params, &Patch::Apply(&pod)).await.context("making MetalLB's Pod")?;
         let server = format!("https://{}", testbed::door::API_ADDRESS);
         let kubeconfig = self.lab.cluster().admin_at("metallb", &server)?;
         let mut command = self.lab.node("n1")?.namespace().command(&program.to_string_lossy());
@@ -149,7 +153,10 @@ impl Scene {
                     }
                 }
                 Ok(_) => {}
-                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(TryRecvError::Empty) => {
+                    self.speaker_pid()?;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 Err(TryRecvError::Disconnected) => bail!("the bare peer has ended"),
             }
         }
