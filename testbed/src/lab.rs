@@ -273,6 +273,16 @@ impl Lab {
         Ok(())
     }
 
+    /// Ends one pod by its name, at once.
+    ///
+    /// # Errors
+    /// When there is no such pod or the API server refuses.
+    pub async fn delete_pod(&mut self, name: &str) -> Result<()> {
+        let at = self.pods.iter().position(|pod| pod.name() == name);
+        let pod = self.pods.remove(at.with_context(|| format!("there is no pod {name}"))?);
+        pod.delete(self.cluster.client()).await
+    }
+
     /// A power cut: nothing of the node says goodbye, neither to the router nor to the API server.
     ///
     /// # Errors

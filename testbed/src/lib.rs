@@ -5,6 +5,7 @@
 //! Everything a [`run::Run`] makes is written in its ledger, so that nothing stays behind, not even after a crash.
 //! Left out: product code. The library knows Herald only from outside, as its users do.
 
+pub mod chronicle;
 pub mod cluster;
 pub mod demo;
 pub mod door;
@@ -21,6 +22,7 @@ pub mod network;
 pub mod process;
 pub mod run;
 pub mod service;
+pub mod traffic;
 
 /// Where the manifests put Herald. A constant of its own: were `api` to change its default, existing clusters would break,
 /// and a test must say so.

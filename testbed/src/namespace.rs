@@ -118,7 +118,8 @@ impl Namespace {
         .await?
     }
 
-    async fn inside<T, F>(&self, work: F) -> Result<T>
+    /// Runs a closure on a thread of its own that has moved into the namespace and ends with the closure.
+    pub(crate) async fn inside<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,

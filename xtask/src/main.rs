@@ -9,6 +9,8 @@
 //! | `image` | builds static programs for three platforms and packs them into one OCI archive |
 //! | `burst` | measures the controller beside a bare loop and MetalLB's, and writes `docs/performance-ipam.md` |
 //! | `kubelet` | installs the image and the YAML on real kubelets, and writes `docs/performance-kubelet.md` |
+//! | `failures` | makes failures on the real parts, and writes `docs/failures.md` |
+//! | `soak` | for so many minutes: fresh seeds of the simulation, and the large system tests |
 //! | `measure` | prints latency, memory and size of the release build as Markdown |
 //! | `containerlab` | plays the labs of `testbed/containerlab`, in namespaces and with containerlab |
 //! | `interop` | runs Herald's driver against the routers of Debian, and writes `docs/interop.md` |
@@ -21,6 +23,7 @@ mod chart;
 mod containerlab;
 mod crds;
 mod dependency;
+mod failures;
 mod generated;
 mod image;
 mod install;
@@ -29,6 +32,7 @@ mod kubelet;
 mod measure;
 mod performance;
 mod release;
+mod soak;
 mod tidy;
 mod tools;
 mod verify;
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
         Some("burst") => burst::run(&rest),
         Some("containerlab") => containerlab::run(&rest),
         Some("kubelet") => kubelet::run(),
+        Some("failures") => failures::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("measure") => measure::run(&rest),
         Some("interop") => interop::run(),
         Some("release") => release::run(&rest),
@@ -67,7 +73,8 @@ fn main() -> ExitCode {
 
 fn wrong_usage(why: &str) -> ExitCode {
     eprintln!(
-        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|burst|kubelet|containerlab|measure|performance|interop"
+        "xtask: {why}\nusage: cargo xtask verify|tidy|bless|chart|image|release|kubelet|containerlab|\
+         failures|soak|measure|burst|performance|interop"
     );
     ExitCode::from(2)
 }

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::tally::Tally;
+use crate::client::CallError;
 
 /// After this many refusals in a row of a resumed watch, everything is read anew: whatever the server dislikes about
 /// the old point, a fresh start does not have it.
 const REFUSALS_BEFORE_ANEW: u32 = 5;
+
+/// The longest pause before a server is tried again that cannot be reached.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(2);
 
 /// The health of one watch.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub(super) struct Health {
     kind: String,
     state: State,
     backoff: Backoff,
+    /// For the server that is not there: trying costs it nothing, and whoever waits for it wants to know soon.
+    absence: Backoff,
     /// For the server that answers, but has forgotten where we stood: soon, and calmer only if that goes on.
     anew: Backoff,
     tally: Tally,
@@ -33,25 +39,32 @@ impl Health {
     pub(super) fn new(kind: String, seed: u64) -> Self {
         let tally = Tally::of(&kind);
         let anew = Backoff::new(Duration::from_millis(200), Duration::from_secs(30), seed);
-        Self { kind, state: State::Well, backoff: Backoff::of_watch(seed), anew, tally, unreadable: None }
+        let absence = Backoff::new(Duration::from_millis(500), LONGEST_ABSENCE, seed ^ 2);
+        let backoff = Backoff::of_watch(seed);
+        Self { kind, state: State::Well, backoff, absence, anew, tally, unreadable: None }
     }
 
     /// The watch broke or could not be started. Returns how long to wait.
-    pub(super) fn failed(&mut self, error: &str, asked: Option<Duration>) -> Duration {
+    pub(super) fn failed(&mut self, error: &CallError) -> Duration {
         self.tally.restarted();
         let failures = match self.state {
             State::Well => {
                 self.tally.broke();
-                tracing::warn!(kind = self.kind, error, "watch is broken: trying again until it works");
+                tracing::warn!(kind = self.kind, %error, "watch is broken: trying again until it works");
                 1
             }
             State::Broken { failures } => {
-                tracing::debug!(kind = self.kind, error, failures, "watch is still broken");
+                tracing::debug!(kind = self.kind, %error, failures, "watch is still broken");
                 failures.saturating_add(1)
             }
         };
         self.state = State::Broken { failures };
-        self.backoff.after_failure().max(asked.unwrap_or_default())
+        match error {
+            CallError::Unreachable(_) | CallError::TimedOut { .. } => self.absence.after_failure(),
+            CallError::Refused(_) | CallError::Unreadable(_) | CallError::NotSent(_) => {
+                self.backoff.after_failure().max(error.retry_after().unwrap_or_default())
+            }
+        }
     }
 
     /// The server has forgotten the point where the watch stood: not trouble, but everything is read anew.
@@ -67,6 +80,7 @@ impl Health {
     /// The watch works: it was complete once, or said something, or stood for a while.
     pub(super) fn works(&mut self) {
         self.backoff.reset();
+        self.absence.reset();
         self.anew.reset();
         if let State::Broken { failures } = self.state {
             self.tally.healed();

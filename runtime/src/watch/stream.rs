@@ -287,12 +287,12 @@ where
     /// The first read failed: it starts again.
     async fn wait_after(&mut self, error: &CallError) -> Option<Change<K>> {
         self.stage = Stage::Start;
-        sleep(self.health.failed(&error.to_string(), error.retry_after())).await;
+        sleep(self.health.failed(error)).await;
         None
     }
 
     async fn wait_then_resume(&mut self, version: String, error: &CallError) -> Option<Change<K>> {
-        let wait = self.health.failed(&error.to_string(), error.retry_after());
+        let wait = self.health.failed(error);
         let anew = error.code().is_some() && self.health.wants_fresh_start();
         self.stage = if anew { Stage::Start } else { Stage::Resume { version } };
         sleep(wait).await;
@@ -319,7 +319,7 @@ fn overdue(seconds: u64) -> Duration {
 }
 
 fn ended() -> CallError {
-    CallError::Unreachable("the watch ended as soon as it had begun".to_owned())
+    CallError::Unreadable("the watch ended as soon as it had begun".to_owned())
 }
 
 /// Tells an event that cannot be read (`Ok`, with the reason) from a watch that broke (`Err`). kube tries to read such

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Mirror;
 use super::health::Health;
 use crate::chance::Jitter;
+use crate::client::CallError;
 
 #[test]
 fn a_restart_shows_everything_old_until_the_state_is_complete() {
@@ -122,29 +123,48 @@ fn change(server: &mut BTreeMap<u64, u64>, chance: &mut Jitter, round: u64) -> (
     }
 }
 
+fn refusal() -> CallError {
+    CallError::Refused(Box::default())
+}
+
 #[test]
 fn a_broken_watch_waits_longer_each_time_and_starts_anew_after_five_refusals() {
     let mut health = Health::new("Service".to_owned(), 1);
     let mut last = Duration::ZERO;
     for failure in 1..=5 {
         assert!(!health.wants_fresh_start(), "before failure {failure}");
-        let wait = health.failed("refused", None);
+        let wait = health.failed(&refusal());
         assert!(wait >= last.min(Duration::from_secs(12)), "failure {failure}: {wait:?} after {last:?}");
         last = wait;
     }
     assert!(health.wants_fresh_start());
     health.works();
     assert!(!health.wants_fresh_start());
-    assert!(
-        health.failed("refused", None) <= Duration::from_millis(1600),
-        "a success starts the times again"
-    );
+    assert!(health.failed(&refusal()) <= Duration::from_millis(1600), "a success starts the times again");
+}
+
+#[test]
+fn a_server_that_was_away_for_long_is_noticed_within_seconds() {
+    let mut health = Health::new("Service".to_owned(), 1);
+    for _ in 0..100 {
+        let away = [
+            CallError::Unreachable("refused".to_owned()),
+            CallError::TimedOut { limit: Duration::from_secs(1) },
+        ];
+        for error in away {
+            assert!(health.failed(&error) <= Duration::from_secs(2));
+        }
+    }
+    // The first thing that it says when it is back is often a refusal.
+    assert!(health.failed(&refusal()) <= Duration::from_millis(1600));
 }
 
 #[test]
 fn the_servers_wish_to_wait_is_honoured() {
     let mut health = Health::new("Service".to_owned(), 1);
-    assert_eq!(health.failed("too many requests", Some(Duration::from_secs(20))), Duration::from_secs(20));
+    let status = serde_json::json!({"code": 429, "details": {"retryAfterSeconds": 20}});
+    let busy = CallError::Refused(serde_json::from_value(status).unwrap());
+    assert_eq!(health.failed(&busy), Duration::from_secs(20));
 }
 
 #[test]

@@ -7,14 +7,14 @@
 use std::time::{Duration, Instant};
 
 /// The longest that an announcement waits, from the first change that was not passed on.
-pub(super) const WINDOW: Duration = Duration::from_millis(8);
+pub const WINDOW: Duration = Duration::from_millis(8);
 
 /// After this long without news, the next news does not wait.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// What a new plan does to the routes that the sessions have now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub enum News {
     /// No route differs.
     Nothing,
     /// Routes appear or change their attributes; none disappears.
@@ -25,14 +25,14 @@ pub(super) enum News {
 
 /// The window: closed, or open until a deadline.
 #[derive(Debug, Default)]
-pub(super) struct Gathering {
+pub struct Gathering {
     last_release: Option<Instant>,
     due: Option<Instant>,
 }
 
 impl Gathering {
     /// Takes note of a new plan. After this, [`Self::is_due`] says whether to pass the newest plan on now.
-    pub(super) fn note(&mut self, now: Instant, news: News) {
+    pub fn note(&mut self, now: Instant, news: News) {
         let due = match news {
             News::Nothing => return,
             News::Withdraws => now,
@@ -43,17 +43,17 @@ impl Gathering {
     }
 
     /// When the newest plan is to be passed on, if one waits.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Whether the newest plan is to be passed on now.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_some_and(|due| due <= now)
     }
 
     /// The newest plan was passed on.
-    pub(super) fn released(&mut self, now: Instant) {
+    pub fn released(&mut self, now: Instant) {
         self.last_release = Some(now);
         self.due = None;
     }

@@ -14,7 +14,7 @@ mod advert;
 mod connection;
 mod dial;
 mod driver;
-mod gather;
+pub mod gather;
 mod interface;
 mod listen;
 mod member;

@@ -20,6 +20,11 @@ use crate::run::Run;
 /// The Kubernetes namespace of the lab's services and pods.
 pub const PODS: &str = "default";
 
+/// What a pod serves slowly: a download at this path takes minutes.
+pub const LONG_PATH: &str = "/long";
+/// Size of that, and how much of it is sent in a second.
+const LONG: (usize, usize) = (512 * 1024, 2048);
+
 /// A pod that answers HTTP on port 80. Dropping it kills its nginx, but the Pod object stays.
 #[derive(Debug)]
 pub struct Pod {
@@ -66,6 +71,7 @@ impl Pod {
             .await?;
         let folder = node.folder().join(name);
         fs::create_dir(&folder).context("making the pod's folder")?;
+        fs::write(folder.join("long"), vec![b'.'; LONG.0]).context("writing the long file")?;
         fs::write(folder.join("nginx.conf"), configuration(name, &folder)).context("writing nginx.conf")?;
         let mut command = namespace.command("nginx");
         command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg("stderr");
@@ -128,6 +134,16 @@ impl Pod {
         Ok(())
     }
 
+    /// Asks for the Pod's end as `kubectl delete` does: it goes on serving, and says that it terminates.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn terminate(&self, client: Client) -> Result<()> {
+        let later = DeleteParams { grace_period_seconds: Some(60), ..DeleteParams::default() };
+        let pods = Api::<PodObject>::namespaced(client, PODS);
+        pods.delete(&self.name, &later).await.context("deleting the Pod with grace").map(drop)
+    }
+
     /// Ends nginx and deletes the Pod object at once.
     ///
     /// # Errors
@@ -155,12 +171,13 @@ impl Pod {
 }
 
 fn configuration(name: &str, folder: &Path) -> String {
-    let folder = folder.display();
+    let (folder, rate) = (folder.display(), LONG.1);
     format!(
         "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nevents {{ worker_connections 64; }}\n\
          http {{\n  access_log off;\n  default_type text/plain;\n  client_body_temp_path {folder}/body;\n\
          proxy_temp_path {folder}/proxy;\n  fastcgi_temp_path {folder}/fastcgi;\n  uwsgi_temp_path {folder}/uwsgi;\n\
          scgi_temp_path {folder}/scgi;\n  keepalive_timeout 0;\n  server {{\n    listen 80;\n    listen [::]:80;\n\
+         location {LONG_PATH} {{ root {folder}; limit_rate {rate}; }}\n    \
          location / {{ return 200 \"hello from {name}, you are $remote_addr\\n\"; }}\n  }}\n}}\n"
     )
 }

@@ -61,7 +61,7 @@ fn one_node() -> LabPlan {
     LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() }
 }
 
-fn profile(interval: u32) -> String {
+pub(crate) fn profile(interval: u32) -> String {
     format!(
         "apiVersion: metallb.io/v1beta1\n\
          kind: BFDProfile\n\
@@ -90,7 +90,7 @@ async fn settle_with_bfd(lab: &mut Lab) -> Result<Process> {
 
 /// Starts FRR's bfdd and switches BFD on for the nodes once FRR's daemons know each other: bgpd forgets sessions that it
 /// could not pass on.
-async fn start_bfdd(lab: &Lab) -> Result<Process> {
+pub(crate) async fn start_bfdd(lab: &Lab) -> Result<Process> {
     let folder = lab.router().sockets();
     let file = |name: &str| folder.join(name).display().to_string();
     std::fs::write(folder.join("bfdd.conf"), "hostname router\n").context("writing bfdd.conf")?;

@@ -3,6 +3,7 @@
 mod attribute;
 mod bfd;
 mod data_path;
+mod failure;
 mod family;
 mod fixture;
 mod home;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
     // The longest first: it then runs beside all others.
     let groups = [
         outage::TESTS,
+        failure::TESTS,
         bfd::TESTS,
         home::TESTS,
         restart::TESTS,
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
         why::TESTS,
         attribute::TESTS,
     ];
-    let tests: Vec<Test> = groups.into_iter().flatten().copied().collect();
+    let soak = std::env::var_os("HERALD_SOAK").map_or(&[][..], |_| failure::SOAK);
+    let tests: Vec<Test> = groups.into_iter().chain([soak]).flatten().copied().collect();
     runner::run(&tests)
 }

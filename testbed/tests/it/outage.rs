@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::cluster::ClusterPlan;
 use testbed::door::Passage;
 use testbed::eventually::throughout;
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 use testbed::service::ServicePlan;
+use testbed::traffic::Traffic;
 
 use crate::home::{FIRST, SOON, apply_sample, settle};
 use crate::runner::Test;
@@ -41,13 +43,14 @@ pub(crate) const TESTS: &[Test] = &[
     },
 ];
 
-/// Watches come back within their longest pause of 30 s.
+/// Longer than anything waits that has to come back.
 const WATCHES_BACK: Duration = Duration::from_secs(60);
 
 async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
     testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await)
         .await?;
+    let traffic = Traffic::begin(lab.client().namespace(), std::net::SocketAddr::new(FIRST, 80), 2).await?;
     lab.stop_api_server().await?;
     let away = Duration::from_secs(60);
     throughout(away, "the announcement", async || {
@@ -59,8 +62,17 @@ async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     lab.start_api_server().await?;
     // The loss of the last endpoint is seen again, and nothing was withdrawn before.
     lab.check_paths(FIRST, &["n1", "n2"]).await?;
+    let loss = traffic.lap();
+    drop(traffic);
+    let outcome = "all paths stay";
+    tell(Chapter::Api, "the API server is away for 60 s", outcome, Duration::ZERO, Cost::Measured(loss));
+    ensure!(loss.lost == 0 && loss.broken == 0, "{loss}");
     lab.delete_pods("nginx", "n1").await?;
-    lab.wait_for_paths(FIRST, &[], WATCHES_BACK).await?;
+    let took = lab.wait_for_paths(FIRST, &[], WATCHES_BACK).await?;
+    // The watches themselves are back within 3 s; the controllers that write the slice start with the API server.
+    ensure!(took < Duration::from_secs(15), "{took:?}");
+    let event = "the last pod goes right after that outage";
+    tell(Chapter::Api, event, "all paths go", took, Cost::NotMeasured);
     lab.start_pod("nginx", "n2").await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     Ok(())
@@ -75,9 +87,13 @@ async fn restarts_without_history(lab: &mut Lab) -> Result<()> {
     lab.start_pod("second", "n2").await?;
     let (addresses, _) = second.wait_for_addresses(1, WATCHES_BACK).await?;
     ensure!(addresses == ["10.0.4.2".parse::<std::net::IpAddr>()?], "{addresses:?}");
+    let start = std::time::Instant::now();
     for address in addresses {
         lab.wait_for_paths(address, &["n1", "n2"], WATCHES_BACK).await?;
     }
+    let event = "the API server comes back without its history (410 Gone)";
+    let outcome = "a Service made meanwhile is announced, counted from its address on";
+    tell(Chapter::Api, event, outcome, start.elapsed(), Cost::NotMeasured);
     // What was deleted around the restart is gone: Restarted must not leave ghosts.
     for node in ["n1", "n2"] {
         lab.node(node)?.door().cut();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
@@ -65,7 +66,9 @@ async fn password(lab: &mut Lab) -> Result<()> {
     })
     .await?;
     set_password(lab, "open-sesame").await?;
-    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let took = lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let outcome = "no session until the Secret is right; then the path comes";
+    tell(Chapter::Routers, "a wrong MD5 password is put right", outcome, took, Cost::NotMeasured);
     Ok(())
 }
 
@@ -90,7 +93,9 @@ async fn cable(lab: &mut Lab) -> Result<()> {
 async fn hanging(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
     lab.freeze_daemon("n2", Daemon::Speaker, true)?;
-    lab.wait_for_paths(FIRST, &["n1"], HOLD_TIME).await?;
+    let took = lab.wait_for_paths(FIRST, &["n1"], HOLD_TIME).await?;
+    let event = "a speaker hangs (SIGSTOP), hold time 15 s";
+    tell(Chapter::Speaker, event, "the path by its node goes", took, Cost::NotMeasured);
     lab.freeze_daemon("n2", Daemon::Speaker, false)?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     let session: IpAddr = lab.node("n2")?.plan().v4.into();

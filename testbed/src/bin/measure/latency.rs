@@ -25,28 +25,44 @@ impl fmt::Display for Spread {
                 .copied()
                 .unwrap_or_default()
         };
-        write!(f, "{} µs | {} µs | {} µs", at(50), at(99), at(100))
+        write!(f, "{}, {}, {} µs", at(50), at(99), at(100))
     }
 }
 
-/// Loses the endpoint of the first Service `rounds` times.
-pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Spread> {
-    let mut microseconds = Vec::new();
+/// What one speaker needs for both directions.
+pub(crate) struct Latency {
+    pub(crate) withdrawal: Spread,
+    pub(crate) announcement: Spread,
+    /// Own processor time of one change, in microseconds.
+    pub(crate) cpu: u128,
+}
+
+/// Loses the endpoint of the first Service `rounds` times, and gives it back.
+pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Latency> {
+    let (mut lost, mut back) = (Vec::new(), Vec::new());
+    let before = scene.speaker_cpu()?;
     for round in 0..rounds {
-        scene.set_endpoint(false).await?;
-        let seen = scene.watch_sees(false, LIMIT).await.with_context(|| format!("round {round}"))?;
-        let withdrawn =
-            scene.arrival(Kind::Withdrawal, LIMIT).await.with_context(|| format!("round {round}"))?;
-        microseconds.push(signed_difference(withdrawn, seen));
-        scene.set_endpoint(true).await?;
-        scene.watch_sees(true, LIMIT).await?;
-        scene.arrival(Kind::Announcement, LIMIT).await?;
+        let place = || format!("round {round}");
+        for (ready, kind, list) in
+            [(false, Kind::Withdrawal, &mut lost), (true, Kind::Announcement, &mut back)]
+        {
+            scene.set_endpoint(ready).await?;
+            let seen = scene.watch_sees(ready, LIMIT).await.with_context(place)?;
+            let arrived = scene.arrival(kind, LIMIT).await.with_context(place)?;
+            list.push(signed_difference(arrived, seen));
+        }
     }
-    if microseconds.is_empty() {
+    if rounds == 0 {
         bail!("nothing was measured");
     }
-    microseconds.sort_unstable();
-    Ok(Spread { microseconds })
+    let cpu = (scene.speaker_cpu()? - before).as_micros() / u128::from(rounds * 2);
+    lost.sort_unstable();
+    back.sort_unstable();
+    Ok(Latency {
+        withdrawal: Spread { microseconds: lost },
+        announcement: Spread { microseconds: back },
+        cpu,
+    })
 }
 
 fn signed_difference(later: Instant, earlier: Instant) -> i128 {

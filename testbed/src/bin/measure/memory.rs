@@ -1,6 +1,6 @@
-//! What a process weighs, as the kernel counts it.
+//! What a process weighs, and the processor time that it has had, as the kernel counts them.
 
-use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -26,12 +26,30 @@ impl Memory {
         };
         Ok(Self { resident: field("VmRSS")?, peak: field("VmHWM")? })
     }
+
+    /// What it takes now, in words.
+    pub(crate) fn resident(self) -> String {
+        megabytes(self.resident)
+    }
+
+    /// The most that it ever took, in words.
+    pub(crate) fn peak(self) -> String {
+        megabytes(self.peak)
+    }
 }
 
-impl fmt::Display for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} | {}", megabytes(self.resident), megabytes(self.peak))
-    }
+/// Milliseconds of the unit in which /proc tells processor time (USER_HZ is 100 on every platform that Herald runs on).
+const TICK: u64 = 10;
+
+/// Processor time of a process so far, to the hundredth of a second that the kernel tells.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("reading a process' stat")?;
+    // The name of the program, in brackets, may hold blanks.
+    let (_, rest) = stat.rsplit_once(')').context("a process' stat has a name")?;
+    let field = |at: usize| -> Result<u64> {
+        rest.split_whitespace().nth(at).context("a short stat")?.parse().context("a number")
+    };
+    Ok(Duration::from_millis((field(11)? + field(12)?) * TICK))
 }
 
 /// Octets as `1.2 MB` (10^6).

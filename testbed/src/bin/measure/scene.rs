@@ -1,13 +1,14 @@
 //! The scene of the measurement: one node with Herald on it, one bare peer, Services with hand-written slices.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -18,14 +19,17 @@ use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 use testbed::machine::Machine;
 use testbed::network::{NODE_AS, ROUTER_AS, ROUTER_V4};
+use testbed::process::Process;
 use testbed::run::Run;
 
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::sink::{self, Arrival, Kind};
 
 const SPACE: &str = "default";
 const PEER_PORT: u16 = 1790;
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(300);
+/// MetalLB with 10,000 Services has been seen to take more than four minutes.
+const RIVALS_START: Duration = Duration::from_secs(400);
 /// Requests under way at once while many objects are made.
 const IN_FLIGHT: usize = 16;
 
@@ -36,6 +40,8 @@ pub(crate) struct Scene {
     arrivals: Receiver<Arrival>,
     seen: tokio::sync::mpsc::Receiver<(Instant, bool)>,
     services: u32,
+    /// MetalLB's speaker, while it stands in for ours.
+    rival: Option<Process>,
 }
 
 impl Scene {
@@ -49,33 +55,132 @@ impl Scene {
         let client = lab.cluster().client();
         configure(&client).await?;
         let seen = watch_slices(client.clone());
-        let mut scene = Self { lab, client, arrivals, seen, services: 0 };
+        let mut scene = Self { lab, client, arrivals, seen, services: 0, rival: None };
         scene.wait_for_session().await?;
         Ok(scene)
     }
 
     /// Memory of the node's speaker.
     pub(crate) fn speaker_memory(&mut self) -> Result<Memory> {
+        Memory::of(self.speaker_pid()?)
+    }
+
+    /// Processor time that the node's speaker has had.
+    pub(crate) fn speaker_cpu(&mut self) -> Result<Duration> {
+        memory::cpu(self.speaker_pid()?)
+    }
+
+    fn speaker_pid(&mut self) -> Result<u32> {
         self.lab.check_daemons()?;
-        Memory::of(self.lab.herald().process("n1", Daemon::Speaker)?.pid())
+        match &mut self.rival {
+            Some(rival) => {
+                rival.check_running()?;
+                Ok(rival.pid())
+            }
+            None => Ok(self.lab.herald().process("n1", Daemon::Speaker)?.pid()),
+        }
+    }
+
+    /// Ends the speaker that runs and starts one anew: Herald's, or MetalLB's. Gives the time from the start of the process
+    /// to the last announcement that it owes, and what the API server needs to list what it reads.
+    pub(crate) async fn start_speaker(&mut self, rival: Option<&Path>) -> Result<(Duration, Duration)> {
+        match self.rival.take() {
+            Some(running) => running.kill().await?,
+            None => self.lab.kill_daemon("n1", Daemon::Speaker).await?,
+        }
+        let start = Instant::now();
+        let everything = kube::api::ListParams::default();
+        let services = Api::<Service>::all(self.client.clone());
+        let slices = Api::<EndpointSlice>::all(self.client.clone());
+        services.list(&everything).await.context("listing Services")?;
+        slices.list(&everything).await.context("listing EndpointSlices")?;
+        let listed = start.elapsed();
+        self.forget();
+        let start = Instant::now();
+        match rival {
+            None => self.lab.start_daemon("n1", Daemon::Speaker).await?,
+            Some(program) => self.rival = Some(self.metallb(program).await?),
+        }
+        let all = usize::try_from(self.services)?;
+        let last = self.prefixes(Kind::Announcement, all, RIVALS_START).await?;
+        Ok((last.duration_since(start), listed))
+    }
+
+    /// MetalLB's speaker, native mode, as its own manifests run it, apart from the user. It asks for its own Pod.
+    async fn metallb(&self, program: &Path) -> Result<Process> {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "metallb-n1"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "speaker", "image": "metallb"}]},
+        }))?;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), testbed::HERALD_NAMESPACE);
+        let params = PatchParams::apply("measure");
+        pods.patch("metallb-n1", &params, &Patch::Apply(&pod)).await.context("making MetalLB's Pod")?;
+        let server = format!("https://{}", testbed::door::API_ADDRESS);
+        let kubeconfig = self.lab.cluster().admin_at("metallb", &server)?;
+        let mut command = self.lab.node("n1")?.namespace().command(&program.to_string_lossy());
+        command
+            .env("KUBECONFIG", kubeconfig.path())
+            .env("METALLB_BGP_TYPE", "native")
+            .args(["--node-name", "n1", "--pod-name", "metallb-n1"])
+            .args(["--namespace", testbed::HERALD_NAMESPACE, "--log-level", "warn"]);
+        Process::start(self.lab.run(), "metallb-speaker", self.lab.logs(), command)
+    }
+
+    /// Excludes the node by its label, or lets it in again; how long the last of so many prefixes took from the API
+    /// server's answer on.
+    pub(crate) async fn exclude(&mut self, excluded: bool) -> Result<Duration> {
+        self.forget();
+        let value = if excluded { json!("true") } else { Value::Null };
+        let patch = json!({"metadata": {"labels": {api::names::label::EXCLUDE_FROM_EXTERNAL_LB: value}}});
+        let nodes = Api::<Node>::all(self.client.clone());
+        nodes.patch("n1", &PatchParams::default(), &Patch::Merge(&patch)).await.context("labelling n1")?;
+        let start = Instant::now();
+        let kind = if excluded { Kind::Withdrawal } else { Kind::Announcement };
+        let last = self.prefixes(kind, usize::try_from(self.services)?, RIVALS_START).await?;
+        Ok(last.saturating_duration_since(start))
+    }
+
+    /// When the last of so many prefixes had arrived.
+    async fn prefixes(&mut self, kind: Kind, wanted: usize, limit: Duration) -> Result<Instant> {
+        let start = Instant::now();
+        let mut count = 0;
+        while start.elapsed() < limit {
+            match self.arrivals.try_recv() {
+                Ok(arrival) if arrival.kind == kind => {
+                    count += arrival.prefixes;
+                    if count >= wanted {
+                        return Ok(arrival.at);
+                    }
+                }
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => {
+                    self.speaker_pid()?;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(TryRecvError::Disconnected) => bail!("the bare peer has ended"),
+            }
+        }
+        bail!("{count} of {wanted} prefixes came within {limit:?}")
+    }
+
+    /// What has arrived so far belongs to something else.
+    pub(crate) fn forget(&mut self) {
+        while self.arrivals.try_recv().is_ok() {}
+        while self.seen.try_recv().is_ok() {}
     }
 
     /// Makes Services up to this number, each with one ready endpoint, and waits until all are announced.
     pub(crate) async fn create_services(&mut self, wanted: u32) -> Result<()> {
+        self.forget();
+        let before = self.services;
         let client = &self.client;
         let done = stream::iter(self.services..wanted).map(|number| create_service(client, number));
         let results: Vec<Result<()>> = done.buffer_unordered(IN_FLIGHT).collect().await;
         results.into_iter().collect::<Result<()>>()?;
         self.services = wanted;
-        let all = usize::try_from(wanted)?;
-        eventually(START, "all Services to be announced", async || {
-            let announced = announced_prefixes(&self.client).await?;
-            if announced >= all { Ok(()) } else { bail!("{announced} of {all}") }
-        })
-        .await?;
-        // What has arrived so far belongs to the set-up.
-        while self.arrivals.try_recv().is_ok() {}
-        while self.seen.try_recv().is_ok() {}
+        let made = usize::try_from(wanted - before)?;
+        self.prefixes(Kind::Announcement, made, START).await.context("all Services to be announced")?;
+        self.forget();
         Ok(())
     }
 
@@ -184,12 +289,6 @@ async fn speaker_state(client: &Client) -> Result<Value> {
     let states = Api::<DynamicObject>::namespaced_with(client.clone(), testbed::HERALD_NAMESPACE, &resource);
     let state = states.get("n1").await.context("reading the SpeakerState")?;
     state.data.get("status").cloned().context("the SpeakerState has no status yet")
-}
-
-async fn announced_prefixes(client: &Client) -> Result<usize> {
-    let status = speaker_state(client).await?;
-    let count = status.pointer("/sessions/0/prefixesSent").and_then(Value::as_u64).unwrap_or_default();
-    Ok(usize::try_from(count)?)
 }
 
 /// The bare client: one watch, the event read and stamped, nothing else.

@@ -28,26 +28,30 @@ pub(crate) enum Kind {
 pub(crate) struct Arrival {
     pub(crate) at: Instant,
     pub(crate) kind: Kind,
+    /// How many prefixes it did that to.
+    pub(crate) prefixes: usize,
 }
 
-/// Takes one session on a thread of its own (a busy runtime must not make the stamps late) until the peer closes it.
+/// Takes one session after another on a thread of its own (a busy runtime must not make the stamps late).
 pub(crate) fn serve(listener: TcpListener, asn: u16, router_id: [u8; 4]) -> Receiver<Arrival> {
     let (sender, receiver) = sync_channel(100_000);
     std::thread::spawn(move || {
-        if let Err(why) = session(&listener, asn, router_id, &sender) {
-            eprintln!("the bare peer ended: {why:#}");
+        while let Ok((stream, _)) = listener.accept() {
+            // A session ends when its speaker does; what matters is that UPDATEs came, and that is looked at elsewhere.
+            if let Err(why) = session(stream, asn, router_id, &sender) {
+                eprintln!("the bare peer: {why:#}");
+            }
         }
     });
     receiver
 }
 
 fn session(
-    listener: &TcpListener,
+    mut stream: TcpStream,
     asn: u16,
     router_id: [u8; 4],
     arrivals: &SyncSender<Arrival>,
 ) -> Result<()> {
-    let (mut stream, _) = listener.accept().context("accepting")?;
     stream.set_nodelay(true)?;
     loop {
         let (kind, body) = message(&mut stream)?;
@@ -63,8 +67,10 @@ fn session(
                 send(&mut stream, KEEPALIVE, &[])?;
             }
             UPDATE => {
-                if let Some(kind) = update_kind(&body) {
-                    arrivals.try_send(Arrival { at, kind }).context("more UPDATEs than are looked at")?;
+                if let Some((kind, prefixes)) = update_kind(&body) {
+                    arrivals
+                        .try_send(Arrival { at, kind, prefixes })
+                        .context("more UPDATEs than are looked at")?;
                 }
             }
             NOTIFICATION => bail!("NOTIFICATION {body:?}"),
@@ -73,15 +79,25 @@ fn session(
     }
 }
 
-/// `None` for End-of-RIB and for UPDATEs that concern other families only.
-fn update_kind(body: &[u8]) -> Option<Kind> {
+/// What an UPDATE does to how many IPv4 prefixes; `None` for End-of-RIB and for UPDATEs of other families only.
+fn update_kind(body: &[u8]) -> Option<(Kind, usize)> {
     let length = |at: usize| Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])));
     let withdrawn = length(0)?;
     let attributes = length(2 + withdrawn)?;
     if withdrawn > 0 {
-        return Some(Kind::Withdrawal);
+        return Some((Kind::Withdrawal, prefixes(body.get(2..2 + withdrawn)?)));
     }
-    (body.len() > 4 + withdrawn + attributes).then_some(Kind::Announcement)
+    let announced = body.get(4 + withdrawn + attributes..)?;
+    (!announced.is_empty()).then(|| (Kind::Announcement, prefixes(announced)))
+}
+
+fn prefixes(mut octets: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some((bits, rest)) = octets.split_first() {
+        octets = rest.get(usize::from(bits.div_ceil(8))..).unwrap_or_default();
+        count += 1;
+    }
+    count
 }
 
 fn message(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
@@ -108,8 +124,9 @@ mod tests {
 
     #[test]
     fn a_withdrawal_is_told_from_an_announcement_and_from_end_of_rib() {
-        assert_eq!(update_kind(&[0, 5, 32, 10, 0, 4, 1, 0, 0]), Some(Kind::Withdrawal));
-        assert_eq!(update_kind(&[0, 0, 0, 0, 32, 10, 0, 4, 1]), Some(Kind::Announcement));
+        assert_eq!(update_kind(&[0, 5, 32, 10, 0, 4, 1, 0, 0]), Some((Kind::Withdrawal, 1)));
+        let two = [0, 0, 0, 0, 32, 10, 0, 4, 1, 24, 10, 0, 5];
+        assert_eq!(update_kind(&two), Some((Kind::Announcement, 2)));
         assert_eq!(update_kind(&[0, 0, 0, 0]), None);
     }
 }

@@ -1,0 +1,257 @@
+//! A node with the speaker's real parts in it: intake, decisions, the window for news, and the BGP core.
+//!
+//! What `peering::driver` does around sockets is done here around simulated ones, in the same order; what it reads of
+//! the kernel (addresses, routes) is known here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::config::Peer;
+use bgp_proto::{
+    Asn, Change as RouteChange, Families, HoldTime, PeerConfig, PeerKey, Prefix, RemoteAs, RouteSet,
+    RouterId, Speaker,
+};
+use runtime::watch::Barrier;
+use speaker::decide::snapshot::ExcludeLabel;
+use speaker::peering::gather::{Gathering, News as RouteNews};
+use speaker::plan::Plan;
+use speaker::watch::WatchSettings;
+use speaker::watch::intake::Intake;
+
+use crate::cluster::{Key, Kind, News, Objects, fact, node_name, router_name, wanted};
+
+/// What the speaker asks routers to wait for its restart, as `peering` does.
+pub(crate) const RESTART_TIME: Duration = Duration::from_secs(30);
+
+/// Microseconds since the run began.
+pub(crate) type Micros = u64;
+
+/// The machine: what is left when the speaker's process is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Node {
+    pub(crate) process: Option<Process>,
+    /// No power until then.
+    pub(crate) off_until: Micros,
+    /// Nothing runs until then: a virtual machine that is paused.
+    pub(crate) suspended_until: Micros,
+    /// Nobody starts the speaker before.
+    pub(crate) start_after: Micros,
+    /// The API server is not reachable until then.
+    pub(crate) api_away_until: Micros,
+    /// When it is back, its history does not reach back to what was seen.
+    pub(crate) history_lost: bool,
+    /// Counts the processes.
+    pub(crate) generation: u64,
+}
+
+/// One watch of one process.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    /// The list is on its way; at its end the watch goes on from this place in the log.
+    Listing(VecDeque<News>, usize),
+    /// Everything before this place in the log has been told.
+    Following(usize),
+}
+
+/// A speaker that runs.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) bgp: Speaker,
+    pub(crate) streams: BTreeMap<Kind, Stream>,
+    /// The newest dial to each router.
+    pub(crate) dials: BTreeMap<usize, u64>,
+    /// Asked to end: no dials, no plans.
+    pub(crate) stopping: bool,
+    /// What has been told, by the judge's own bookkeeping.
+    pub(crate) view: Objects,
+    /// What follows from it, by the oracle: for each router.
+    pub(crate) wanted: Vec<BTreeMap<Prefix, u8>>,
+    /// When each of these began to be wanted so.
+    pub(crate) wanted_since: BTreeMap<(usize, Prefix), Micros>,
+    named: BTreeMap<Kind, BTreeSet<u8>>,
+    synced: BTreeSet<Kind>,
+    number: usize,
+    intake: Intake,
+    gathering: Gathering,
+    waiting: Option<Plan>,
+    /// When to plan again without news.
+    plan_due: Option<Instant>,
+    members: BTreeMap<String, (Arc<Peer>, Arc<RouteSet>)>,
+}
+
+impl Process {
+    pub(crate) fn start(number: usize, routers: usize, seed: u64) -> Self {
+        let settings = WatchSettings {
+            node: node_name(number),
+            namespace: "metallb-system".to_owned(),
+            class: None,
+            exclude_label: ExcludeLabel::Honoured,
+            seed,
+        };
+        Self {
+            bgp: Speaker::new(seed, true),
+            streams: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            stopping: false,
+            view: Objects::new(),
+            wanted: vec![BTreeMap::new(); routers],
+            wanted_since: BTreeMap::new(),
+            named: BTreeMap::new(),
+            synced: BTreeSet::new(),
+            number,
+            intake: Intake::new(&settings, &Barrier::new()),
+            gathering: Gathering::default(),
+            waiting: None,
+            plan_due: None,
+            members: BTreeMap::new(),
+        }
+    }
+
+    /// Whether every watch has been complete once.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced.len() == Kind::ALL.len()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.bgp.poll_timeout(), self.gathering.due(), self.plan_due].into_iter().flatten().min()
+    }
+
+    pub(crate) fn handle_deadlines(&mut self, now: Instant) {
+        self.bgp.handle_timeout(now);
+        if self.plan_due.is_some_and(|due| due <= now) {
+            self.plan(now);
+        }
+        if self.gathering.is_due(now) {
+            self.pass_on(now);
+        }
+    }
+
+    /// Takes what a watch says, as `watch::follow` does, and hands the plan to the sessions, as `driver` does.
+    pub(crate) fn take(&mut self, at: Micros, now: Instant, kind: Kind, news: &News) {
+        self.note(kind, news);
+        self.judge_anew(at);
+        self.intake.take(fact(kind, news));
+        self.plan(now);
+    }
+
+    fn plan(&mut self, now: Instant) {
+        let planned = self.intake.plan(now);
+        self.plan_due = self.intake.due(now);
+        let Some(planned) = planned else { return };
+        if self.stopping || !planned.plan.synced {
+            return;
+        }
+        let same = self.same_peers(&planned.plan);
+        self.gathering.note(now, self.route_news(&planned.plan));
+        self.waiting = Some(planned.plan);
+        if !same || self.gathering.is_due(now) {
+            self.pass_on(now);
+        }
+    }
+
+    fn same_peers(&self, plan: &Plan) -> bool {
+        plan.peers.len() == self.members.len()
+            && plan.peers.iter().all(|(name, peer)| {
+                self.members.get(name).is_some_and(|(known, _)| Arc::ptr_eq(known, &peer.peer))
+            })
+    }
+
+    fn route_news(&self, plan: &Plan) -> RouteNews {
+        let mut news = RouteNews::Nothing;
+        for (name, (_, routes)) in &self.members {
+            let Some(wanted) = plan.peers.get(name) else { continue };
+            for change in RouteSet::diff(routes, &wanted.routes) {
+                match change {
+                    RouteChange::Unset(_) => return RouteNews::Withdraws,
+                    RouteChange::Set(..) => news = RouteNews::Announces,
+                }
+            }
+        }
+        news
+    }
+
+    fn pass_on(&mut self, now: Instant) {
+        self.gathering.released(now);
+        let Some(plan) = self.waiting.take() else { return };
+        let configs: Vec<PeerConfig> =
+            plan.peers.iter().map(|(name, peer)| self.config(name, &peer.peer)).collect();
+        self.bgp.set_peers(now, &configs);
+        for (config, peer) in configs.iter().zip(plan.peers.values()) {
+            self.bgp.set_routes(now, config.key, Arc::clone(&peer.routes));
+        }
+        let members = plan.peers.into_iter().map(|(name, peer)| (name, (peer.peer, peer.routes)));
+        self.members = members.collect();
+    }
+
+    fn config(&self, name: &str, peer: &Peer) -> PeerConfig {
+        let router: u32 = name.trim_start_matches('r').parse().unwrap();
+        let (v4, v6) = node_addresses(self.number);
+        PeerConfig {
+            hold_time: peer.hold_time.map(|hold| HoldTime::try_new(hold).unwrap()),
+            families: Families::BOTH,
+            graceful_restart: peer.graceful_restart.then_some(RESTART_TIME),
+            next_hop_v6: Some(v6),
+            ..PeerConfig::new(
+                PeerKey(router),
+                Asn(peer.local_asn),
+                RemoteAs::Exactly(Asn(65530)),
+                RouterId::try_new(v4).unwrap(),
+            )
+        }
+    }
+
+    /// The judge's copy of what the watches said: what is not named in a list is gone when the list is complete.
+    fn note(&mut self, kind: Kind, news: &News) {
+        let key = |number: u8| -> Key { (kind, number) };
+        match news {
+            News::Restarted => {
+                self.named.insert(kind, BTreeSet::new());
+            }
+            News::Apply(number, object) => {
+                self.named.entry(kind).or_default().insert(*number);
+                self.view.insert(key(*number), object.clone());
+            }
+            News::Delete(number, _) => {
+                self.view.remove(&key(*number));
+            }
+            News::Synced => {
+                let named = self.named.get(&kind).cloned().unwrap_or_default();
+                self.view.retain(|(of, number), _| *of != kind || named.contains(number));
+                self.synced.insert(kind);
+            }
+        }
+    }
+
+    fn judge_anew(&mut self, at: Micros) {
+        if !self.is_synced() {
+            return;
+        }
+        for router in 0..self.wanted.len() {
+            let now = wanted(&self.view, self.number, router);
+            for (prefix, community) in &now {
+                if self.wanted[router].get(prefix) != Some(community) {
+                    self.wanted_since.insert((router, *prefix), at);
+                }
+            }
+            self.wanted[router] = now;
+        }
+    }
+}
+
+/// Addresses of a node, where its routes point.
+pub(crate) fn node_addresses(number: usize) -> (Ipv4Addr, Ipv6Addr) {
+    let last = u8::try_from(11 + number).unwrap();
+    (Ipv4Addr::new(10, 0, 2, last), Ipv6Addr::new(0xfd00, 0x10, 0, 2, 0, 0, 0, last.into()))
+}
+
+/// The number of the router that a core's key stands for.
+pub(crate) fn router_of(peer: PeerKey) -> usize {
+    usize::try_from(peer.0).unwrap()
+}
+
+/// The name that a router has in the objects, for messages.
+pub(crate) fn describe(node: usize, router: usize, prefix: &Prefix) -> String {
+    format!("{prefix} by {} at {}", node_name(node), router_name(router))
+}

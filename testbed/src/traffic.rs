@@ -1,0 +1,175 @@
+//! What a user of a Service notices: short requests at a steady pace, each on a connection of its own, and long downloads.
+//!
+//! Runs on threads inside the client's namespace, so that a busy runtime does not look like a lost packet. Bounded by its
+//! timeouts; ends when the value is dropped.
+
+use std::fmt;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::namespace::Namespace;
+
+/// Threads that send short requests.
+const REQUESTERS: usize = 2;
+/// Each of them begins one this often.
+const PACE: Duration = Duration::from_millis(20);
+/// A request that is not answered by then is lost.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The server sends a little every second; a download without anything for this long is broken.
+const DEAD_AIR: Duration = Duration::from_secs(6);
+/// How often a reader looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// What was sent and lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Requests that were begun and are decided.
+    pub requests: u64,
+    /// Those of them that were not answered.
+    pub lost: u64,
+    /// Downloads that ran.
+    pub downloads: u64,
+    /// Those of them that broke.
+    pub broken: u64,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, lost, downloads, broken } = self;
+        write!(f, "{lost} of {requests} requests, {broken} of {downloads} downloads")
+    }
+}
+
+/// Traffic that runs.
+#[derive(Debug)]
+pub struct Traffic {
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stop: AtomicBool,
+    requests: AtomicU64,
+    lost: AtomicU64,
+    downloads: AtomicU64,
+    broken: AtomicU64,
+}
+
+impl Traffic {
+    /// Begins to send from a namespace, with so many long downloads at a time.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub async fn begin(namespace: &Namespace, target: SocketAddr, downloads: usize) -> Result<Self> {
+        let counters = Arc::new(Counters::default());
+        let shared = Arc::clone(&counters);
+        // Threads are born into the namespace of their parent.
+        namespace
+            .inside(move || {
+                for _ in 0..REQUESTERS {
+                    let counters = Arc::clone(&shared);
+                    std::thread::spawn(move || request_on(&counters, target));
+                }
+                for _ in 0..downloads {
+                    let counters = Arc::clone(&shared);
+                    std::thread::spawn(move || download_on(&counters, target));
+                }
+            })
+            .await?;
+        Ok(Self { counters })
+    }
+
+    /// What happened since this was asked last. Downloads that run are counted each time.
+    pub fn lap(&self) -> Loss {
+        let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        Loss {
+            requests: take(&self.counters.requests),
+            lost: take(&self.counters.lost),
+            downloads: self.counters.downloads.load(Ordering::Relaxed),
+            broken: take(&self.counters.broken),
+        }
+    }
+}
+
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        self.counters.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    fn ended(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn request_on(counters: &Counters, target: SocketAddr) {
+    // Nobody sends here: waiting for a message is how this thread waits for time.
+    let (_keep, clock) = mpsc::sync_channel::<()>(0);
+    while !counters.ended() {
+        let began = Instant::now();
+        let answered = request(target).is_ok();
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+        counters.lost.fetch_add(u64::from(!answered), Ordering::Relaxed);
+        let _ = clock.recv_timeout(PACE.saturating_sub(began.elapsed()));
+    }
+}
+
+fn request(target: SocketAddr) -> std::io::Result<()> {
+    let mut stream = open(target, "/")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+}
+
+fn open(target: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: herald\r\nConnection: close\r\n\r\n").as_bytes())?;
+    Ok(stream)
+}
+
+/// One download after another. One that never began is the requests' business.
+fn download_on(counters: &Counters, target: SocketAddr) {
+    let (_keep, clock) = mpsc::sync_channel::<()>(0);
+    while !counters.ended() {
+        let Ok(mut stream) = open(target, crate::network::pod::LONG_PATH) else {
+            let _ = clock.recv_timeout(GLANCE);
+            continue;
+        };
+        counters.downloads.fetch_add(1, Ordering::Relaxed);
+        let broke = download(counters, &mut stream);
+        counters.downloads.fetch_sub(1, Ordering::Relaxed);
+        counters.broken.fetch_add(u64::from(broke), Ordering::Relaxed);
+    }
+}
+
+/// Whether it broke before it was told to end.
+fn download(counters: &Counters, stream: &mut TcpStream) -> bool {
+    let mut octets = [0; 4096];
+    let mut heard = Instant::now();
+    if stream.set_read_timeout(Some(GLANCE)).is_err() {
+        return true;
+    }
+    while !counters.ended() {
+        match stream.read(&mut octets) {
+            Ok(0) => return true,
+            Ok(_) => heard = Instant::now(),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if heard.elapsed() > DEAD_AIR {
+                    return true;
+                }
+            }
+            Err(_) => return true,
+        }
+    }
+    false
+}

@@ -1,0 +1,165 @@
+//! Two thousand Services at once, and more changes in a minute than a cluster of that size has in a day.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use testbed::chronicle::{Chapter, Cost, tell};
+use testbed::eventually::eventually;
+use testbed::herald::Daemon;
+use testbed::lab::Lab;
+
+use crate::home::{FIRST, SOON, apply_sample};
+
+/// Made by hand, without selector: no controller writes their slices.
+const MANY: usize = 2_000;
+/// The sample's pool has room for 510.
+const ROOM: &str = "
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: home, namespace: metallb-system}
+spec: {addresses: [10.0.4.0/23, 10.4.0.0/20], avoidBuggyIPs: true}
+";
+/// Requests under way at once.
+const IN_FLIGHT: usize = 32;
+/// How many changes a second are tried, and for how long.
+const RATE: u64 = 1_000;
+const MINUTE: Duration = Duration::from_secs(60);
+/// For everything that waits for the API server and not for Herald.
+const LONG: Duration = Duration::from_secs(120);
+
+pub(super) async fn story(lab: &mut Lab) -> Result<()> {
+    lab.install_herald().await?;
+    apply_sample(lab, "home-network.yaml").await?;
+    lab.cluster().apply(ROOM).await?;
+    lab.start_pod("nginx", "n1").await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let client = lab.cluster().client();
+    for_all(0..MANY, |number| make(client.clone(), number)).await?;
+    prefixes(lab, MANY + 1, LONG).await?;
+    exclude(lab).await?;
+    changes(lab, &client).await?;
+    let start = delete_all(&client).await?;
+    prefixes(lab, 1, LONG).await?;
+    let event = format!("{MANY} Services are deleted at once");
+    tell(
+        Chapter::Bulk,
+        &event,
+        "all their paths go, counted from the API server's answer on",
+        start.elapsed(),
+        Cost::NotMeasured,
+    );
+    ensure!(lab.router().established().await?.contains(&IpAddr::from(lab.node("n1")?.plan().v4)));
+    lab.check_daemons()
+}
+
+/// One label withdraws everything.
+async fn exclude(lab: &Lab) -> Result<()> {
+    let label = "node.kubernetes.io/exclude-from-external-load-balancers";
+    for (word, left, outcome) in
+        [(format!("{label}=true"), 0, "all paths go"), (format!("{label}-"), MANY + 1, "all paths come back")]
+    {
+        let answer = lab.cluster().kubectl(&["label", "node", "n1", &word]).await?;
+        ensure!(answer.accepted, "{}", answer.text);
+        let took = prefixes(lab, left, LONG).await?;
+        let event = format!("a node is excluded by its label, or let in again, with {} paths", MANY + 1);
+        tell(Chapter::Bulk, &event, outcome, took, Cost::NotMeasured);
+    }
+    Ok(())
+}
+
+/// Endpoints of all Services come and go, as fast as the API server takes it, up to a thousand times a second.
+async fn changes(lab: &mut Lab, client: &Client) -> Result<()> {
+    let pid = lab.herald().process("n1", Daemon::Speaker)?.pid();
+    let start = Instant::now();
+    let mut done = 0_u64;
+    while start.elapsed() < MINUTE {
+        let due = start.elapsed().as_millis() as u64 * RATE / 1_000;
+        if due <= done {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        let batch = (due - done).min(RATE / 4);
+        let numbers = (done..done + batch).map(|turn| (turn as usize % MANY, turn as usize / MANY % 2 == 1));
+        let all: Vec<Result<()>> = stream::iter(numbers)
+            .map(|(number, ready)| set_ready(client.clone(), number, ready))
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
+        all.into_iter().collect::<Result<()>>()?;
+        done += batch;
+    }
+    let rate = done / start.elapsed().as_secs().max(1);
+    for_all(0..MANY, |number| set_ready(client.clone(), number, true)).await?;
+    let took = prefixes(lab, MANY + 1, LONG).await?;
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).context("reading the speaker's status")?;
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim().to_owned();
+    tell(
+        Chapter::Bulk,
+        &format!("{rate} changes of endpoints a second for a minute, {MANY} Services"),
+        &format!("the table is right again after the last change; peak memory of the speaker {peak}"),
+        took,
+        Cost::NotMeasured,
+    );
+    lab.check_daemons()
+}
+
+/// Waits until the router has so many prefixes of n1.
+async fn prefixes(lab: &Lab, wanted: usize, limit: Duration) -> Result<Duration> {
+    let neighbour = lab.node("n1")?.plan().v4.to_string();
+    let ((), took) = eventually(limit, &format!("the router to have {wanted} prefixes"), async || {
+        let text = lab.router().vtysh("show bgp ipv4 unicast summary json").await?;
+        let summary: serde_json::Value = serde_json::from_str(&text)?;
+        let found = summary["peers"][&neighbour]["pfxRcd"].as_u64();
+        if found == Some(wanted as u64) { Ok(()) } else { bail!("it has {found:?}") }
+    })
+    .await?;
+    Ok(took)
+}
+
+async fn for_all<F: Future<Output = Result<()>>>(
+    numbers: std::ops::Range<usize>,
+    work: impl Fn(usize) -> F,
+) -> Result<()> {
+    let all: Vec<Result<()>> = stream::iter(numbers).map(work).buffer_unordered(IN_FLIGHT).collect().await;
+    all.into_iter().collect()
+}
+
+async fn make(client: Client, number: usize) -> Result<()> {
+    let name = format!("bulk-{number}");
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {"test": "bulk"}},
+        "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]},
+    }))?;
+    let slice: EndpointSlice = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name, "test": "bulk"}},
+        "addressType": "IPv4", "ports": [{"port": 80}],
+        "endpoints": [{"addresses": ["10.244.1.2"], "nodeName": "n1", "conditions": {"ready": true}}],
+    }))?;
+    Api::default_namespaced(client.clone()).create(&PostParams::default(), &service).await?;
+    Api::default_namespaced(client).create(&PostParams::default(), &slice).await?;
+    Ok(())
+}
+
+async fn set_ready(client: Client, number: usize, ready: bool) -> Result<()> {
+    let endpoints = json!([{"addresses": ["10.244.1.2"], "nodeName": "n1", "conditions": {"ready": ready}}]);
+    let slices = Api::<EndpointSlice>::default_namespaced(client);
+    let patch = Patch::Merge(json!({"endpoints": endpoints}));
+    slices.patch(&format!("bulk-{number}"), &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+async fn delete_all(client: &Client) -> Result<Instant> {
+    let ours = ListParams::default().labels("test=bulk");
+    let services = Api::<Service>::default_namespaced(client.clone());
+    services.delete_collection(&DeleteParams::default(), &ours).await.context("deleting the Services")?;
+    Ok(Instant::now())
+}

@@ -1,0 +1,83 @@
+//! What failures cost, on real parts: each is made, timed at the router's forwarding table, and counted by a client whose
+//! requests go through router and kube-proxy. Each prints a line for `docs/failures.md`; the limits asserted here are
+//! what is promised, with room for a busy machine only where nothing is promised.
+
+mod bulk;
+mod clients;
+mod neighbour;
+mod power;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use testbed::eventually::eventually;
+use testbed::lab::{Lab, LabPlan};
+use testbed::process::output;
+use testbed::traffic::Traffic;
+
+use crate::home::{FIRST, SOON, settle};
+use crate::runner::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    Test {
+        name: "failure_of_power_and_cables",
+        plan: LabPlan::default,
+        story: |lab| Box::pin(power::story(lab)),
+    },
+    Test {
+        name: "failure_of_pods_and_speakers_under_load",
+        plan: LabPlan::default,
+        story: |lab| Box::pin(clients::story(lab)),
+    },
+    Test {
+        name: "failure_of_one_neighbour_is_not_felt_by_another",
+        plan: || LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(neighbour::story(lab)),
+    },
+];
+
+/// The long ones, which `cargo xtask soak` runs (it sets `HERALD_SOAK`).
+pub(crate) const SOAK: &[Test] = &[Test {
+    name: "soak_of_two_thousand_services",
+    plan: || LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() },
+    story: |lab| Box::pin(bulk::story(lab)),
+}];
+
+/// How long the client's requests go on after a change, so that what comes late is counted, too.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
+/// The sample's Service with policy Local and a pod on n1 and n2, requests running, and the router spreading connections
+/// and not just clients.
+async fn settle_with_traffic(lab: &mut Lab, downloads: usize) -> Result<Traffic> {
+    let service = settle(lab, "n1").await?;
+    lab.start_pod("nginx", "n2").await?;
+    service.change(&json!({"spec": {"externalTrafficPolicy": "Local"}})).await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    let mut spread = lab.router().namespace().command("sysctl");
+    output(spread.args(["-q", "-w", "net.ipv4.fib_multipath_hash_policy=1"])).await?;
+    let traffic = Traffic::begin(lab.client().namespace(), SocketAddr::new(FIRST, 80), downloads).await?;
+    quiet(&traffic, downloads).await?;
+    Ok(traffic)
+}
+
+/// Waits until nothing is lost any more, and begins to count anew.
+async fn quiet(traffic: &Traffic, downloads: usize) -> Result<()> {
+    traffic.lap();
+    eventually(SOON, "a second without a lost request", async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let loss = traffic.lap();
+        let running = usize::try_from(loss.downloads)? == downloads;
+        ensure!(loss.requests > 10 && loss.lost == 0 && running, "{loss}");
+        Ok(())
+    })
+    .await?;
+    traffic.lap();
+    Ok(())
+}
+
+/// Lets the consequences of a change come out.
+async fn afterwards() {
+    tokio::time::sleep(AFTERWARDS).await;
+}
