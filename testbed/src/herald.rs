@@ -196,7 +196,7 @@ impl Lab {
     /// # Errors
     /// When it cannot be started or does not find the running one.
     pub async fn start_successor(&mut self, node: &str) -> Result<Process> {
-        let command = self.daemon_command(node, Daemon::Speaker).await?;
+        let command = self.daemon_command(node, Daemon::Speaker, API_ADDRESS).await?;
         let name = self.herald_mut().next_name(node);
         let mut process = Process::start(self.run(), &name, self.logs(), command)?;
         let _ = eventually(ALIVE, &format!("{name} to find the running speaker"), async || {
