@@ -3,6 +3,7 @@
 //! A new rule is one function `fn(&[SourceFile]) -> Vec<Breach>` and one row in [`RULES`].
 
 mod borders;
+mod ledger;
 mod length;
 mod names;
 mod purity;
@@ -26,13 +27,14 @@ pub(crate) struct Breach {
 
 type Rule = fn(&[SourceFile]) -> Vec<Breach>;
 
-const RULES: [(&str, Rule); 6] = [
+const RULES: [(&str, Rule); 7] = [
     ("file length", length::check),
     ("import borders", borders::check),
     ("purity", purity::check),
     ("unsafe code", unsafety::check),
     ("names", names::check),
     ("words", words::check),
+    ("ledgers", ledger::check),
 ];
 
 /// Runs every rule and prints each breach as `path:line: rule: why`.
@@ -49,7 +51,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn breaches() -> Result<Vec<String>> {
-    let files = workspace::files(&[".rs", "Cargo.toml"])?;
+    let files = workspace::files(&[".rs", "Cargo.toml", ".md"])?;
     Ok(RULES
         .iter()
         .flat_map(|(name, rule)| {
