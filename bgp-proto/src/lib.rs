@@ -95,7 +95,8 @@
 //! 3. When the socket takes octets, `poll_transmit` walks the difference between what the peer knows and
 //!    what is wanted: withdrawals first, then announcements. Shared chunks are skipped unread.
 //! 4. Routes with equal attributes are gathered. Their attributes were encoded once for the whole
-//!    class of equal peers; prefixes are packed behind them until the message is full.
+//!    class of equal peers; prefixes are packed behind them until the message is full. A chunk whose routes share
+//!    their attributes keeps its octets and is copied.
 //!    A peer that goes the same way as an equal one before it gets the same octets.
 //! 5. After at most one burst the walk rests. If the caller changes its mind in between, what the peer knows
 //!    by then becomes the base of the next difference: what was overtaken is never sent.

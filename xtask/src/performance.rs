@@ -20,11 +20,13 @@ const DOCUMENT: &str = "docs/performance.md";
 pub(crate) fn run() -> Result<()> {
     build_release("announcer")?;
     let program = build_rivals()?;
+    // Before the work: afterwards it is our own load.
+    let machine = machine()?;
     let announcer = driver_folder().join("announcer").to_string_lossy().into_owned();
     let (codec, codec_goals) = printed(&program, &["codec"])?;
     let (daemons, daemon_goals) = printed(&program, &["daemons", &announcer])?;
     let text =
-        [HEAD, &machine()?, GOALS, &codec_goals, &daemon_goals, CODEC, &codec, DAEMONS, &daemons].concat();
+        [HEAD, &machine, GOALS, &codec_goals, &daemon_goals, CODEC, &codec, DAEMONS, &daemons].concat();
     let text = format!("{}\n", text.trim_end());
     print!("{text}");
     fs::write(workspace::root().join(DOCUMENT), text).with_context(|| format!("writing {DOCUMENT}"))
@@ -38,7 +40,8 @@ published BGP crates and the routing daemons of Debian. It needs root only where
 
 Read the ratios: both sides of each were measured in the same run, in turns, best round of each. Columns with a `*`
 are this machine's, and another one's will differ. The **floor** is a yardstick, not a library (`benches/yardstick`):
-the least work that the task can be, with lengths checked and nothing else. A published crate is called as its own
+the least work that the task can be, with lengths checked and nothing else, in plain loops; where Herald's loops wait
+less for what they have just read, a figure is below 1. A published crate is called as its own
 documentation shows. All are built with `opt-level = 3` and fat LTO, except Herald's driver beside the daemons, which
 is built as it ships (`opt-level = \"s\"`). Real streams come from the folder that `HERALD_BGP_VECTORS` names
 (RIPE RIS data); without it a generated stream takes their place and the text says so.
@@ -79,8 +82,11 @@ pub(crate) fn machine() -> Result<String> {
     let model = model.trim_start_matches([' ', '\t', ':']);
     let processors = text.lines().filter(|line| line.starts_with("processor")).count();
     let model = if model.is_empty() { "an unnamed processor" } else { model };
+    let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
     Ok(format!(
-        "This machine: {processors} virtual processors of {model}, shared with other work, Linux.\n\n"
+        "This machine: {processors} virtual processors of {model}, shared with other work (load average {load} when the \
+         run began), Linux.\n\n"
     ))
 }
 

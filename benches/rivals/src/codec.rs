@@ -12,6 +12,7 @@ use yardstick::memory::{self, CONNECTION, PEER};
 use yardstick::stream::{self, Sums};
 
 use crate::allocation::{self, Heap};
+use crate::day;
 use crate::goal::Goal;
 use crate::library::{FLOOR, HERALD, LIBRARIES};
 use crate::markdown::{Table, figure, ratio};
@@ -44,6 +45,8 @@ pub(crate) fn run() -> Result<Vec<Goal>> {
     eprintln!("codec: writing {ROUTES} /32");
     goals.push(write()?);
     goals.push(one_change());
+    eprintln!("codec: a thousand sessions, a day");
+    goals.push(day::run());
     Ok(goals)
 }
 
@@ -237,69 +240,78 @@ fn agree(messages: &[Bytes], expected: Sums) -> Result<()> {
 
 fn write() -> Result<Goal> {
     println!(
-        "### Writing {ROUTES} /32 with one attribute set\n\nHerald's first row begins with a list of addresses, as \
-         the crates do, and builds the table of routes, too. The crates are handed pieces that fill a message; \
-         routecore splits by itself and writes IPv4 into MP_REACH_NLRI.\n"
+        "### Writing {ROUTES} /32 with one attribute set\n\nTwice: from a list of addresses, which everybody turns into \
+         values of its own first, and from those values on, which is what a speaker does whenever a session comes up. \
+         The crates' values are pieces that fill a message (routecore splits by itself and writes IPv4 into \
+         MP_REACH_NLRI; rustbgpd-wire's are entries, since its messages are octets already). Herald's are a table of \
+         routes and an Established session, and what is timed is all from `set_routes` to the last octet. \
+         Everybody allocates the buffer for the octets in the timed part.\n"
     );
     let addresses: Vec<[u8; 4]> = memory::addresses(ROUTES).collect();
-    let routes = memory::routes(ROUTES);
-    let mut works: Vec<Work<'_>> = LIBRARIES
-        .iter()
-        .map(|library| Work::new(library.name, || black_box((library.write)(&addresses))))
-        .collect();
-    let prepare = || (memory::established(Instant::now()), BytesMut::with_capacity(ROUTES * 6));
-    works.push(Work::prepared(TABLE_BUILT, prepare, |(mut speaker, mut out)| {
-        announce(&mut speaker, &routes, &mut out);
-        (speaker, out)
-    }));
-    let best = Best::of(works);
+    let addresses = addresses.as_slice();
+    let whole = LIBRARIES.iter().map(|library| {
+        Work::new(library.name, move || {
+            let mut encode = (library.encoder)(addresses);
+            black_box(encode())
+        })
+    });
+    let whole = Best::of(whole.collect());
+    let own = LIBRARIES.iter().map(|library| {
+        let prepare = move || (library.encoder)(addresses);
+        // The values come back, so that nobody's are dropped in the timed part.
+        Work::prepared(library.name, prepare, |mut encode| (encode(), encode))
+    });
+    let own = Best::of(own.collect());
 
     let mut table = Table::new(&[
         "library",
-        "× floor",
-        "× Herald",
-        "allocations per 1000 prefixes",
+        "from own values, × floor",
+        "from own values, × Herald",
+        "from addresses, × Herald",
+        "allocations per 1000 prefixes, from own values",
         "messages",
         "octets",
-        "M prefixes/s*",
+        "from own values, M prefixes/s*",
+        "from addresses, M prefixes/s*",
     ]);
-    let mut row = |name: &str, heap: Heap, out: &[u8]| -> Result<()> {
-        let sums = floor::walk(out).unwrap_or_default();
-        ensure!(sums.prefixes == ROUTES as u64, "{name} writes {sums:?}");
+    let rate = |best: &Best, name: &str| ROUTES as f64 / best.seconds(name) / 1e6;
+    let mut messages = 0;
+    for library in &LIBRARIES {
+        let mut encode = (library.encoder)(addresses);
+        let (out, heap) = allocation::count(&mut encode);
+        let sums = floor::walk(&out).unwrap_or_default();
+        ensure!(sums.prefixes == ROUTES as u64, "{} writes {sums:?}", library.name);
+        if library.name == HERALD {
+            messages = sums.messages;
+        }
         table.row(&[
-            name.to_owned(),
-            figure(ratio(best.seconds(name), best.seconds(FLOOR))),
-            figure(ratio(best.seconds(name), best.seconds(HERALD))),
+            library.name.to_owned(),
+            figure(ratio(own.seconds(library.name), own.seconds(FLOOR))),
+            figure(ratio(own.seconds(library.name), own.seconds(HERALD))),
+            figure(ratio(whole.seconds(library.name), whole.seconds(HERALD))),
             figure(heap.calls as f64 * 1e3 / ROUTES as f64),
             sums.messages.to_string(),
             out.len().to_string(),
-            figure(ROUTES as f64 / best.seconds(name) / 1e6),
+            figure(rate(&own, library.name)),
+            figure(rate(&whole, library.name)),
         ]);
-        Ok(())
-    };
-    for library in &LIBRARIES {
-        let (out, heap) = allocation::count(|| (library.write)(&addresses));
-        row(library.name, heap, &out)?;
     }
-    let (out, heap) = announce_warm(&routes);
-    row(TABLE_BUILT, heap, &out)?;
     table.print();
-    let messages = floor::walk(&out).unwrap_or_default().messages;
-    let rate = ROUTES as f64 / best.seconds(TABLE_BUILT) / 1e6;
-    let library =
-        PUBLISHED.map(|at| best.seconds(LIBRARIES[at].name)).into_iter().fold(f64::INFINITY, f64::min);
-    let ahead = ratio(library, best.seconds(TABLE_BUILT));
-    let per_thousand = heap.calls as f64 * 1e3 / ROUTES as f64;
+    let best = PUBLISHED.map(|at| own.seconds(LIBRARIES[at].name)).into_iter().fold(f64::INFINITY, f64::min);
+    let ahead = ratio(best, own.seconds(HERALD));
+    let warm = announce_warm(&memory::routes(ROUTES));
+    let per_thousand = warm.calls as f64 * 1e3 / ROUTES as f64;
     Ok(Goal::new(
         "encode 100,000 /32 with one attribute set, from `set_routes` to octets",
-        "≥ 100 M prefixes/s, ≥ 2 × the best library, 125 messages (± 1), ≤ 1 allocation per 1000 prefixes warm",
+        "≥ 100 M prefixes/s, ≥ 2 × the best library from its own values, 125 messages (± 1), ≤ 1 allocation per 1000 \
+         prefixes warm",
         format!(
             "{} M/s*, {} × the best library, {messages} messages, {} allocations per 1000",
-            figure(rate),
+            figure(rate(&own, HERALD)),
             figure(ahead),
             figure(per_thousand)
         ),
-        rate >= 100.0 && ahead >= 2.0 && messages.abs_diff(125) <= 1 && per_thousand <= 1.0,
+        rate(&own, HERALD) >= 100.0 && ahead >= 2.0 && messages.abs_diff(125) <= 1 && per_thousand <= 1.0,
     ))
 }
 
@@ -330,19 +342,15 @@ fn one_change() -> Goal {
     )
 }
 
-/// The row of a session that is handed a finished table, as the driver is.
-const TABLE_BUILT: &str = "Herald, from `set_routes` on";
-
 /// The second announcement of the same routes: all buffers have their size.
-fn announce_warm(routes: &Arc<RouteSet>) -> (BytesMut, Heap) {
+fn announce_warm(routes: &Arc<RouteSet>) -> Heap {
     let mut speaker = memory::established(Instant::now());
     let mut out = BytesMut::with_capacity(ROUTES * 8);
     for table in [routes, &Arc::default()] {
         announce(&mut speaker, table, &mut out);
         out.clear();
     }
-    let ((), heap) = allocation::count(|| announce(&mut speaker, routes, &mut out));
-    (out, heap)
+    allocation::count(|| announce(&mut speaker, routes, &mut out)).1
 }
 
 fn announce(speaker: &mut Speaker, routes: &Arc<RouteSet>, out: &mut BytesMut) {

@@ -7,8 +7,10 @@
 mod absorb;
 mod allocation;
 mod announce;
+mod burden;
 mod codec;
 mod daemon;
+mod day;
 mod goal;
 mod interop;
 mod latency;
@@ -46,6 +48,7 @@ fn daemons(announcer: &Path) -> anyhow::Result<()> {
     let mut goals = announce::run(announcer)?;
     latency::run(announcer)?;
     goals.extend(absorb::run(announcer)?);
+    goals.extend(burden::run(announcer)?);
     goal::print(&goals);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Herald's driver as a program of its own, so that its memory and CPU time are its own: `announcer ROUTES ADDRESS...`.
 //!
-//! Announces ROUTES host routes from 10.0.0.0 on to every ADDRESS (`127.0.0.2:1790`). Each line `toggle` on standard
-//! input adds or takes away one route more; the end of standard input ends it. What a cluster would decide is left
-//! out: the plan is made here.
+//! Announces ROUTES host routes from 10.0.0.0 on to every ADDRESS (`127.0.0.2:1790`). A line on standard input changes
+//! that: `toggle` adds or takes away one route more, `clear` takes away all, `fill` brings them back; the end of standard
+//! input ends it. What a cluster would decide is left out: the plan is made here.
 
 use std::collections::BTreeMap;
 use std::io::BufRead as _;
@@ -36,8 +36,17 @@ fn main() -> ExitCode {
     let (stop, stops) = watch::channel(None);
     std::thread::spawn(move || {
         let lines = std::io::stdin().lock().lines().map_while(Result::ok);
-        let versions = [&more, &routes].into_iter().cycle().zip(2..);
-        for (_, (wanted, version)) in lines.filter(|line| line == "toggle").zip(versions) {
+        let (mut has_more, none) = (false, Arc::default());
+        for (line, version) in lines.zip(2..) {
+            let wanted = match line.as_str() {
+                "toggle" => {
+                    has_more = !has_more;
+                    if has_more { &more } else { &routes }
+                }
+                "clear" => &none,
+                "fill" => &routes,
+                _ => continue,
+            };
             if plans.send(Arc::new(self::plan(&peers, wanted, version))).is_err() {
                 return;
             }

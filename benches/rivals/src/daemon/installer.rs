@@ -9,12 +9,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 /// What must be there, and the package that brings it.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("/usr/sbin/bird", "bird2"),
     ("/usr/lib/frr/bgpd", "frr"),
     ("/usr/bin/gobgpd", "gobgpd"),
     ("/usr/bin/gobgp", "gobgpd"),
     ("/usr/sbin/exabgp", "exabgp"),
+    ("/usr/bin/strace", "strace"),
 ];
 
 /// Installs what is missing with apt-get, saying so.

@@ -74,6 +74,14 @@ pub(crate) fn herald(announcer: &Path, sinks: &[SocketAddr], routes: usize) -> R
     Process::start(folder, announcer, &arguments)
 }
 
+/// The same under strace, which writes each call that sends into `trace` in its folder.
+pub(crate) fn herald_traced(announcer: &Path, sink: SocketAddr, routes: usize) -> Result<Process> {
+    let folder = process::folder("traced")?;
+    let (program, routes, sink) = (announcer.to_string_lossy(), routes.to_string(), sink.to_string());
+    let calls = "trace=write,writev,sendto,sendmsg";
+    Process::start(folder, "strace", &["-f", "-e", calls, "-o", "trace", &program, &routes, &sink])
+}
+
 /// A TCP port that nobody listens on at this moment.
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((SPEAKER_ADDRESS, 0))?.local_addr()?.port())

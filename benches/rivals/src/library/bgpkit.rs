@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ipnet::{IpNet, Ipv4Net};
 use yardstick::stream::Sums;
 
-use super::{ASN, Addresses, NEXT_HOP, PIECE, add_path, add_prefixes};
+use super::{ASN, Addresses, Encoder, NEXT_HOP, PIECE, add_path, add_prefixes, room};
 
 fn decode(message: &Bytes) -> Option<BgpUpdateMessage> {
     match parse_bgp_message(&mut message.clone(), false, &AsnLength::Bits32).ok()? {
@@ -65,24 +65,31 @@ fn number(community: &Community) -> u32 {
     }
 }
 
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
-    let mut out = Vec::with_capacity(addresses.len() * 6);
-    for piece in addresses.chunks(PIECE) {
-        let mut attributes = Attributes::default();
-        for value in [
-            AttributeValue::Origin(Origin::IGP),
-            AttributeValue::AsPath(AsPath::from_sequence([ASN])),
-            AttributeValue::NextHop(IpAddr::from(NEXT_HOP)),
-        ] {
-            attributes.add_attr(Attribute::from(value));
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
+    let room = room(addresses);
+    let updates: Vec<BgpMessage> = addresses.chunks(PIECE).map(update).collect();
+    Box::new(move || {
+        let mut out = Vec::with_capacity(room);
+        for update in &updates {
+            out.extend_from_slice(&update.encode(AsnLength::Bits32).expect("it fits"));
         }
-        let prefix = |octets: &[u8; 4]| IpNet::V4(Ipv4Net::new(Ipv4Addr::from(*octets), 32).expect("a /32"));
-        let update = BgpUpdateMessage {
-            withdrawn_prefixes: Vec::new(),
-            attributes,
-            announced_prefixes: piece.iter().map(|octets| NetworkPrefix::new(prefix(octets), None)).collect(),
-        };
-        out.extend_from_slice(&BgpMessage::Update(update).encode(AsnLength::Bits32).expect("it fits"));
+        out
+    })
+}
+
+fn update(piece: &Addresses) -> BgpMessage {
+    let mut attributes = Attributes::default();
+    for value in [
+        AttributeValue::Origin(Origin::IGP),
+        AttributeValue::AsPath(AsPath::from_sequence([ASN])),
+        AttributeValue::NextHop(IpAddr::from(NEXT_HOP)),
+    ] {
+        attributes.add_attr(Attribute::from(value));
     }
-    out
+    let prefix = |octets: &[u8; 4]| IpNet::V4(Ipv4Net::new(Ipv4Addr::from(*octets), 32).expect("a /32"));
+    BgpMessage::Update(BgpUpdateMessage {
+        withdrawn_prefixes: Vec::new(),
+        attributes,
+        announced_prefixes: piece.iter().map(|octets| NetworkPrefix::new(prefix(octets), None)).collect(),
+    })
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use yardstick::floor;
 use yardstick::stream::Sums;
 
-use super::{ATTRIBUTES, Addresses};
+use super::{ATTRIBUTES, Addresses, Encoder, room};
 
 pub(super) fn parse(messages: &[Bytes]) -> u64 {
     messages.iter().map(|message| u64::from(floor::check(message))).sum()
@@ -18,8 +18,11 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
     sums
 }
 
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
-    let mut out = Vec::with_capacity(addresses.len() * 6);
-    floor::pack(&ATTRIBUTES, addresses.iter().copied(), &mut out);
-    out
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
+    let addresses = addresses.to_vec();
+    Box::new(move || {
+        let mut out = Vec::with_capacity(room(&addresses));
+        floor::pack(&ATTRIBUTES, addresses.iter().copied(), &mut out);
+        out
+    })
 }

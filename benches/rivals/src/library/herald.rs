@@ -4,39 +4,41 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bgp_proto::wire::as_path::AsWidth;
-use bgp_proto::wire::check::{Class, Context, Inspected, inspect};
+use bgp_proto::wire::check::{Class, Context, inspect};
 use bgp_proto::wire::header::{Framer, MessageType};
 use bgp_proto::wire::update::Update;
 use bgp_proto::{Families, PathAttrs, Prefix, RouteSet};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use yardstick::memory::{self, PEER};
 use yardstick::stream::Sums;
 
-use super::{Addresses, add_path, add_prefixes};
+use super::{Addresses, Encoder, add_path, add_prefixes, room};
 
 const CONTEXT: Context =
     Context { external: true, width: AsWidth::Four, families: Families::BOTH, extended_next_hop: false };
 
-/// The message, if nothing in it asks for a reset of the session.
-fn decode(framer: Framer, message: &Bytes) -> Option<Inspected<'_>> {
+#[inline]
+fn update_of<'a>(framer: Framer, message: &'a Bytes) -> Option<Update<'a>> {
     let frame = framer.next(message).ok()??;
-    if frame.kind != MessageType::Update {
-        return None;
-    }
-    let inspected = inspect(&Update::parse(frame.body).ok()?, &CONTEXT);
-    (inspected.verdict().class < Class::Reset).then_some(inspected)
+    if frame.kind == MessageType::Update { Update::parse(frame.body).ok() } else { None }
 }
 
+/// Accepts what does not ask for a reset of the session.
 pub(super) fn parse(messages: &[Bytes]) -> u64 {
     let framer = Framer::default();
-    messages.iter().filter_map(|message| decode(framer, message)).map(|_| 1).sum()
+    let is_sound = |message: &Bytes| {
+        update_of(framer, message)
+            .is_some_and(|update| inspect(&update, &CONTEXT).verdict().class < Class::Reset)
+    };
+    messages.iter().map(|message| u64::from(is_sound(message))).sum()
 }
 
 pub(super) fn walk(messages: &[Bytes]) -> Sums {
     let framer = Framer::default();
     let mut sums = Sums::default();
     for message in messages {
-        let update = decode(framer, message).expect("a sound message");
+        let update = inspect(&update_of(framer, message).expect("an UPDATE"), &CONTEXT);
+        assert!(update.verdict().class < Class::Reset, "a sound message");
         sums.messages += 1;
         add_prefixes(&mut sums, update.announced().map(|prefix| prefix.len()));
         add_prefixes(&mut sums, update.withdrawn().map(|prefix| prefix.len()));
@@ -54,13 +56,19 @@ pub(super) fn walk(messages: &[Bytes]) -> Sums {
     sums
 }
 
-/// From a list of addresses to the octets of an Established session: the table is built, too.
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
+/// Its own values are a table of routes and a session that is Established; what it writes is the whole way from
+/// [`bgp_proto::Speaker::set_routes`] on.
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
     let attrs = Arc::new(PathAttrs::default());
     let host = |address: &[u8; 4]| (Prefix::host((*address).into()), Arc::clone(&attrs));
     let routes: Arc<RouteSet> = Arc::new(addresses.iter().map(host).collect());
+    let room = room(addresses);
     let now = Instant::now();
     let mut speaker = memory::established(now);
-    speaker.set_routes(now, PEER, routes);
-    memory::drain(&mut speaker, now).0.into()
+    Box::new(move || {
+        let mut out = BytesMut::with_capacity(room);
+        speaker.set_routes(now, PEER, Arc::clone(&routes));
+        memory::drain_into(&mut speaker, now, &mut out);
+        out.into()
+    })
 }

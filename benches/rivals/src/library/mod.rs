@@ -24,6 +24,14 @@ pub(crate) const PIECE: usize = (4096 - 19 - 4 - ATTRIBUTES.len()) / 5;
 /// Addresses to announce as /32.
 pub(crate) type Addresses = [[u8; 4]];
 
+/// Writes UPDATEs that announce values made beforehand with [`ATTRIBUTES`], one behind the other. Asked once.
+pub(crate) type Encoder = Box<dyn FnMut() -> Vec<u8>>;
+
+/// Octets that all messages have room in.
+fn room(addresses: &Addresses) -> usize {
+    addresses.len() * 6
+}
+
 /// One way of reading and writing UPDATEs.
 pub(crate) struct Library {
     /// Name and version.
@@ -32,34 +40,44 @@ pub(crate) struct Library {
     pub(crate) parse: fn(&[Bytes]) -> u64,
     /// The same, and then every prefix, AS number and standard community is read.
     pub(crate) walk: fn(&[Bytes]) -> Sums,
-    /// Writes UPDATEs that announce all addresses with [`ATTRIBUTES`], one behind the other.
-    pub(crate) write: fn(&Addresses) -> Vec<u8>,
+    /// Makes its own values of the addresses, and what writes them.
+    pub(crate) encoder: fn(&Addresses) -> Encoder,
 }
 
 /// Herald against the floor, and everybody else.
 pub(crate) const LIBRARIES: [Library; 7] = [
-    Library { name: FLOOR, parse: floor::parse, walk: floor::walk, write: floor::write },
-    Library { name: HERALD, parse: herald::parse, walk: herald::walk, write: herald::write },
+    Library { name: FLOOR, parse: floor::parse, walk: floor::walk, encoder: floor::encoder },
+    Library { name: HERALD, parse: herald::parse, walk: herald::walk, encoder: herald::encoder },
     Library {
         name: "routecore 0.7.2",
         parse: routecore::parse,
         walk: routecore::walk,
-        write: routecore::write,
+        encoder: routecore::encoder,
     },
-    Library { name: "zettabgp 0.6.0", parse: zettabgp::parse, walk: zettabgp::walk, write: zettabgp::write },
+    Library {
+        name: "zettabgp 0.6.0",
+        parse: zettabgp::parse,
+        walk: zettabgp::walk,
+        encoder: zettabgp::encoder,
+    },
     Library {
         name: "rustbgpd-wire 0.27.0",
         parse: rustbgpd::parse,
         walk: rustbgpd::walk,
-        write: rustbgpd::write,
+        encoder: rustbgpd::encoder,
     },
     Library {
         name: "netgauze-bgp-pkt 0.13.0",
         parse: netgauze::parse,
         walk: netgauze::walk,
-        write: netgauze::write,
+        encoder: netgauze::encoder,
     },
-    Library { name: "bgpkit-parser 0.23.0", parse: bgpkit::parse, walk: bgpkit::walk, write: bgpkit::write },
+    Library {
+        name: "bgpkit-parser 0.23.0",
+        parse: bgpkit::parse,
+        walk: bgpkit::walk,
+        encoder: bgpkit::encoder,
+    },
 ];
 
 /// The yardstick's name.

@@ -18,7 +18,7 @@ use netgauze_parse_utils::reader::SliceReader;
 use netgauze_parse_utils::traits::ParseFromWithOneInput;
 use yardstick::stream::Sums;
 
-use super::{ASN, Addresses, NEXT_HOP, PIECE, add_path, add_prefixes};
+use super::{ASN, Addresses, Encoder, NEXT_HOP, PIECE, add_path, add_prefixes, room};
 
 /// Four-octet AS numbers, and every fault is one.
 fn context() -> BgpParsingContext {
@@ -72,7 +72,7 @@ fn bits(route: &Ipv4UnicastAddress) -> u8 {
     route.network().address().prefix_len()
 }
 
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
     let segment = As4PathSegment::new(AsPathSegmentType::AsSequence, [ASN]);
     let attribute = |value| PathAttribute::from(false, true, false, false, value).expect("right flags");
     let attributes = [
@@ -80,15 +80,21 @@ pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
         attribute(PathAttributeValue::AsPath(AsPath::As4PathSegments([segment].into()))),
         attribute(PathAttributeValue::NextHop(NextHop::new(Ipv4Addr::from(NEXT_HOP)))),
     ];
-    let mut out = Vec::with_capacity(addresses.len() * 6);
-    for piece in addresses.chunks(PIECE) {
+    let room = room(addresses);
+    let update = |piece: &Addresses| {
         let routes: Vec<Ipv4UnicastAddress> = piece
             .iter()
             .map(|octets| Ipv4Net::new(Ipv4Addr::from(*octets), 32).expect("a /32"))
             .map(|net| Ipv4UnicastAddress::new_no_path_id(Ipv4Unicast::from_net(net).expect("unicast")))
             .collect();
-        let update = BgpUpdateMessage::new([], attributes.clone(), routes);
-        BgpMessage::Update(update).write(&mut out).expect("it fits");
-    }
-    out
+        BgpMessage::Update(BgpUpdateMessage::new([], attributes.clone(), routes))
+    };
+    let updates: Vec<BgpMessage> = addresses.chunks(PIECE).map(update).collect();
+    Box::new(move || {
+        let mut out = Vec::with_capacity(room);
+        for update in &updates {
+            update.write(&mut out).expect("it fits");
+        }
+        out
+    })
 }

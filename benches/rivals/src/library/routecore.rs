@@ -14,7 +14,7 @@ use routecore::bgp::path_attributes::PaMap;
 use routecore::bgp::types::{NextHop, Origin, OriginType};
 use yardstick::stream::Sums;
 
-use super::{ASN, Addresses, NEXT_HOP, PathSum, add_prefixes};
+use super::{ASN, Addresses, Encoder, NEXT_HOP, PathSum, add_prefixes, room};
 
 pub(super) fn parse(messages: &[Bytes]) -> u64 {
     let config = SessionConfig::modern();
@@ -59,7 +59,7 @@ fn bits<O>(nlri: &Nlri<O>) -> u8 {
 }
 
 /// It writes IPv4 into MP_REACH_NLRI only, and splits by itself.
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
     let mut attributes = PaMap::empty();
     attributes.set(Origin(OriginType::Igp));
     let mut builder = UpdateBuilder::<Vec<u8>, Ipv4UnicastNlri>::from_attributes_builder(attributes);
@@ -70,10 +70,14 @@ pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
         Ipv4UnicastNlri::try_from(prefix).expect("IPv4")
     });
     builder.announcements_from_iter(routes).expect("routes");
-    let config = SessionConfig::modern();
-    let mut out = Vec::with_capacity(addresses.len() * 6);
-    for message in builder.into_pdu_iter(&config) {
-        out.extend_from_slice(message.expect("a message").as_ref());
-    }
-    out
+    let room = room(addresses);
+    let mut builder = Some(builder);
+    Box::new(move || {
+        let config = SessionConfig::modern();
+        let mut out = Vec::with_capacity(room);
+        for message in builder.take().expect("it is asked once").into_pdu_iter(&config) {
+            out.extend_from_slice(message.expect("a message").as_ref());
+        }
+        out
+    })
 }

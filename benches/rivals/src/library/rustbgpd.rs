@@ -9,7 +9,7 @@ use rustbgpd_wire::{
 };
 use yardstick::stream::Sums;
 
-use super::{ASN, Addresses, NEXT_HOP, PIECE, add_path, add_prefixes};
+use super::{ASN, Addresses, Encoder, NEXT_HOP, PIECE, add_path, add_prefixes, room};
 
 fn decode(message: &Bytes) -> Option<RevisedParsedUpdate> {
     match decode_message(&mut message.clone(), u16::MAX).ok()? {
@@ -65,21 +65,25 @@ fn bits(entry: &NlriEntry) -> u8 {
     }
 }
 
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
+/// Its own values are entries and attributes: a message of it is made of octets already.
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
     let attributes = [
         PathAttribute::Origin(Origin::Igp),
         PathAttribute::AsPath(AsPath { segments: vec![AsPathSegment::AsSequence(vec![ASN])] }),
         PathAttribute::NextHop(Ipv4Addr::from(NEXT_HOP)),
     ];
-    let mut out = BytesMut::with_capacity(addresses.len() * 6);
-    for piece in addresses.chunks(PIECE) {
-        let entries: Vec<Ipv4NlriEntry> = piece
-            .iter()
-            .map(|octets| Ipv4NlriEntry { path_id: 0, prefix: Ipv4Prefix::new(Ipv4Addr::from(*octets), 32) })
-            .collect();
-        UpdateMessage::build(&entries, &[], &attributes, true, false, Ipv4UnicastMode::Body)
-            .encode(&mut out)
-            .expect("it fits");
-    }
-    out.into()
+    let entry =
+        |octets: &[u8; 4]| Ipv4NlriEntry { path_id: 0, prefix: Ipv4Prefix::new(Ipv4Addr::from(*octets), 32) };
+    let pieces: Vec<Vec<Ipv4NlriEntry>> =
+        addresses.chunks(PIECE).map(|piece| piece.iter().map(entry).collect()).collect();
+    let room = room(addresses);
+    Box::new(move || {
+        let mut out = BytesMut::with_capacity(room);
+        for entries in &pieces {
+            UpdateMessage::build(entries, &[], &attributes, true, false, Ipv4UnicastMode::Body)
+                .encode(&mut out)
+                .expect("it fits");
+        }
+        out.into()
+    })
 }

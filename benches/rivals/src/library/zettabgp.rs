@@ -8,7 +8,7 @@ use zettabgp::BgpTransportMode;
 use zettabgp::message::update::BgpUpdateMessage;
 use zettabgp::prelude::*;
 
-use super::{ASN, Addresses, NEXT_HOP, PIECE, add_path, add_prefixes};
+use super::{ASN, Addresses, Encoder, NEXT_HOP, PIECE, add_path, add_prefixes, room};
 
 fn params() -> BgpSessionParams {
     let mut params =
@@ -67,23 +67,31 @@ fn add_all(sums: &mut Sums, addresses: &BgpAddrs) {
     }
 }
 
-pub(super) fn write(addresses: &Addresses) -> Vec<u8> {
+pub(super) fn encoder(addresses: &Addresses) -> Encoder {
+    let room = room(addresses);
+    let updates: Vec<BgpUpdateMessage> = addresses.chunks(PIECE).map(update).collect();
     let params = params();
-    let mut out = Vec::with_capacity(addresses.len() * 6);
-    let mut buffer = [0; 4096];
-    for piece in addresses.chunks(PIECE) {
-        let mut update = BgpUpdateMessage::new();
-        update.attrs = vec![
-            BgpAttrItem::Origin(BgpOrigin::new(BgpAttrOrigin::Igp)),
-            BgpAttrItem::ASPath(BgpASpath::from([ASN])),
-            BgpAttrItem::NextHop(BgpNextHop::new(Ipv4Addr::from(NEXT_HOP).into())),
-        ];
-        update.updates =
-            BgpAddrs::IPV4U(piece.iter().map(|octets| BgpAddrV4::new(Ipv4Addr::from(*octets), 32)).collect());
-        let length = update.encode_to(&params, &mut buffer[19..]).expect("it fits");
-        let length =
-            params.prepare_message_buf(&mut buffer, BgpMessageType::Update, length).expect("it fits");
-        out.extend_from_slice(&buffer[..length]);
-    }
-    out
+    Box::new(move || {
+        let mut out = Vec::with_capacity(room);
+        let mut buffer = [0; 4096];
+        for update in &updates {
+            let length = update.encode_to(&params, &mut buffer[19..]).expect("it fits");
+            let length =
+                params.prepare_message_buf(&mut buffer, BgpMessageType::Update, length).expect("it fits");
+            out.extend_from_slice(&buffer[..length]);
+        }
+        out
+    })
+}
+
+fn update(piece: &Addresses) -> BgpUpdateMessage {
+    let mut update = BgpUpdateMessage::new();
+    update.attrs = vec![
+        BgpAttrItem::Origin(BgpOrigin::new(BgpAttrOrigin::Igp)),
+        BgpAttrItem::ASPath(BgpASpath::from([ASN])),
+        BgpAttrItem::NextHop(BgpNextHop::new(Ipv4Addr::from(NEXT_HOP).into())),
+    ];
+    update.updates =
+        BgpAddrs::IPV4U(piece.iter().map(|octets| BgpAddrV4::new(Ipv4Addr::from(*octets), 32)).collect());
+    update
 }
