@@ -50,9 +50,14 @@ pub(crate) const TESTS: &[Test] = &[
     },
 ];
 
-/// A router that dials the nodes at another port; left to itself FRR would try again after two minutes.
-const CALLS: &[&str] =
-    &["no neighbor NODES passive", "neighbor NODES port 1790", "neighbor NODES timers connect 2"];
+/// A router that dials; left to itself FRR would try again after two minutes.
+const CALLS: &[&str] = &["no neighbor NODES passive", "neighbor NODES timers connect 2"];
+
+/// Lets FRR dial the node at the port that needs no capability; it knows that of single neighbours only.
+async fn dial_another_port(lab: &Lab) -> Result<()> {
+    let command = "configure terminal\nrouter bgp 65530\nneighbor 10.0.2.11 port 1790";
+    lab.router().vtysh(command).await.map(drop)
+}
 
 fn with_router(extra: &[&str]) -> LabPlan {
     let extra = extra.iter().map(|line| (*line).to_owned()).collect();
@@ -95,6 +100,7 @@ async fn wait_for_words(lab: &Lab, words: &str) -> Result<()> {
 }
 
 async fn called(lab: &mut Lab) -> Result<()> {
+    dial_another_port(lab).await?;
     install(lab).await?;
     lab.start_pod("nginx", "n1").await?;
     set_peer(lab, "peerASN: 65530, peerAddress: 10.0.2.1, connectMode: Passive, listenPort: 1790").await?;
@@ -129,6 +135,7 @@ async fn called(lab: &mut Lab) -> Result<()> {
 }
 
 async fn range(lab: &mut Lab) -> Result<()> {
+    dial_another_port(lab).await?;
     install(lab).await?;
     lab.start_pod("nginx", "n1").await?;
     let fields = "dynamicASN: external, peerRange: 10.0.2.0/23, listenPort: 1790";
