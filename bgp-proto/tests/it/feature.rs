@@ -165,6 +165,28 @@ fn ipv4_routes_get_an_ipv6_next_hop_where_both_sides_allow_it() {
 }
 
 #[test]
+fn on_an_unnumbered_link_the_link_local_address_is_the_next_hop_of_both_families() {
+    let local: IpAddr = "fe80::1".parse().unwrap();
+    let config = PeerConfig { link_local_next_hop: true, ..external(64_500) };
+    let triple = Capability::ExtendedNextHop(&IPV4_OVER_IPV6);
+    let routes = plain(&["192.0.2.10", "2001:db8::10"]);
+    let next_hops = |offered: &[Capability<'_>], config: &PeerConfig| {
+        let told = told(config, local, &offer(offered), routes.clone());
+        let of_update = |octets: &Vec<u8>| {
+            let update = Update::parse(octets.get(19..)?).ok()?;
+            let first = update.attrs().next()?.ok()?;
+            let reach = MpReach::parse(first.value).filter(|_| first.code == 14)?;
+            Some((reach.afi, reach.next_hop.to_vec()))
+        };
+        told.updates.iter().filter_map(of_update).collect::<Vec<_>>()
+    };
+    let hop = unhex("fe800000000000000000000000000001");
+    assert_eq!(next_hops(&[triple], &config), [(1, hop.clone()), (2, hop.clone())]);
+    assert_eq!(next_hops(&[], &config), [(2, hop)], "without RFC 8950 only IPv6 has a way");
+    assert_eq!(next_hops(&[triple], &external(64_500)), [], "elsewhere such an address leads nowhere");
+}
+
+#[test]
 fn ipv4_routes_with_an_ipv6_next_hop_are_withdrawn_where_they_were_announced() {
     let (now, id) = (epoch(), ConnectionId(1));
     let mut speaker = Speaker::new(1, false);
