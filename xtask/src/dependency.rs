@@ -254,4 +254,22 @@ mod tests {
         assert_eq!(bom["components"][0]["licenses"][0]["expression"], "MIT OR Apache-2.0");
         assert_eq!(bom["dependencies"][2]["dependsOn"], json!(["pkg:cargo/inner@1.0.0"]));
     }
+
+    #[test]
+    fn the_real_program_ships_its_runtime_and_none_of_the_tests_and_builders() {
+        let shipped = shipped(&[Platform::Amd64]).expect("cargo metadata");
+        let has = |name: &str| shipped.packages.values().any(|package| package.name == name);
+        for name in ["herald", "speaker", "speakerctl", "tokio", "rustls", "ring"] {
+            assert!(has(name), "{name} ships");
+        }
+        for name in ["proptest", "cc", "serde_derive", "flate2", "xtask"] {
+            assert!(!has(name), "{name} does not ship");
+        }
+        let licences = shipped.licences().expect("the crates are on this machine");
+        assert!(
+            licences.contains("Permission is hereby granted") && licences.contains("\nring "),
+            "no texts"
+        );
+        assert_eq!(shipped.materials().expect("JSON"), shipped.materials().expect("JSON"));
+    }
 }

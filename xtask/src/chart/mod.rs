@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::edit::Template;
 use crate::image::{REPOSITORY, VERSION};
@@ -212,7 +212,6 @@ fn workload(mut template: Template, name: &str) -> Result<String> {
     ] {
         template.overridable(line, &format!("{name}.{key}"))?;
     }
-    // Containers that prepare something run the same image.
     template.replace_all(
         &format!("        image: {REPOSITORY}:{VERSION}\n"),
         &of(name, "        image: {{ include \"herald.image\" (list . \"WORKLOAD\") }}\n"),
@@ -226,6 +225,11 @@ fn workload(mut template: Template, name: &str) -> Result<String> {
         &of(name, "        - --log-level={{ include \"herald.logLevel\" .Values.WORKLOAD.logLevel }}\n"),
     )?;
     template.replace("        env:\n", &of(name, ARGUMENTS))?;
+    let foreign = template.text().lines().find(|line| {
+        let line = line.trim_start();
+        line.starts_with("image: ") && !line.contains("herald.image")
+    });
+    ensure!(foreign.is_none(), "another image than {REPOSITORY}:{VERSION}: {foreign:?}");
     Ok(only_if(&format!(".Values.{name}.enabled"), template.text()))
 }
 
