@@ -33,16 +33,16 @@ pub struct Loss {
     pub requests: u64,
     /// Those of them that were not answered.
     pub lost: u64,
-    /// Downloads that ran.
+    /// Downloads that run at a time.
     pub downloads: u64,
-    /// Those of them that broke.
+    /// Downloads that broke; each was begun anew, and may have broken again.
     pub broken: u64,
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, lost, downloads, broken } = self;
-        write!(f, "{lost} of {requests} requests, {broken} of {downloads} downloads")
+        write!(f, "{lost} of {requests} requests, {broken} downloads ({downloads} at a time)")
     }
 }
 
