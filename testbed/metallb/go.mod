@@ -2,8 +2,6 @@ module herald.test/metallb
 
 go 1.26.0
 
-tool go.universe.tf/metallb/speaker
-
 require (
 	cel.dev/expr v0.24.0 // indirect
 	github.com/antlr4-go/antlr/v4 v4.13.0 // indirect
@@ -116,4 +114,9 @@ require (
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
+)
+
+tool (
+	go.universe.tf/metallb/controller
+	go.universe.tf/metallb/speaker
 )

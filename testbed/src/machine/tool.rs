@@ -1,6 +1,6 @@
-//! The programs that are built from Go modules of ours (`testbed/kubernetes`, `etcd`, `metallb`) and kept in the user's
-//! cache folder, so that a fresh clone on the same machine starts in seconds. etcd is among them because that of the
-//! distribution is too old for streaming lists, and so for the way that today's clusters serve watches.
+//! The programs that are built from Go modules of ours, `testbed/kubernetes`, `testbed/etcd` and `testbed/metallb`, and
+//! kept in the user's cache folder, so that a fresh clone on the same machine starts in seconds. etcd is among them
+//! because that of the distribution is too old for streaming lists, and so for the way that today's clusters serve watches.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -25,11 +25,16 @@ pub enum Tool {
     KubeProxy,
     /// What people use.
     Kubectl,
-    /// MetalLB's own speaker, which is measured beside ours. No lab needs it.
+    /// Gives addresses in the place of Herald, for comparison. Built only where it is asked for.
+    MetallbController,
+    /// Announces them in the place of Herald, likewise.
     MetallbSpeaker,
 }
 
+/// What every lab needs.
 const ALL: [Tool; 5] = [Tool::Etcd, Tool::ApiServer, Tool::ControllerManager, Tool::KubeProxy, Tool::Kubectl];
+/// What only a measurement needs.
+const RIVALS: [Tool; 2] = [Tool::MetallbController, Tool::MetallbSpeaker];
 
 impl Tool {
     /// The program's name.
@@ -41,7 +46,8 @@ impl Tool {
             Self::ControllerManager => "kube-controller-manager",
             Self::KubeProxy => "kube-proxy",
             Self::Kubectl => "kubectl",
-            Self::MetallbSpeaker => "metallb-speaker",
+            Self::MetallbController => "controller",
+            Self::MetallbSpeaker => "speaker",
         }
     }
 
@@ -50,7 +56,7 @@ impl Tool {
         match self {
             Self::Etcd => "etcd",
             Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => "kubernetes",
-            Self::MetallbSpeaker => "metallb",
+            Self::MetallbController | Self::MetallbSpeaker => "metallb",
         }
     }
 
@@ -58,9 +64,11 @@ impl Tool {
     fn package(self) -> String {
         match self {
             Self::Etcd => "go.etcd.io/etcd/server/v3".to_owned(),
-            Self::MetallbSpeaker => "go.universe.tf/metallb/speaker".to_owned(),
             Self::ApiServer | Self::ControllerManager | Self::KubeProxy | Self::Kubectl => {
                 format!("k8s.io/kubernetes/cmd/{}", self.name())
+            }
+            Self::MetallbController | Self::MetallbSpeaker => {
+                format!("go.universe.tf/metallb/{}", self.name())
             }
         }
     }
@@ -103,30 +111,30 @@ impl Tools {
     /// # Errors
     /// When there is no home for the cache, no Go, or the build fails.
     pub async fn ensure(say: Say<'_>) -> Result<Self> {
-        let places: Vec<PathBuf> = ALL.into_iter().map(Tool::place).collect::<Result<_>>()?;
+        let places: Vec<PathBuf> = ALL.into_iter().chain(RIVALS).map(Tool::place).collect::<Result<_>>()?;
         for tool in ALL.into_iter().filter(|tool| !tool.is_built()) {
             build(tool, say).await?;
         }
         Ok(Self { places })
     }
 
-    /// MetalLB's speaker, built if the cache lacks it.
+    /// The path of one program. Those of MetalLB are there only after [`Self::rival`].
+    #[must_use]
+    pub fn path(&self, tool: Tool) -> &Path {
+        let place = ALL.iter().chain(&RIVALS).zip(&self.places).find(|(known, _)| **known == tool);
+        place.map(|(_, path)| path.as_path()).expect("every tool is among all tools")
+    }
+
+    /// MetalLB's program, built from its published module where the cache lacks it: the rival of a measurement. Labs do
+    /// without.
     ///
     /// # Errors
-    /// When there is no home for the cache, no Go, or the build fails.
-    pub async fn metallb_speaker(say: Say<'_>) -> Result<PathBuf> {
-        let tool = Tool::MetallbSpeaker;
+    /// When there is no Go or the build fails.
+    pub async fn rival(tool: Tool, say: Say<'_>) -> Result<PathBuf> {
         if !tool.is_built() {
             build(tool, say).await?;
         }
         tool.place()
-    }
-
-    /// The path of one program.
-    #[must_use]
-    pub fn path(&self, tool: Tool) -> &Path {
-        let place = ALL.iter().zip(&self.places).find(|(known, _)| **known == tool);
-        place.map(|(_, path)| path.as_path()).expect("every tool is among all tools")
     }
 
     /// The path of one program as text.
@@ -191,7 +199,7 @@ async fn lock(folder: &Path, say: Say<'_>) -> Result<File> {
 
 /// The version of Kubernetes goes into its programs at link time; without it, they call themselves v0.0.0.
 fn version_flag(tool: Tool) -> Result<String> {
-    if matches!(tool, Tool::Etcd | Tool::MetallbSpeaker) {
+    if tool.module() != "kubernetes" {
         return Ok(String::new());
     }
     let module = fs::read_to_string(tool.module_folder().join("go.mod"))
