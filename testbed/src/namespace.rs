@@ -111,13 +111,22 @@ impl Namespace {
         .await?
     }
 
-    /// Runs a closure on a thread of its own that has moved into the namespace and ends with the closure.
-    pub(crate) async fn inside<T, F>(&self, work: F) -> Result<T>
+    async fn inside<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let path = self.path();
+        self.inside_for_long(work).await
+    }
+
+    /// Runs a closure on a thread of its own that has moved into the namespace and ends with the closure. The namespace
+    /// may be taken away meanwhile; its network lives as long as the thread.
+    pub(crate) fn inside_for_long<T, F>(&self, work: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (path, name) = (self.path(), self.name.clone());
         let (sender, receiver) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let entered = std::fs::File::open(&path).map_err(anyhow::Error::from).and_then(|file| {
@@ -125,10 +134,12 @@ impl Namespace {
             });
             let _ = sender.send(entered.map(|()| work()));
         });
-        receiver
-            .await
-            .context("the thread in the namespace ended")?
-            .with_context(|| format!("entering {}", self.name))
+        async move {
+            receiver
+                .await
+                .context("the thread in the namespace ended")?
+                .with_context(|| format!("entering {name}"))
+        }
     }
 }
 
