@@ -118,8 +118,7 @@ impl Namespace {
         .await?
     }
 
-    /// Runs a closure on a thread of its own that has moved into the namespace and ends with the closure.
-    pub(crate) async fn inside<T, F>(&self, work: F) -> Result<T>
+    async fn inside<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,

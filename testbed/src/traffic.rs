@@ -71,7 +71,7 @@ impl Traffic {
         let shared = Arc::clone(&counters);
         // Threads are born into the namespace of their parent.
         namespace
-            .inside(move || {
+            .inside_for_long(move || {
                 for _ in 0..REQUESTERS {
                     let counters = Arc::clone(&shared);
                     std::thread::spawn(move || request_on(&counters, target));

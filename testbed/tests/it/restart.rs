@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use testbed::chronicle::{Chapter, Cost, tell};
+use testbed::chronicle;
 use testbed::door::Passage;
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
@@ -79,7 +79,13 @@ async fn router_restarts(lab: &mut Lab) -> Result<()> {
     lab.router_mut().power_on().await?;
     let took = lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     let outcome = "all paths come back, counted from FRR's first answer on";
-    tell(Chapter::Routers, "the router restarts", outcome, took, Cost::NotMeasured);
+    chronicle::tell(
+        chronicle::Chapter::Routers,
+        "the router restarts",
+        outcome,
+        took,
+        chronicle::Cost::NotMeasured,
+    );
     lab.check_daemons()
 }
 
@@ -199,7 +205,7 @@ async fn node_leaves(lab: &mut Lab) -> Result<()> {
     // The router honours GRACEFUL_SHUTDOWN: it forwards elsewhere while the marked route is still there.
     let took = lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     let (event, outcome) = ("a node is drained (the autoscaler's taint)", "the router forwards elsewhere");
-    tell(Chapter::Nodes, event, outcome, took, Cost::NotMeasured);
+    chronicle::tell(chronicle::Chapter::Nodes, event, outcome, took, chronicle::Cost::NotMeasured);
     eventually(SOON, "the speaker of n2 to withhold the Service", async || {
         let reasons = "jsonpath={.status.withheld[*].reason}";
         let answer = lab

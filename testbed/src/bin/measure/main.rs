@@ -87,10 +87,11 @@ async fn measure(arguments: &Arguments) -> Result<()> {
     }
     println!("\n| program | size |\n|---|--:|");
     let daemons = ["controller", "speaker", "speakerctl"].map(|name| machine.daemons.program(name));
-    for program in daemons.into_iter().chain(rival.map(|path| path.to_string_lossy().into_owned())) {
+    let rivals = rival.map(|path| ("MetalLB's", path.to_string_lossy().into_owned()));
+    for (whose, program) in daemons.into_iter().map(|program| ("Herald's", program)).chain(rivals) {
         let size = std::fs::metadata(&program).with_context(|| format!("looking at {program}"))?.len();
         let name = Path::new(&program).file_name().unwrap_or_default().to_string_lossy();
-        println!("| `{name}` | {} |", memory::megabytes(size));
+        println!("| {whose} `{name}` | {} |", memory::megabytes(size));
     }
     Ok(())
 }
