@@ -67,7 +67,11 @@ impl Lab {
             name.ends_with("-speaker") || name.ends_with("-controller")
         });
         daemons.filter_map(|path| fs::read_to_string(path).ok()).find_map(|text| {
-            text.lines().find(|line| line.to_lowercase().contains("forbidden")).map(str::to_owned)
+            // "Forbidden" is also the API server's word for a field that does not fit the rest of the object (422): the
+            // Service has just stopped being a load balancer, and the watch has not said so yet.
+            let lacks =
+                |line: &&str| line.to_lowercase().contains("forbidden") && !line.contains("(422 Invalid)");
+            text.lines().find(lacks).map(str::to_owned)
         })
     }
 
