@@ -1,8 +1,8 @@
 //! A cluster whose nodes are run by real kubelets: control plane, scheduler, containerd, CNI, kube-proxy, and the home
 //! network around it with its router and client. What is installed here is installed as users do it: images and YAML.
 //!
-//! Left out: separate kernels and pulls from a registry. The nodes share this machine's kernel and its mounts, and each
-//! has a network namespace; images come as archives. One such cluster at a time runs on a machine, because a kubelet
+//! Left out: separate kernels and pulls from a registry. The nodes share this machine's kernel and its files, and each
+//! has a network namespace and its own view of the mounts; images come as archives. One such cluster at a time runs on a machine, because a kubelet
 //! changes settings of the whole machine.
 
 pub mod cgroup;

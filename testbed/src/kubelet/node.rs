@@ -23,6 +23,10 @@ use crate::run::Run;
 
 const START: Duration = Duration::from_secs(60);
 
+/// The folder of the host that the speakers of one node share. The nodes here are one machine, so each node sees a folder
+/// of its own in that place.
+const OWN_FOLDER: &str = "mkdir -p /run/herald; mount --bind \"$1\" /run/herald; shift; exec \"$@\"";
+
 /// What all nodes of a cluster share.
 pub(super) struct Surroundings<'a> {
     pub(super) run: &'a Arc<Run>,
@@ -64,7 +68,7 @@ impl RealNode {
             .await?;
         namespace.ip(&network(plan, around.places)).await?;
         let folder = around.folder.join(name);
-        for part in ["cni", "kubelet", "plugins"] {
+        for part in ["cni", "kubelet", "plugins", "herald"] {
             fs::create_dir_all(folder.join(part)).context("making the node's folder")?;
         }
         fs::write(folder.join("cni/10-pods.conflist"), pod_network(prefix, plan, &folder))
@@ -75,8 +79,12 @@ impl RealNode {
         let (pods_group, host_group) = (format!("{prefix}{name}-pods"), format!("{prefix}{name}-host"));
         around.groups.create(&pods_group)?;
         around.groups.create(&host_group)?;
-        let mut command = namespace.command("containerd");
-        command.arg("--config").arg(folder.join("containerd.toml"));
+        let mut command = namespace.command("unshare");
+        command
+            .args(["--mount", "--propagation=private", "sh", "-ec", OWN_FOLDER, "sh"])
+            .arg(folder.join("herald"))
+            .args(["containerd", "--config"])
+            .arg(folder.join("containerd.toml"));
         let mut containerd = Process::start(around.run, &format!("{name}-containerd"), around.logs, command)?;
         // Before it starts its first shim: whatever it starts is in the group, and is found there.
         around.groups.adopt(&host_group, containerd.pid())?;
@@ -166,8 +174,11 @@ impl RealNode {
         });
         let file = folder.join("kubelet.json");
         fs::write(&file, format!("{configuration:#}\n")).context("writing the kubelet's configuration")?;
-        let mut command = self.namespace.command(&around.tools.program(Tool::Kubelet));
+        // In containerd's view of the mounts, because what the one mounts is used by the other.
+        let mut command = self.namespace.command("nsenter");
         command
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.containerd.pid()))
+            .args(["--", &around.tools.program(Tool::Kubelet)])
             .arg("--config")
             .arg(&file)
             .arg("--kubeconfig")

@@ -15,7 +15,8 @@ const LOG_LINKS: &str = "/var/log/containers";
 /// Where each shim listens.
 const SHIM_SOCKETS: &str = "/run/containerd/s";
 /// Folders whose place no setting changes, the inner ones first.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 14] = [
+    "/run/herald",
     LOG_LINKS,
     CNI_RESULTS,
     "/var/lib/cni",

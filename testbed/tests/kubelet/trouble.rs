@@ -69,8 +69,21 @@ async fn missing_right(cluster: &RealCluster) -> Result<()> {
 
 async fn read_only_state(cluster: &RealCluster) -> Result<()> {
     chapter("The speaker's folder for state is read-only");
-    change(cluster, r#"[{"op": "add", "path": "/spec/template/spec/containers/0/volumeMounts/1/readOnly", "value": true}]"#).await?;
+    let speaker =
+        cluster.control_plane().read(&["--namespace", HERALD_NAMESPACE, "daemonset/speaker"]).await?;
+    let mounts = speaker.pointer("/spec/template/spec/containers/0/volumeMounts");
+    let mounts = mounts.and_then(serde_json::Value::as_array).context("the speaker has mounts")?;
+    // Its state has a mount of its own, or is in the folder that the speakers of a node share.
+    let place =
+        ["state", "run"].iter().find_map(|name| mounts.iter().position(|mount| mount["name"] == *name));
+    let place = place.context("the speaker has a mount for its state")?;
+    let patch = format!(
+        r#"[{{"op": "add", "path": "/spec/template/spec/containers/0/volumeMounts/{place}/readOnly", "value": true}}]"#
+    );
+    change(cluster, &patch).await?;
     cluster.rollout(HERALD_NAMESPACE, "daemonset/speaker", Duration::from_secs(120)).await?;
+    let logs = ["logs", "--namespace", HERALD_NAMESPACE, "-l", SPEAKER, "--tail=200"];
+    said(cluster, &logs, "state folder cannot be written").await?;
     stays_calm(cluster).await?;
     wait_for_paths(cluster, &["n1"], SOON).await?;
     undo(cluster).await
