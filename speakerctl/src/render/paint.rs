@@ -18,7 +18,7 @@ pub(crate) enum Paint {
 }
 
 impl Paint {
-    /// Colour on a terminal that shows it, unless the environment says NO_COLOR with any text (https://no-color.org).
+    /// Colour on a terminal that shows it, unless the environment says NO_COLOR with any text (<https://no-color.org>).
     pub(crate) fn of_stdout() -> Self {
         let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -99,8 +99,8 @@ impl Found {
 }
 
 impl<'a> Inspected<'a> {
-    /// What the UPDATE is worth. With [`Class::Withdraw`] the announced routes are to be treated as
-    /// withdrawn; with [`Class::Reset`] there are none.
+    /// What the UPDATE is worth. With [`Class::Withdraw`](super::Class::Withdraw) the announced routes are to be treated as
+    /// withdrawn; with [`Class::Reset`](super::Class::Reset) there are none.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
