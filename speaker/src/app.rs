@@ -82,7 +82,9 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let status_objects = settings.status_objects;
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let file = StateFile::new(&settings.state_dir, &settings.node, settings.state_max_age);
-    let keeping = tokio::spawn(state::keep(file.clone(), plan.clone(), role.clone()));
+    // What is announced, which may be the plan on file itself: a speaker that runs on it keeps it young.
+    let keeping = tokio::spawn(state::keep(file.clone(), wanted.clone(), role.clone()));
+    let announced = wanted.clone();
     let answered = async { answer.await.unwrap_or(Ok(())) };
     let restored = state::restore(file.clone(), answered, barrier.clone(), role.clone());
     let feeding = tokio::spawn(state::feed(restored, plan.clone(), wanted_sender));
@@ -135,7 +137,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     }
     let removed = matches!(how, StopHow::Remove(_));
     if speaks {
-        keep_for_next_start(&file, &plan.borrow(), removed);
+        keep_for_next_start(&file, &announced.borrow(), removed);
     }
     stop_sender.send_replace(Some(how));
     if tokio::time::timeout(END_LIMIT, peering).await.is_err() {

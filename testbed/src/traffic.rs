@@ -23,6 +23,8 @@ const PACE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The server sends a little every second; a download without anything for this long is broken.
 const DEAD_AIR: Duration = Duration::from_secs(6);
+/// So many lost requests are told one by one.
+const TOLD: u64 = 3;
 /// How often a reader looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -112,11 +114,18 @@ impl Counters {
 fn request_on(counters: &Counters, target: SocketAddr) {
     // Nobody sends here: waiting for a message is how this thread waits for time.
     let (_keep, clock) = mpsc::sync_channel::<()>(0);
+    let first = Instant::now();
     while !counters.ended() {
         let began = Instant::now();
-        let answered = request(target).is_ok();
+        let answer = request(target);
         counters.requests.fetch_add(1, Ordering::Relaxed);
-        counters.lost.fetch_add(u64::from(!answered), Ordering::Relaxed);
+        if let Err(error) = answer {
+            let before = counters.lost.fetch_add(1, Ordering::Relaxed);
+            if before < TOLD {
+                let (after, took) = (began.duration_since(first), began.elapsed());
+                println!("  lost: a request {after:?} after the first, which ended after {took:?}: {error}");
+            }
+        }
         let _ = clock.recv_timeout(PACE.saturating_sub(began.elapsed()));
     }
 }

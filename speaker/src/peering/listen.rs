@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use api::config::Password;
@@ -22,6 +22,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Calls that wait to be answered; a router has one or two.
 const BACKLOG: u32 = 32;
+
+/// After a call that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who may call where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,17 +119,23 @@ impl Doors {
 
     /// The next caller, with its address. Cancel-safe.
     pub(super) async fn caller(&self) -> (TcpStream, SocketAddr) {
-        poll_fn(|context| {
-            for listener in self.doors.values().filter_map(|door| door.listener.as_ref()) {
-                // A fault is the caller's, who is gone already, or a lack of descriptors, which ends by itself; what
-                // waits stays in the backlog and wakes this again.
-                if let Poll::Ready(Ok(call)) = listener.poll_accept(context) {
-                    return Poll::Ready(call);
+        loop {
+            let call = poll_fn(|context| {
+                let open = self.doors.values().filter_map(|door| door.listener.as_ref());
+                for listener in open {
+                    if let Poll::Ready(call) = listener.poll_accept(context) {
+                        return Poll::Ready(call);
+                    }
                 }
+                Poll::Pending
+            })
+            .await;
+            match call {
+                Ok(call) => return call,
+                // The caller is gone already, or descriptors are lacking, which ends by itself and wakes nobody.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
-            Poll::Pending
-        })
-        .await
+        }
     }
 
     fn door(&self, at: SocketAddr) -> Option<&Door> {
@@ -137,9 +146,10 @@ impl Doors {
 impl Door {
     fn serve(&mut self, now: Instant, at: SocketAddr, keys: &BTreeMap<IpNet, Password>) {
         if self.listener.is_none() && self.retry_at.is_none_or(|due| due <= now) {
-            match listen(at) {
+            match listen(at, keys) {
                 Ok(listener) => {
                     (self.listener, self.retry_at, self.fault) = (Some(listener), None, None);
+                    self.keys.clone_from(keys);
                 }
                 Err(fault) => self.fail(now, &fault),
             }
@@ -171,6 +181,14 @@ impl Door {
         for (from, key) in wanted.iter().filter(|(from, key)| self.keys.get(from) != Some(key)) {
             sockopt::set_md5_key_of(listener, *from, key.octets())?;
         }
+        // Who called before the key lay there has signed nothing, and may call again.
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..BACKLOG {
+            match listener.poll_accept(&mut context) {
+                Poll::Ready(unsigned) => drop(unsigned),
+                Poll::Pending => break,
+            }
+        }
         self.keys.clone_from(wanted);
         Ok(())
     }
@@ -190,7 +208,8 @@ pub(super) fn unspecified(ip: IpAddr) -> IpAddr {
     }
 }
 
-fn listen(at: SocketAddr) -> Result<TcpListener, DoorFault> {
+/// The keys lie on the socket before anybody can call.
+fn listen(at: SocketAddr, keys: &BTreeMap<IpNet, Password>) -> Result<TcpListener, DoorFault> {
     let in_words = |fault: io::Error| match fault.raw_os_error() {
         Some(libc::EADDRINUSE) => DoorFault::Taken(at),
         Some(libc::EACCES | libc::EPERM) => DoorFault::Forbidden(at.port()),
@@ -207,9 +226,13 @@ fn listen(at: SocketAddr) -> Result<TcpListener, DoorFault> {
         sockopt::prepare(&socket, at.ip(), None)?;
         let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
         socket.bind(at)?;
-        socket.listen(BACKLOG)
+        Ok(socket)
     };
-    open().map_err(in_words)
+    let socket = open().map_err(in_words)?;
+    for (from, key) in keys {
+        sockopt::set_md5_key_of(&socket, *from, key.octets())?;
+    }
+    socket.listen(BACKLOG).map_err(in_words)
 }
 
 #[cfg(test)]

@@ -78,6 +78,10 @@ impl Whereabouts {
         let mut differs = false;
         for (router, known) in &mut self.known {
             let now = search(router, known.as_ref().ok().copied());
+            // A look that failed says nothing about the router.
+            if matches!(now, Err(NotFound::Kernel(_))) && known.is_ok() {
+                continue;
+            }
             differs |= now != *known;
             *known = now;
         }

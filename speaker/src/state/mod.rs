@@ -67,7 +67,9 @@ pub async fn keep(file: StateFile, mut plan: watch::Receiver<Arc<Plan>>, mut rol
                 match write(&file, &now).await {
                     Ok(()) => (kept, failing) = (Kept::This(now), false),
                     Err(error) if !failing => {
-                        failing = true;
+                        // What an earlier process left there may be withdrawn by now.
+                        file.remove();
+                        (kept, failing) = (Kept::Nothing, true);
                         warn!(file = %file.path().display(), error, "the last plan cannot be kept: a start while the API server is away announces nothing");
                     }
                     Err(_) => {}
@@ -85,6 +87,8 @@ pub async fn keep(file: StateFile, mut plan: watch::Receiver<Arc<Plan>>, mut rol
                 () = tokio::time::sleep_until(next) => {}
             }
         } else {
+            // Whoever announces meanwhile writes there.
+            kept = Kept::Nothing;
             tokio::select! {
                 changed = plan.changed() => if changed.is_err() { return },
                 changed = role.changed() => if changed.is_err() { return },

@@ -32,6 +32,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 const BUSY_TRIES: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a retired speaker leaves others the turn after its successor has ended, and between its looks.
+const SUCCESSOR_PAUSE: Duration = Duration::from_millis(500);
+
 /// Where speakers of one node meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -89,7 +92,11 @@ enum Stage {
         host: Option<Host>,
         _before: Option<Channel>,
     },
-    Retired(Channel),
+    /// With the channel to the one after, and that to the one before, which stays retired as long as it is open.
+    Retired {
+        after: Channel,
+        _before: Option<Channel>,
+    },
 }
 
 /// The place of this process in the row of speakers.
@@ -147,8 +154,11 @@ impl Succession {
                     channel.closed().await;
                     return Turn::PredecessorGone;
                 }
-                Stage::Retired(channel) => {
-                    channel.closed().await;
+                Stage::Retired { after, .. } => {
+                    after.closed().await;
+                    if let Some(place) = &self.place {
+                        until_nobody_answers(place).await;
+                    }
                     return Turn::SuccessorGone;
                 }
                 Stage::Active { host: None, .. } => std::future::pending::<()>().await,
@@ -167,7 +177,7 @@ impl Succession {
     pub fn predecessor(&self) -> Option<&Channel> {
         match &self.stage {
             Stage::Waiting(channel) => Some(channel),
-            Stage::Active { .. } | Stage::Retired(_) => None,
+            Stage::Active { .. } | Stage::Retired { .. } => None,
         }
     }
 
@@ -178,7 +188,7 @@ impl Succession {
         let before = match stage {
             Stage::Waiting(channel) => Some(channel),
             Stage::Active { _before, .. } => _before,
-            Stage::Retired(_) => None,
+            Stage::Retired { _before, .. } => _before,
         };
         self.activate(before);
     }
@@ -205,13 +215,18 @@ impl Succession {
 
     /// The sessions are the successor's, who holds the other end of the channel.
     pub fn retire(&mut self, successor: Channel) {
-        self.stage = Stage::Retired(successor);
+        let stage = std::mem::replace(&mut self.stage, Stage::Active { host: None, _before: None });
+        let before = match stage {
+            Stage::Active { _before, .. } | Stage::Retired { _before, .. } => _before,
+            Stage::Waiting(channel) => Some(channel),
+        };
+        self.stage = Stage::Retired { after: successor, _before: before };
         self.role.send_replace(Role::Retired);
     }
 
     /// Tells the successor that the sessions are its own.
     pub async fn tell_done(&self) {
-        if let Stage::Retired(channel) = &self.stage {
+        if let Stage::Retired { after: channel, .. } = &self.stage {
             // One that does not hear it holds them all the same.
             let _ = timeout(ANSWER, channel.send(&Answer::Done, None)).await;
         }
@@ -236,14 +251,27 @@ impl Succession {
     }
 }
 
+/// A third speaker may hold the sessions, or be about to find out that it has to: it goes first.
+async fn until_nobody_answers(place: &Place) {
+    loop {
+        tokio::time::sleep(SUCCESSOR_PAUSE).await;
+        match UnixStream::connect(&place.socket).await {
+            Err(error) if is_gone(&error) => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
 async fn look_for(place: &Place) -> Found {
     for _ in 0..BUSY_TRIES {
         let channel = match UnixStream::connect(&place.socket).await {
             Ok(stream) => Channel::new(stream),
             Err(error) => {
-                let nobody =
-                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-                if !nobody {
+                if !is_gone(&error) {
                     let socket = place.socket.display();
                     warn!(%socket, %error, "whether another speaker runs on this node cannot be asked");
                 }

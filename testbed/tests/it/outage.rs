@@ -48,8 +48,14 @@ const WATCHES_BACK: Duration = Duration::from_secs(60);
 
 async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    testbed::eventually::eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await)
-        .await?;
+    // Many calls spread over both paths, and kube-proxy may be ready on one node before the other.
+    testbed::eventually::eventually(SOON, "the page by both paths", async || {
+        for _ in 0..16 {
+            lab.client().curl("http://10.0.4.1").await?;
+        }
+        Ok(())
+    })
+    .await?;
     let traffic = Traffic::begin(lab.client().namespace(), std::net::SocketAddr::new(FIRST, 80), 2).await?;
     lab.stop_api_server().await?;
     let away = Duration::from_secs(60);

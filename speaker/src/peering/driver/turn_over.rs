@@ -5,6 +5,7 @@
 
 use std::net::TcpStream as StdStream;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ use crate::takeover::{Role, Turn, no_answer};
 
 /// How long the sessions may stand still until the successor has them. Far below the shortest hold time, 3 s.
 const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// How long is looked for a commitment that may have come while this process was stopped.
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// How long a successor waits for sessions that were promised.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -198,7 +202,14 @@ impl Driver {
         let offered = if self.stopping_until.is_some() {
             Err(TurnFault::OutOfTurn)
         } else {
-            timeout(STANDSTILL, self.offer(began, &channel)).await.unwrap_or_else(|_| Err(no_answer().into()))
+            let mut offer = pin!(self.offer(began, &channel));
+            match timeout(STANDSTILL, &mut offer).await {
+                Ok(offered) => offered,
+                // A process that was stopped and goes on sees the clock before its sockets: the commitment may lie there.
+                Err(_elapsed) => {
+                    timeout(LAST_LOOK, &mut offer).await.unwrap_or_else(|_| Err(no_answer().into()))
+                }
+            }
         };
         match offered {
             Ok(sessions) => {
@@ -283,7 +294,7 @@ async fn claim(channel: &Channel) -> Result<Vec<(SessionRecord, OwnedFd)>, TurnF
     match timeout(ANSWER, channel.receive::<Answer>(GREETING_LIMIT)).await {
         Ok(Ok((Answer::Aborted, _))) => Err(TurnFault::Aborted),
         // What stands still after a commitment, or has ended, will not touch the sessions again: a speaker that wakes up
-        // reads the commitment before it looks at the clock.
+        // looks for the commitment once more after its time is over.
         Ok(Ok(_) | Err(_)) | Err(_) => Ok(sessions),
     }
 }
