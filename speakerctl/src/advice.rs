@@ -14,7 +14,7 @@ pub(crate) fn next(reason: &str, service: &ServiceKey, node: &str, namespace: &s
         "ipNotAllowed" => format!("kubectl -n {namespace} get ipaddresspools"),
         "notOwner" | "noMatchingAdvertisement" | "peerNotSelected" => advertisements(),
         "conflictingAdvertisements" => format!("kubectl -n {namespace} get bgpadvertisements -o yaml"),
-        "advertisementWithheld" | "aggregateTooWide" => {
+        "advertisementWithheld" => {
             format!("kubectl -n {namespace} describe bgpadvertisements")
         }
         "nodeNetworkUnavailable" | "nodeLabeledExcludeBalancers" | "draining" | "nodeBeingDeleted" => {

@@ -275,9 +275,7 @@ impl Lab {
         let mut command = Command::new(self.machine().daemons.program("speakerctl"));
         command.arg("--kubeconfig").arg(self.cluster().kubeconfig().path()).args(arguments);
         let done = run_to_end(&mut command).await?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        Ok(Answer::of(&done))
     }
 
     /// Runs `speakerctl` on a node, through the socket of its speaker.
@@ -288,9 +286,7 @@ impl Lab {
         let socket = self.node(node)?.folder().join(Daemon::Speaker.program()).join("speaker.sock");
         let mut command = Command::new(self.machine().daemons.program("speakerctl"));
         let done = run_to_end(command.arg("--socket").arg(socket).args(arguments)).await?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        Ok(Answer::of(&done))
     }
 
     async fn daemon_command(&self, node: &str, daemon: Daemon, server: SocketAddr) -> Result<Command> {

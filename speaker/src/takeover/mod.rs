@@ -90,12 +90,12 @@ enum Stage {
     /// open, that one stays retired.
     Active {
         host: Option<Host>,
-        _before: Option<Channel>,
+        before: Option<Channel>,
     },
     /// With the channel to the one after, and that to the one before, which stays retired as long as it is open.
     Retired {
         after: Channel,
-        _before: Option<Channel>,
+        before: Option<Channel>,
     },
 }
 
@@ -119,7 +119,7 @@ impl Succession {
     /// Without a socket: nobody was before and nobody comes after.
     #[must_use]
     pub fn alone() -> Self {
-        let stage = Stage::Active { host: None, _before: None };
+        let stage = Stage::Active { host: None, before: None };
         Self { place: None, stage, role: watch::Sender::new(Role::Active) }
     }
 
@@ -127,7 +127,7 @@ impl Succession {
     /// answered, a few seconds at most when the other does not answer, ten when it is busy with another.
     pub async fn begin(place: Place, role: watch::Sender<Role>) -> Self {
         let found = look_for(&place).await;
-        let stage = Stage::Active { host: None, _before: None };
+        let stage = Stage::Active { host: None, before: None };
         let mut succession = Self { place: Some(place), stage, role };
         match found {
             Found::Nobody => succession.activate(None),
@@ -184,20 +184,24 @@ impl Succession {
     /// The sessions are ours, and the next speaker may come. Where that cannot be (a folder that is not writable), the
     /// next one restarts the sessions.
     pub fn take_the_turn(&mut self) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Active { host: None, _before: None });
-        let before = match stage {
-            Stage::Waiting(channel) => Some(channel),
-            Stage::Active { _before, .. } => _before,
-            Stage::Retired { _before, .. } => _before,
-        };
+        let before = self.leave();
         self.activate(before);
+    }
+
+    /// Gives up the socket and the channel to the successor; the channel to the speaker before this one is the caller's,
+    /// because that one stays retired as long as it is open.
+    fn leave(&mut self) -> Option<Channel> {
+        match std::mem::replace(&mut self.stage, Stage::Active { host: None, before: None }) {
+            Stage::Waiting(channel) => Some(channel),
+            Stage::Active { before, .. } | Stage::Retired { before, .. } => before,
+        }
     }
 
     /// Asks again for a running speaker, after a hand-over that failed. Afterwards it is known whose turn it is.
     pub async fn ask_again(&mut self) {
         let Some(place) = self.place.clone() else { return };
         // The channel of the failed one first, so that the other is not busy with it.
-        self.stage = Stage::Active { host: None, _before: None };
+        self.stage = Stage::Active { host: None, before: None };
         match look_for(&place).await {
             Found::Nobody => self.activate(None),
             Found::Willing(channel) => self.stage = Stage::Waiting(channel),
@@ -215,12 +219,8 @@ impl Succession {
 
     /// The sessions are the successor's, who holds the other end of the channel.
     pub fn retire(&mut self, successor: Channel) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Active { host: None, _before: None });
-        let before = match stage {
-            Stage::Active { _before, .. } | Stage::Retired { _before, .. } => _before,
-            Stage::Waiting(channel) => Some(channel),
-        };
-        self.stage = Stage::Retired { after: successor, _before: before };
+        let before = self.leave();
+        self.stage = Stage::Retired { after: successor, before };
         self.role.send_replace(Role::Retired);
     }
 
@@ -246,7 +246,7 @@ impl Succession {
                 None
             }
         });
-        self.stage = Stage::Active { host, _before: before };
+        self.stage = Stage::Active { host, before };
         self.role.send_replace(Role::Active);
     }
 }

@@ -11,29 +11,32 @@ use super::{Answer, Cluster};
 use crate::eventually::eventually;
 use crate::machine::Tool;
 
+/// `kubectl apply -f -`, with a kubectl that knows its cluster; gives its answer, also when it is no.
+pub(crate) async fn apply_with(mut kubectl: Command, yaml: &str) -> Result<Answer> {
+    let mut child = kubectl
+        .args(["apply", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("starting kubectl")?;
+    let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
+    stdin.write_all(yaml.as_bytes()).await.context("writing to kubectl")?;
+    drop(stdin);
+    let done = child.wait_with_output().await.context("waiting for kubectl")?;
+    Ok(Answer::of(&done))
+}
+
 impl Cluster {
     /// `kubectl apply -f -` with the given YAML; gives kubectl's answer, also when it is no.
     ///
     /// # Errors
     /// When kubectl cannot be started.
     pub async fn try_apply(&self, yaml: &str) -> Result<Answer> {
-        let mut child = Command::new(self.site.machine.tools.path(Tool::Kubectl))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig().path())
-            .args(["apply", "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting kubectl")?;
-        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
-        stdin.write_all(yaml.as_bytes()).await.context("writing to kubectl")?;
-        drop(stdin);
-        let done = child.wait_with_output().await.context("waiting for kubectl")?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        let mut kubectl = Command::new(self.site.machine.tools.path(Tool::Kubectl));
+        kubectl.arg("--kubeconfig").arg(self.kubeconfig().path());
+        apply_with(kubectl, yaml).await
     }
 
     /// Applies YAML that the API server must accept.

@@ -9,6 +9,7 @@ mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -21,6 +22,7 @@ use crate::run::Run;
 
 pub(crate) use credential::Credentials;
 pub use credential::Kubeconfig;
+pub(crate) use manifest::apply_with;
 use server::{Servers, Site};
 
 /// What `kubectl` answered.
@@ -30,6 +32,15 @@ pub struct Answer {
     pub accepted: bool,
     /// Both outputs together.
     pub text: String,
+}
+
+impl Answer {
+    /// What a program that has ended said.
+    pub(crate) fn of(done: &Output) -> Self {
+        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&done.stderr));
+        Self { accepted: done.status.success(), text }
+    }
 }
 
 /// What kind of control plane it is.
@@ -135,8 +146,6 @@ impl Cluster {
         let mut command = Command::new(self.site.machine.tools.path(Tool::Kubectl));
         command.arg("--kubeconfig").arg(self.kubeconfig().path()).args(arguments);
         let done = run_to_end(&mut command).await?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        Ok(Answer::of(&done))
     }
 }

@@ -2,16 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::cluster::{Answer, Credentials, Kubeconfig};
+use crate::cluster::{Answer, Credentials, Kubeconfig, apply_with};
 use crate::eventually::eventually;
 use crate::machine::{Tool, Tools};
 use crate::namespace::Namespace;
@@ -101,9 +99,7 @@ impl ControlPlane {
     /// When kubectl cannot be started or hangs.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<Answer> {
         let done = run_to_end(self.command().args(arguments)).await?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        Ok(Answer::of(&done))
     }
 
     /// Runs kubectl, which must succeed, and gives its output.
@@ -135,22 +131,7 @@ impl ControlPlane {
     /// # Errors
     /// When kubectl cannot be started.
     pub async fn try_apply(&self, yaml: &str) -> Result<Answer> {
-        let mut child = self
-            .command()
-            .args(["apply", "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("starting kubectl")?;
-        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
-        stdin.write_all(yaml.as_bytes()).await.context("writing to kubectl")?;
-        drop(stdin);
-        let done = child.wait_with_output().await.context("waiting for kubectl")?;
-        let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Ok(Answer { accepted: done.status.success(), text })
+        apply_with(self.command(), yaml).await
     }
 
     /// Applies YAML that the API server must accept.

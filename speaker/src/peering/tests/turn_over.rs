@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -124,6 +125,20 @@ async fn any_number_of_speakers_follow_each_other() {
     current.bench.stopped(StopHow::Restart).await;
     assert_eq!(session.hear_end().await, None);
     assert!(!place(&folder).socket.exists(), "the last one leaves nothing behind");
+}
+
+#[tokio::test]
+async fn of_three_speakers_that_run_the_newest_speaks_and_the_others_stay_silent() {
+    let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
+    let (mut oldest, mut session) = first(&folder, &router, &many_routes(10)).await;
+    let _middle = next(&folder, &router, &many_routes(10)).await;
+    let _newest = next(&folder, &router, &many_routes(10)).await;
+    let wakes = oldest.role.wait_for(|now| *now == Role::Active);
+    let woke = tokio::time::timeout(Duration::from_secs(2), wakes).await.is_ok();
+    assert!(!woke, "its successor has only handed the sessions on");
+    // And the newest one is still there to be followed.
+    let _next = next(&folder, &router, &without(&many_routes(10), [10, 0, 0, 3])).await;
+    assert_eq!(news(&mut session).await, withdrawal("10.0.0.3/32"));
 }
 
 #[tokio::test]
