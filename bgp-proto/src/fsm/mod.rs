@@ -32,6 +32,9 @@ const OPEN_HOLD: Duration = Duration::from_secs(240);
 /// The least default of the send hold timer (RFC 9687 §3.2).
 const SEND_HOLD: Duration = Duration::from_secs(480);
 
+/// KEEPALIVEs are not to follow each other faster (RFC 4271 §4.4). A third of the least Hold Time is as long.
+const KEEPALIVE_LEAST: Duration = Duration::from_secs(1);
+
 /// Waiting for the peer's OPEN; ours is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenSent {
@@ -319,10 +322,10 @@ fn note_end_of_rib(frame: Frame<'_>, out: &mut Vec<Action>) {
     }
 }
 
-/// RFC 4271 §10: a jitter of 0.75 to 1.0 on each interval.
+/// RFC 4271 §10: a jitter of 0.75 to 1.0 on each interval, but never less than [`KEEPALIVE_LEAST`].
 fn next_keepalive(negotiated: &Negotiated, around: &mut Surroundings<'_>) -> Option<Instant> {
     let interval = around.jitter.percent(negotiated.keepalive?, 75, 100);
-    around.now.checked_add(interval)
+    around.now.checked_add(interval.max(KEEPALIVE_LEAST))
 }
 
 fn malformed(error: DecodeError, message: &[u8]) -> Farewell {

@@ -11,6 +11,7 @@ mod matrix;
 mod mutation;
 mod open;
 mod pair;
+mod requirement;
 mod rfc7606;
 mod round_trip;
 mod script;
