@@ -28,7 +28,7 @@ pub(crate) enum Older {
     OpenSent,
     OpenConfirm,
     Established {
-        /// Both sides exchanged the graceful restart capability.
+        /// Both sides exchanged the graceful restart capability, and the peer's names a family (RFC 4724 §5).
         graceful_restart: bool,
     },
 }

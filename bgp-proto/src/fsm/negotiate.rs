@@ -34,7 +34,8 @@ pub(crate) struct Negotiated {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) families: Families,
     pub(crate) enhanced_refresh: bool,
-    /// Both sides have the graceful restart capability.
+    /// Both sides have the graceful restart capability, and the peer's names a family: it may come back on another
+    /// connection while this one looks alive (RFC 4724 §5).
     pub(crate) graceful_restart: bool,
     /// Both sides set the N bit: only a Hard Reset makes the peer drop our routes (RFC 8538).
     pub(crate) keeps_after_notification: bool,
@@ -85,10 +86,8 @@ pub(crate) fn negotiate(config: &PeerConfig, open: &Open<'_>, local: IpAddr) -> 
     }
     let hold = proposed_hold(config).min(open.hold_time);
     let has = |wanted: &dyn Fn(&Capability<'_>) -> bool| open.capabilities.into_iter().any(|c| wanted(&c));
-    let peer_restarts = has(&|c| matches!(c, Capability::GracefulRestart(_)));
-    let peer_keeps = has(&|c| matches!(c, Capability::GracefulRestart(restart) if restart.notification));
+    let restart = graceful_restart_of(open).filter(|_| config.graceful_restart.is_some());
     let is_extended = config.extended_messages && has(&|c| *c == Capability::ExtendedMessage);
-    let graceful_restart = config.graceful_restart.is_some() && peer_restarts;
     Ok(Negotiated {
         remote_asn: open.asn,
         remote_router_id: open.router_id,
@@ -98,8 +97,9 @@ pub(crate) fn negotiate(config: &PeerConfig, open: &Open<'_>, local: IpAddr) -> 
         keepalive: hold.duration().map(|hold| config.keepalive.unwrap_or(hold / 3).min(hold / 3)),
         families,
         enhanced_refresh: has(&|c| *c == Capability::EnhancedRouteRefresh),
-        graceful_restart,
-        keeps_after_notification: graceful_restart && config.keep_after_notification && peer_keeps,
+        graceful_restart: restart.is_some_and(|restart| restart.families().next().is_some()),
+        keeps_after_notification: config.keep_after_notification
+            && restart.is_some_and(|restart| restart.notification),
         extended_next_hop: offers_extended_next_hop(config, local) && has(&|c| c.is_ipv4_over_ipv6()),
         only_to_customer: external && config.role.is_some_and(|policy| policy.role.marks_only_to_customer()),
         max_len: if is_extended { EXTENDED_MAX_LEN } else { MAX_LEN },
@@ -125,6 +125,14 @@ fn check_role(config: &PeerConfig, open: &Open<'_>) -> Result<(), Farewell> {
     };
     let reason = DownReason::RoleMismatch { ours: role, found };
     Err(Farewell::say(reason, ErrorCode::ROLE_MISMATCH, Vec::new()))
+}
+
+/// Of several such capabilities the last one counts (RFC 4724 §3).
+fn graceful_restart_of<'a>(open: &Open<'a>) -> Option<GracefulRestart<'a>> {
+    let restarts = open.capabilities.into_iter().filter_map(|capability| {
+        if let Capability::GracefulRestart(restart) = capability { Some(restart) } else { None }
+    });
+    restarts.last()
 }
 
 /// An IPv6 next hop is our own address of the session, so there must be one that routers can use.

@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
+use bgp_proto::wire::capability::{Capability, GracefulRestart};
 use bgp_proto::wire::header::MessageType;
 use bgp_proto::*;
 
-use crate::script::Scripted;
-use crate::vectors::{external, message};
+use crate::script::{Scripted, open};
+use crate::vectors::{external, message, unhex};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+fn graceful(config: PeerConfig) -> PeerConfig {
+    PeerConfig { graceful_restart: Some(30 * SECOND), ..config }
+}
 
 /// RFC 4271 §4.4.
 #[test]
@@ -28,5 +33,43 @@ fn keepalives_are_never_closer_than_a_second() {
             assert_eq!(scripted.drain(id), [(MessageType::Keepalive, Vec::new())]);
             scripted.input(id, &message("0013 04"));
         }
+    }
+}
+
+/// RFC 4724 §3.
+#[test]
+fn of_several_graceful_restart_capabilities_the_last_one_counts() {
+    let config = PeerConfig { keep_after_notification: true, ..graceful(external(64_500)) };
+    let tuples = unhex("00010180");
+    let offer = |notification| {
+        let (restarting, restart_time) = (false, 120);
+        Capability::GracefulRestart(GracefulRestart {
+            restarting,
+            notification,
+            restart_time,
+            tuples: &tuples,
+        })
+    };
+    for (offered, expected) in [([true, false], [6, 2]), ([false, true], [6, 9])] {
+        let (mut scripted, id) = Scripted::up(config.clone(), &offered.map(offer));
+        scripted.speaker.stop(scripted.now, Stop::AdminShutdown("bye".to_owned()));
+        assert_eq!(scripted.answer(id).unwrap()[..2], expected, "{offered:?}");
+    }
+}
+
+/// RFC 4724 §5: only a peer that keeps some family comes back on a new connection while the old one looks alive.
+#[test]
+fn a_peer_that_keeps_no_family_cannot_replace_its_own_session() {
+    for (tuples, is_refused) in [("", true), ("00010180", false)] {
+        let tuples = unhex(tuples);
+        let restart =
+            GracefulRestart { restarting: false, notification: false, restart_time: 120, tuples: &tuples };
+        let capabilities = [Capability::GracefulRestart(restart)];
+        let (mut scripted, _) = Scripted::up(graceful(external(64_500)), &capabilities);
+        let second = scripted.accept();
+        scripted.drain(second);
+        scripted.input(second, &open(&capabilities));
+        let answer = scripted.answer(second);
+        assert_eq!(answer, is_refused.then(|| vec![6, 7]), "{tuples:?}");
     }
 }
