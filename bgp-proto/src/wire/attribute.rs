@@ -24,6 +24,7 @@ pub(super) const ORIGINATOR_ID: u8 = 9;
 pub(super) const CLUSTER_LIST: u8 = 10;
 pub(super) const EXTENDED_COMMUNITIES: u8 = 16;
 pub(super) const AS4_PATH: u8 = 17;
+pub(super) const AS4_AGGREGATOR: u8 = 18;
 pub(super) const LARGE_COMMUNITY: u8 = 32;
 pub(super) const ONLY_TO_CUSTOMER: u8 = 35;
 

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use bgp_proto::wire::as_path::AsWidth;
 use bgp_proto::wire::capability::{Capability, GracefulRestart};
+use bgp_proto::wire::check::{Class, Context};
 use bgp_proto::wire::header::MessageType;
 use bgp_proto::*;
 
-use crate::script::{Scripted, open};
+use crate::rfc7606::EBGP;
+use crate::script::{ROUTE, Scripted, class_of, open, update};
 use crate::vectors::{external, message, unhex};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,4 +75,31 @@ fn a_peer_that_keeps_no_family_cannot_replace_its_own_session() {
         let answer = scripted.answer(second);
         assert_eq!(answer, is_refused.then(|| vec![6, 7]), "{tuples:?}");
     }
+}
+
+/// RFC 6793 §6, RFC 7607 §2.
+#[test]
+fn the_second_path_and_the_aggregators_are_discarded_when_they_are_malformed() {
+    let two = Context { width: AsWidth::Two, ..EBGP };
+    let check = |attribute: &str, context: &Context, expected: Class| {
+        let path = if context.width == AsWidth::Two { "400204 0201 fffa" } else { "400206 0201 0000fffa" };
+        let attributes = unhex(&format!("400101 00 {path} 400304 0a000001 {attribute}"));
+        assert_eq!(class_of(&update(&[], &attributes, &unhex(ROUTE)), context), expected, "{attribute}");
+    };
+    check("c01106 0201 0000fffa", &two, Class::Accept);
+    check("c01100", &two, Class::Discard);
+    check("c01102 0200", &two, Class::Discard);
+    check("c01104 0201 fffa", &two, Class::Discard);
+    check("c01106 0501 0000fffa", &two, Class::Discard);
+    check("c01106 0301 0000fffa", &two, Class::Discard);
+    check("c01106 0201 00000000", &two, Class::Discard);
+    check("c01208 0000fffa 0a000001", &two, Class::Accept);
+    check("c01207 0000fffa 0a0000", &two, Class::Discard);
+    check("c01208 00000000 0a000001", &two, Class::Discard);
+    check("c00706 fffa 0a000001", &two, Class::Accept);
+    check("c00706 0000 0a000001", &two, Class::Discard);
+    check("c00708 0000fffa 0a000001", &EBGP, Class::Accept);
+    check("c00708 00000000 0a000001", &EBGP, Class::Discard);
+    check("c01106 0201 0000fffa", &EBGP, Class::Discard);
+    check("c01208 0000fffa 0a000001", &EBGP, Class::Discard);
 }

@@ -4,8 +4,8 @@ use super::{Class, Context, Reason};
 use crate::family::Family;
 use crate::wire::as_path::{AsPath, AsPathFault, AsWidth};
 use crate::wire::attribute::{
-    AGGREGATOR, AS_PATH, AS4_PATH, LengthRule, NEXT_HOP, ONLY_TO_CUSTOMER, OPTIONAL, ORIGIN, PARTIAL, Rule,
-    Sender, TRANSITIVE, rule_of,
+    AGGREGATOR, AS_PATH, AS4_AGGREGATOR, AS4_PATH, LengthRule, NEXT_HOP, ONLY_TO_CUSTOMER, OPTIONAL, ORIGIN,
+    PARTIAL, Rule, Sender, TRANSITIVE, rule_of,
 };
 use crate::wire::nlri::Nlri;
 use crate::wire::update::{Attribute, MP_REACH_NLRI, MP_UNREACH_NLRI, MpReach, MpUnreach};
@@ -45,12 +45,13 @@ fn wrong_value(attribute: &Attribute<'_>, rule: &Rule, context: &Context) -> Opt
     match attribute.code {
         ORIGIN => value_is_wrong(attribute.value.first().is_none_or(|origin| *origin > 2)),
         AS_PATH => value_is_wrong(is_wrong_path(attribute.value, context.width)),
-        AS4_PATH => value_is_wrong(is_wrong_path(attribute.value, AsWidth::Four)),
-        NEXT_HOP => value_is_wrong(is_martian(attribute.value)),
-        AGGREGATOR => {
-            let asn = attribute.value.get(..context.width.octets());
-            value_is_wrong(asn.is_none_or(|asn| asn.iter().all(|octet| *octet == 0)))
+        // RFC 6793 §6: without any number it is malformed, too.
+        AS4_PATH => {
+            value_is_wrong(attribute.value.is_empty() || is_wrong_path(attribute.value, AsWidth::Four))
         }
+        NEXT_HOP => value_is_wrong(is_martian(attribute.value)),
+        AGGREGATOR => value_is_wrong(begins_with_as_zero(attribute.value, context.width)),
+        AS4_AGGREGATOR => value_is_wrong(begins_with_as_zero(attribute.value, AsWidth::Four)),
         ONLY_TO_CUSTOMER => value_is_wrong(attribute.value.iter().all(|octet| *octet == 0)),
         MP_REACH_NLRI => wrong_reach(attribute.value, context),
         MP_UNREACH_NLRI => wrong_unreach(attribute.value, context),
@@ -122,6 +123,11 @@ fn is_multiple(length: usize, octets: u8) -> bool {
         12 => length.is_multiple_of(12),
         other => length.is_multiple_of(usize::from(other)),
     }
+}
+
+/// RFC 7607 §2. The length was checked before.
+fn begins_with_as_zero(value: &[u8], width: AsWidth) -> bool {
+    value.get(..width.octets()).is_none_or(|asn| asn.iter().all(|octet| *octet == 0))
 }
 
 /// We are in no confederation, so nobody may tell us of one (RFC 5065 §5.3).
