@@ -126,6 +126,20 @@ fn a_side_that_restarts_is_met_again_under_its_new_number() {
     assert!(reason.is_failure());
 }
 
+/// RFC 5880 §6.3, §6.8.1.
+#[test]
+fn every_session_of_an_endpoint_has_a_number_of_its_own_that_is_not_zero() {
+    let now = std::time::Instant::now();
+    let mut endpoint = Endpoint::new(7);
+    let sessions: Vec<SessionConfig> =
+        (0..1_000_u16).map(|n| config(A, [10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]].into())).collect();
+    endpoint.set_sessions(now, &sessions);
+    let numbers: std::collections::BTreeSet<[u8; 4]> = std::iter::from_fn(|| endpoint.poll_transmit(now))
+        .map(|(_, octets)| octets[4..8].try_into().unwrap())
+        .collect();
+    assert_eq!((numbers.len(), numbers.contains(&[0; 4])), (1_000, false));
+}
+
 #[test]
 fn a_session_that_is_removed_says_so_and_is_forgotten() {
     let mut world = World::usual(7);
