@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What a session watches over: both ends, and how far they may be apart. There is one session for each path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
-    /// Our address.
+    /// Our address, which packets leave from.
     pub local: IpAddr,
     /// The other side's address.
     pub remote: IpAddr,
@@ -73,15 +73,16 @@ impl Interval {
 pub struct SessionConfig {
     /// Which path.
     pub path: Path,
-    /// How often we would like to send while the session is Up (bfd.DesiredMinTxInterval).
+    /// How often we would like to send while the session is Up (bfd.DesiredMinTxInterval, RFC 5880 §6.8.1); a second at
+    /// least before (§6.8.3).
     pub desired_min_tx: Interval,
-    /// How often we can receive (bfd.RequiredMinRxInterval).
+    /// How often we can receive (bfd.RequiredMinRxInterval, RFC 5880 §6.8.1); zero would ask for no packets at all.
     pub required_min_rx: Interval,
-    /// How many of our packets the other side may miss (bfd.DetectMult).
+    /// How many of our packets the other side may miss (bfd.DetectMult, RFC 5880 §6.8.1).
     pub detect_multiplier: NonZeroU8,
-    /// Whether we wait for the other side's first packet.
+    /// Whether we wait for the other side's first packet (RFC 5880 §6.1).
     pub passive: bool,
-    /// The least TTL of packets that came over several hops; a single hop always asks for 255.
+    /// The least TTL of packets that came over several hops (RFC 5883 §3); a single hop always asks for 255 (RFC 5881 §5).
     pub minimum_ttl: u8,
 }
 

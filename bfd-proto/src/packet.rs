@@ -9,7 +9,7 @@ use crate::config::Interval;
 use crate::discard::Discard;
 use crate::state::{Diagnostic, State};
 
-/// The length of a packet without authentication, in octets.
+/// The length of a packet without authentication, in octets (RFC 5880 §4.1).
 pub const PACKET_LEN: usize = 24;
 
 const VERSION: u8 = 1;
@@ -20,7 +20,7 @@ const AUTHENTICATED: u8 = 0x04;
 const DEMAND: u8 = 0x02;
 const MULTIPOINT: u8 = 0x01;
 
-/// The number by which one end knows a session; never zero.
+/// The number by which one end knows a session; never zero (RFC 5880 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Discriminator(NonZeroU32);
 
@@ -47,20 +47,20 @@ impl fmt::Display for Discriminator {
     }
 }
 
-/// A control packet.
+/// A control packet (RFC 5880 §4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Why the sender's session last left Up.
     pub diagnostic: Diagnostic,
     /// The sender's state.
     pub state: State,
-    /// The sender asks for an answer with the F bit.
+    /// The P bit: the sender asks for an answer with the F bit (RFC 5880 §6.5).
     pub poll: bool,
-    /// This is such an answer.
+    /// The F bit: this is such an answer.
     pub answers_poll: bool,
     /// The C bit: the sender's BFD survives the loss of its control plane.
     pub independent: bool,
-    /// The sender wants no periodic packets while both are Up.
+    /// The D bit: the sender wants no periodic packets while both are Up (RFC 5880 §6.6).
     pub demand: bool,
     /// How many of its packets may be missed.
     pub detect_multiplier: NonZeroU8,
@@ -80,7 +80,7 @@ impl Packet {
     /// Reads a packet, in the order of RFC 5880 §6.8.6. Octets behind its length are not looked at.
     ///
     /// # Errors
-    /// Why it must be discarded whatever sessions there are.
+    /// The [`Discard`] that says why it must be discarded whatever sessions there are.
     pub fn parse(octets: &[u8]) -> Result<Self, Discard> {
         let Some((fixed, _)) = octets.split_first_chunk::<PACKET_LEN>() else {
             return Err(Discard::TooShort { octets: octets.len() });
@@ -126,7 +126,7 @@ impl Packet {
         })
     }
 
-    /// The octets of the packet.
+    /// The octets of the packet, numbers in network order and intervals in microseconds.
     #[must_use]
     pub fn to_octets(&self) -> [u8; PACKET_LEN] {
         let bit = |set: bool, mask: u8| if set { mask } else { 0 };

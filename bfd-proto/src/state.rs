@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// RFC 5880 §4.1, Sta.
+/// The state of a session (RFC 5880 §4.1, Sta; §6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Switched off by an operator; says nothing about the path.
@@ -53,7 +53,7 @@ impl fmt::Display for State {
     }
 }
 
-/// RFC 5880 §4.1, Diag: why the sender's session last left Up. Numbers without a name are kept as they are.
+/// Why the sender's session last left Up (RFC 5880 §4.1, Diag). Numbers without a name are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Diagnostic(pub(crate) u8);
 

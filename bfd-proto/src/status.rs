@@ -26,7 +26,7 @@ pub enum Event {
 /// Why a session left Up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DownReason {
-    /// Silence for longer than the detection time.
+    /// Silence for longer than the detection time (RFC 5880 §6.8.4).
     TimeExpired {
         /// The detection time.
         after: Duration,
@@ -84,17 +84,17 @@ pub struct SessionStatus {
     pub state: State,
     /// The state that the other side last sent; Down before it was heard, and after it fell silent.
     pub remote_state: State,
-    /// Since when it is in this state.
+    /// Since when it is in this state, on the caller's clock.
     pub since: Instant,
     /// Whether anything of the other side was heard within the last detection time.
     pub heard: bool,
     /// The C bit of the other side's last packet: its BFD survives the loss of its control plane.
     pub remote_independent: bool,
-    /// How long silence is borne, as agreed; `None` until the other side has been heard.
+    /// How long silence is borne, as agreed (RFC 5880 §6.8.4); `None` until the other side has been heard.
     pub detection_time: Option<Duration>,
-    /// How often we send, jitter left out; `None` when the other side wants no periodic packets.
+    /// How often we send, jitter left out (RFC 5880 §6.8.7); `None` when the other side wants no periodic packets.
     pub transmit_interval: Option<Duration>,
-    /// Whether a change of parameters waits for the other side's consent.
+    /// Whether a change of parameters waits for the other side's consent (RFC 5880 §6.5).
     pub polling: bool,
     /// How often the session came up.
     pub ups: u64,
@@ -104,6 +104,6 @@ pub struct SessionStatus {
     pub received: u64,
     /// Packets handed out for the other side.
     pub sent: u64,
-    /// When and why it last left Up.
+    /// When, on the caller's clock, and why it last left Up.
     pub last_down: Option<(Instant, DownReason)>,
 }

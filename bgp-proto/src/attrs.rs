@@ -41,20 +41,22 @@ pub enum Origin {
 /// Path attributes of a route, apart from next hop and own AS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathAttrs {
-    /// ORIGIN.
+    /// ORIGIN (RFC 4271 §5.1.1).
     pub origin: Origin,
-    /// How often our AS is put in front of the path beyond the one time that eBGP asks for. Towards
+    /// How often our AS is put in front of the path beyond the one time that eBGP asks for (RFC 4271 §5.1.2). Towards
     /// iBGP peers the path is empty: they would take our AS in it for a loop.
     pub prepend: u8,
-    /// MULTI_EXIT_DISC; absent when `None`.
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4): the lower one is preferred; absent when `None`.
     pub med: Option<u32>,
-    /// LOCAL_PREF towards iBGP peers; `None` means 100. Never sent to eBGP peers (RFC 4271 §5.1.5).
+    /// LOCAL_PREF towards iBGP peers: the higher one is preferred; `None` means 100. Never sent to eBGP peers (RFC 4271
+    /// §5.1.5).
     pub local_pref: Option<u32>,
-    /// COMMUNITIES (RFC 1997), sorted and without repetition.
+    /// COMMUNITIES (RFC 1997). They go out sorted and each once, whatever is here.
     pub communities: Vec<Community>,
-    /// LARGE_COMMUNITY (RFC 8092), sorted and without repetition.
+    /// LARGE_COMMUNITY (RFC 8092). They go out sorted and each once, whatever is here.
     pub large_communities: Vec<LargeCommunity>,
-    /// EXTENDED COMMUNITIES (RFC 4360) as they go on the wire, sorted and without repetition.
+    /// EXTENDED COMMUNITIES (RFC 4360), eight octets each as they go on the wire. They go out sorted and each once, whatever
+    /// is here.
     pub ext_communities: Vec<[u8; 8]>,
 }
 
@@ -63,7 +65,7 @@ impl PathAttrs {
     /// attributes do not are never announced, so ask before accepting a configuration.
     ///
     /// # Errors
-    /// How long the attributes are when they are too long.
+    /// [`AttrsTooLong`]: they take more than 4000 octets towards some peer.
     pub fn fits(&self) -> Result<(), AttrsTooLong> {
         let two = PathStyle {
             local_asn: Asn(u32::MAX),

@@ -6,45 +6,45 @@ use std::fmt;
 
 use crate::wire::notification::ErrorCode;
 
-/// A message that ends the session.
+/// A message that ends the session. Each variant names the NOTIFICATION that answers it: code/subcode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecodeError {
-    /// The marker is not all ones.
+    /// The marker is not all ones: 1/1 (RFC 4271 §6.1).
     NotSynchronised,
-    /// The length is not possible for the type.
+    /// The length is not possible for the type: 1/2 with the field (RFC 4271 §6.1, RFC 8654 §4).
     BadLength {
-        /// What the header says.
+        /// What the header says, in octets.
         length: u16,
     },
-    /// No such message type.
+    /// No such message type: 1/3 with it (RFC 4271 §6.1).
     UnknownType {
         /// What the header says.
         code: u8,
     },
-    /// OPEN: not version 4.
+    /// OPEN: not version 4: 2/1 with ours (RFC 4271 §6.2).
     UnsupportedVersion {
         /// The version.
         version: u8,
     },
-    /// OPEN: AS 0, or AS_TRANS from a speaker without four-octet numbers (RFC 7607, RFC 6793).
+    /// OPEN: AS 0, AS_TRANS as a speaker's own number, or two fields that disagree: 2/2 (RFC 7607 §2, RFC 6793 §4.1).
     UnusableAs,
-    /// OPEN: BGP Identifier 0.0.0.0.
+    /// OPEN: BGP Identifier 0.0.0.0: 2/3 (RFC 6286 §2.2).
     ZeroRouterId,
-    /// OPEN: a Hold Time of one or two seconds.
+    /// OPEN: a Hold Time of one or two seconds: 2/6 (RFC 4271 §6.2).
     HoldTimeTooShort {
-        /// What was proposed.
+        /// What was proposed, in seconds.
         seconds: u16,
     },
-    /// OPEN: an optional parameter that is not "capabilities".
+    /// OPEN: an optional parameter that is not "capabilities": 2/4 (RFC 4271 §6.2).
     UnsupportedParameter {
         /// Its type.
         code: u8,
     },
-    /// OPEN: lengths of parameters or capabilities that do not add up.
+    /// OPEN: lengths of parameters or capabilities that do not add up: 2/0 (RFC 4271 §6.2, RFC 9072 §2).
     MalformedOpen,
-    /// UPDATE: lengths that do not add up, so that the routes cannot be found.
+    /// UPDATE: lengths that do not add up, so that the routes cannot be found: 3/1 (RFC 7606 §3 b).
     MalformedUpdate,
-    /// ROUTE-REFRESH: begin or end of refresh with a wrong length (RFC 7313 §5).
+    /// ROUTE-REFRESH: begin or end of refresh with a wrong length: 7/1 with the message (RFC 7313 §5).
     RefreshLength,
 }
 
@@ -67,7 +67,7 @@ impl DecodeError {
         }
     }
 
-    /// The data field of the answer; `message` is what was received.
+    /// The data field of the answer, in network order; `message` is what was received, header included.
     #[must_use]
     pub fn data(self, message: &[u8]) -> Vec<u8> {
         match self {

@@ -10,7 +10,7 @@ use crate::status::DownReason;
 /// What happened to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The dial that was asked for has succeeded.
+    /// The dial that was asked for has succeeded (event 16 of RFC 4271 §8.1.4).
     Connected {
         /// Who was dialled.
         peer: PeerKey,
@@ -21,7 +21,7 @@ pub enum Event {
         /// The peer's end.
         remote: IpAddr,
     },
-    /// The peer has dialled us.
+    /// The peer has dialled us (event 17 of RFC 4271 §8.1.4).
     Accepted {
         /// Who it is, judged by its address.
         peer: PeerKey,
@@ -32,26 +32,28 @@ pub enum Event {
         /// The peer's end.
         remote: IpAddr,
     },
-    /// The dial that was asked for has failed.
+    /// The dial that was asked for has failed (event 18 of RFC 4271 §8.1.4).
     ConnectFailed {
         /// Who was dialled.
         peer: PeerKey,
         /// How it failed.
         reason: ConnectFault,
     },
-    /// The connection is over.
+    /// The connection is over (event 18 of RFC 4271 §8.1.4).
     Closed {
         /// Which one.
         connection: ConnectionId,
         /// How it ended.
         reason: CloseCause,
     },
-    /// The kernel took octets of this connection; whatever was reported blocked no longer is.
+    /// The kernel took octets of this connection; whatever was reported blocked no longer is. Stops the send hold timer
+    /// (RFC 9687).
     WriteProgress {
         /// Which one.
         connection: ConnectionId,
     },
-    /// The kernel takes no more octets of this connection although there are some.
+    /// The kernel takes no more octets of this connection although there are some. Starts the send hold timer, unless it
+    /// runs (RFC 9687).
     WriteBlocked {
         /// Which one.
         connection: ConnectionId,
@@ -104,7 +106,7 @@ pub enum ConnectFault {
     Unreachable,
     /// The local address that was asked for is not on this node.
     AddressNotAvailable,
-    /// Anything else, with the number of the operating system.
+    /// Anything else, with the number of the operating system (`errno`).
     Os(i32),
 }
 
@@ -131,7 +133,7 @@ pub enum CloseCause {
     Eof,
     /// The router reset it.
     Reset,
-    /// The socket failed, with the number of the operating system.
+    /// The socket failed, with the number of the operating system (`errno`).
     Error(i32),
 }
 
@@ -160,7 +162,7 @@ pub enum SpeakerEvent {
         /// With or without sending what is left.
         how: HangUp,
     },
-    /// The session with this peer is Established.
+    /// The session with this peer is Established (RFC 4271 §8.2.2).
     Up {
         /// Whose.
         peer: PeerKey,

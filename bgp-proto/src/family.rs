@@ -26,7 +26,7 @@ impl Family {
         }
     }
 
-    /// The Address Family Identifier.
+    /// The Address Family Identifier (RFC 4760 §3): 1 or 2.
     #[must_use]
     pub fn afi(self) -> u16 {
         match self {
@@ -35,7 +35,7 @@ impl Family {
         }
     }
 
-    /// The Subsequent Address Family Identifier.
+    /// The Subsequent Address Family Identifier (RFC 4760 §6): 1, unicast.
     #[must_use]
     pub fn safi(self) -> u8 {
         1
@@ -77,9 +77,9 @@ pub struct Families {
 }
 
 impl Families {
-    /// No family.
+    /// No family: what is known of a peer before its OPEN.
     pub const NONE: Self = Self { ipv4: false, ipv6: false };
-    /// IPv4 unicast alone, which is also what an OPEN without multiprotocol capability means.
+    /// IPv4 unicast alone, which is also what an OPEN without multiprotocol capability means (RFC 4760 §8).
     pub const IPV4: Self = Self { ipv4: true, ipv6: false };
     /// IPv6 unicast alone.
     pub const IPV6: Self = Self { ipv4: false, ipv6: true };

@@ -20,7 +20,7 @@ use crate::wire::notification::{ErrorCode, Notification};
 /// An Established session, apart from its socket. All times are relative to the moment at which the image was made.
 #[derive(Clone, Debug)]
 pub struct SessionImage {
-    /// Our OPEN as it was sent, header included.
+    /// Our OPEN as it was sent (RFC 4271 §4.2), header included.
     pub our_open: Vec<u8>,
     /// The peer's OPEN as it came, header included.
     pub their_open: Vec<u8>,
@@ -32,11 +32,11 @@ pub struct SessionImage {
     pub next_hop_v4: Option<IpAddr>,
     /// The next hop that IPv6 routes were told with; `None`: IPv6 is not announced.
     pub next_hop_v6: Option<Ipv6Addr>,
-    /// What is left of the hold timer; `None` is off.
+    /// What is left of the hold timer (RFC 4271 §4.2); `None` is off.
     pub hold_left: Option<Duration>,
     /// When the next KEEPALIVE is due; `None` is never.
     pub keepalive_left: Option<Duration>,
-    /// What is left of the send hold timer; `None` while the peer takes octets.
+    /// What is left of the send hold timer (RFC 9687); `None` while the peer takes octets.
     pub send_hold_left: Option<Duration>,
     /// Whether a KEEPALIVE is due that was not built yet.
     pub keepalive_due: bool,
@@ -44,11 +44,11 @@ pub struct SessionImage {
     pub routes: Arc<RouteSet>,
     /// How many of these were told: some cannot be, for want of a next hop or of room.
     pub told: u32,
-    /// The families whose End-of-RIB is still owed.
+    /// The families whose End-of-RIB is still owed (RFC 4724 §2).
     pub end_of_rib_owed: Families,
     /// The families whose End-of-RIB has come from the peer.
     pub end_of_rib_received: Families,
-    /// The families that the peer has asked for again and not heard to the end.
+    /// The families that the peer has asked for again and not heard to the end (RFC 2918).
     pub refresh_owed: Families,
     /// How long the session has been Established.
     pub up_for: Duration,

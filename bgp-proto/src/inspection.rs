@@ -39,7 +39,7 @@ impl VerdictCounts {
 /// One faulty UPDATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// When it came.
+    /// When it came, on the caller's clock.
     pub at: Instant,
     /// What is wrong with it.
     pub verdict: Verdict,

@@ -112,7 +112,7 @@
 //!
 //! # What it follows
 //!
-//! RFC 4271 (BGP-4), 2918 and 7313 (route refresh), 4486 and 9003 (Cease), 4724 and 8538 (graceful
+//! RFC 4271 (BGP-4), 1997, 4360 and 8092 (communities), 2918 and 7313 (route refresh), 4486 and 9003 (Cease), 4724 and 8538 (graceful
 //! restart, restarting side, Hard Reset), 4760 and 2545 (multiprotocol), 5492 and 9072 (capabilities),
 //! 6286 (identifiers), 6608 (FSM error subcodes), 6793 (four-octet AS numbers), 7606 and 7607 (faulty
 //! UPDATEs), 8654 (extended messages), 8950 (IPv6 next hops for IPv4), 9234 (roles), 9384 (Cease for BFD), 9494 (long-lived

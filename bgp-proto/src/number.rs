@@ -34,12 +34,12 @@ impl RouterId {
     /// Takes an address as identifier.
     ///
     /// # Errors
-    /// `0.0.0.0` is not an identifier.
+    /// [`ZeroRouterId`]: `0.0.0.0` is not an identifier (RFC 6286 §2.1).
     pub fn try_new(address: Ipv4Addr) -> Result<Self, ZeroRouterId> {
         NonZeroU32::new(address.to_bits()).map(Self).ok_or(ZeroRouterId)
     }
 
-    /// The identifier in its usual dress.
+    /// The identifier in its usual dress, its first octet on the wire first.
     #[must_use]
     pub fn to_address(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.0.get())
@@ -58,7 +58,7 @@ impl fmt::Debug for RouterId {
     }
 }
 
-/// `0.0.0.0` was given as BGP Identifier.
+/// `0.0.0.0` was given as BGP Identifier (RFC 6286 §2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZeroRouterId;
 
@@ -75,7 +75,7 @@ impl std::error::Error for ZeroRouterId {}
 pub struct HoldTime(u16);
 
 impl HoldTime {
-    /// Zero on the wire: neither KEEPALIVEs nor a hold timer.
+    /// Zero on the wire: neither KEEPALIVEs nor a hold timer (RFC 4271 §4.4).
     pub const OFF: Self = Self(0);
     /// What we propose when nobody says otherwise: 15 seconds.
     pub const DEFAULT: Self = Self(15);
@@ -83,7 +83,7 @@ impl HoldTime {
     /// A hold time in seconds.
     ///
     /// # Errors
-    /// One or two seconds, which RFC 4271 §6.2 tells every speaker to refuse.
+    /// [`HoldTimeTooShort`]: one or two seconds, which RFC 4271 §6.2 tells every speaker to refuse.
     pub fn try_new(seconds: u16) -> Result<Self, HoldTimeTooShort> {
         match seconds {
             1 | 2 => Err(HoldTimeTooShort { seconds }),
@@ -91,7 +91,7 @@ impl HoldTime {
         }
     }
 
-    /// Whole seconds; zero is off.
+    /// Whole seconds, as OPEN carries them; zero is off.
     #[must_use]
     pub fn seconds(self) -> u16 {
         self.0
@@ -104,10 +104,10 @@ impl HoldTime {
     }
 }
 
-/// A hold time of one or two seconds.
+/// A hold time of one or two seconds (RFC 4271 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HoldTimeTooShort {
-    /// What was asked for.
+    /// What was asked for, in seconds.
     pub seconds: u16,
 }
 

@@ -17,7 +17,7 @@ pub struct PeerKey(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// Which AS the peer may be in.
+/// Which AS the peer may be in. Another one in its OPEN is answered by 2/2 (RFC 4271 §6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RemoteAs {
     /// This one and no other.
@@ -47,17 +47,17 @@ pub enum Receive {
     /// UPDATEs are counted and dropped unread; nothing in them can end the session.
     #[default]
     Discard,
-    /// UPDATEs are judged as RFC 7606 has it, verdicts are counted and the last faults kept. An UPDATE
+    /// UPDATEs are judged as RFC 7606 has it (but for its §5.2), verdicts are counted and the last faults kept. An UPDATE
     /// whose routes cannot be told ends the session, as it would on a router.
     Inspect,
 }
 
-/// A BGP role (RFC 9234).
+/// A BGP role (RFC 9234 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RolePolicy {
     /// What we are to the peer.
     pub role: Role,
-    /// Refuse a peer that names no role.
+    /// Refuse a peer that names no role, with 2/11 (RFC 9234 §4.2).
     pub strict: bool,
 }
 
@@ -66,22 +66,23 @@ pub struct RolePolicy {
 pub struct PeerConfig {
     /// The caller's number for it.
     pub key: PeerKey,
-    /// Our AS towards this peer.
+    /// Our AS towards this peer; neither 0 (RFC 7607) nor AS_TRANS (RFC 6793).
     pub local_asn: Asn,
     /// The AS that we expect of it.
     pub remote: RemoteAs,
-    /// Our BGP Identifier towards this peer.
+    /// Our BGP Identifier towards this peer (RFC 4271 §4.2, RFC 6286).
     pub router_id: RouterId,
-    /// The Hold Time that we propose; `None` is [`HoldTime::DEFAULT`].
+    /// The Hold Time that we propose; `None` is [`HoldTime::DEFAULT`]. The smaller one of both sides holds (RFC 4271 §4.2).
     pub hold_time: Option<HoldTime>,
     /// How often we send KEEPALIVE; `None`, and everything longer than that, is a third of the
-    /// negotiated Hold Time.
+    /// negotiated Hold Time. Each interval is shortened by up to a quarter, but to no less than a second (RFC 4271 §4.4, §10).
     pub keepalive: Option<Duration>,
-    /// The longest wait between two attempts to connect; the first wait is one second.
+    /// The longest wait between two attempts to connect; the first wait is one second, each one has a jitter of 20 %
+    /// (ConnectRetry and IdleHold of RFC 4271 §8.1.1).
     pub connect_retry_max: Duration,
-    /// The families that we offer.
+    /// The families that we offer (RFC 4760 §8).
     pub families: Families,
-    /// The Restart Time of the graceful restart capability, whole seconds up to 4095; `None` leaves
+    /// The Restart Time of the graceful restart capability (RFC 4724 §3), whole seconds up to 4095; `None` leaves
     /// the capability out.
     pub graceful_restart: Option<Duration>,
     /// The N bit (RFC 8538): ask the peer to keep our routes after a NOTIFICATION too. Only with
@@ -104,12 +105,13 @@ pub struct PeerConfig {
     /// How long the peer may take nothing off the wire (RFC 9687); `None` is the larger of 480 s and
     /// twice the Hold Time.
     pub send_hold: Option<Duration>,
-    /// Never dial, wait for the peer.
+    /// Never dial, wait for the peer (PassiveTcpEstablishment of RFC 4271 §8.1.1).
     pub passive: bool,
-    /// Next hop of IPv4 routes when the session runs over IPv6; `None`: IPv4 is announced only where
+    /// Next hop (RFC 4271 §5.1.3) of IPv4 routes when the session runs over IPv6; `None`: IPv4 is announced only where
     /// `extended_next_hop` was negotiated.
     pub next_hop_v4: Option<Ipv4Addr>,
-    /// Next hop of IPv6 routes when the session runs over IPv4; `None`: IPv6 is not announced then.
+    /// Next hop (RFC 2545 §3) of IPv6 routes when the session runs over IPv4; `None`, or an IPv4 address in IPv6 clothes:
+    /// IPv6 is not announced then.
     pub next_hop_v6: Option<Ipv6Addr>,
     /// On a session between link-local addresses, announce with our link-local address as next hop, IPv4 too where
     /// `extended_next_hop` was negotiated. For unnumbered links, whose router has no other way to us.

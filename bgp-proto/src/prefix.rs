@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::family::Family;
 
 /// A destination: an address and how many of its leading bits count. Host bits are always zero, so
-/// equal destinations are equal values. IPv4 sorts before IPv6, then by address, then by length.
+/// equal destinations are equal values (RFC 4271 §4.3: those bits say nothing). IPv4 sorts before IPv6, then by address,
+/// then by length.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(Octets);
 
@@ -22,7 +23,7 @@ impl Prefix {
     /// The prefix of `len` bits that holds `address`; the bits behind are dropped.
     ///
     /// # Errors
-    /// A length above 32 or 128.
+    /// [`PrefixTooLong`]: a length above 32 bits for IPv4, above 128 for IPv6.
     pub fn try_new(address: IpAddr, len: u8) -> Result<Self, PrefixTooLong> {
         let family = Family::of(address);
         if len > family.max_bits() {
@@ -52,7 +53,7 @@ impl Prefix {
         }
     }
 
-    /// How many leading bits count.
+    /// How many leading bits count, 0 to 32 or 128.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a length in bits, not a container")]
     pub fn len(&self) -> u8 {
@@ -70,7 +71,8 @@ impl Prefix {
         }
     }
 
-    /// The octets that go on the wire behind the length: only those that hold counted bits.
+    /// The octets that go on the wire behind the length, in network order: only those that hold counted bits (RFC 4271
+    /// §4.3).
     #[must_use]
     pub fn significant_octets(&self) -> &[u8] {
         let (octets, len): (&[u8], u8) = match &self.0 {

@@ -32,7 +32,7 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// A speaker with no peers. `seed` makes its jitter; `restarting` says that a speaker of this node ran
+    /// A speaker with no peers. `seed` makes its jitter (RFC 4271 §10); `restarting` says that a speaker of this node ran
     /// a moment ago, so the first OPENs carry the R bit (RFC 4724 §4.1).
     #[must_use]
     pub fn new(seed: u64, restarting: bool) -> Self {
@@ -56,7 +56,7 @@ impl Speaker {
 
     /// Says which peers are wanted: all of them, every time. A new one is dialled, one that is no longer
     /// there gets Cease / Peer De-configured, one that differs in what OPEN says gets Cease / Other
-    /// Configuration Change and is dialled again. The others notice nothing. After [`Speaker::stop`] this
+    /// Configuration Change (RFC 4486) and is dialled again. The others notice nothing. After [`Speaker::stop`] this
     /// does nothing. Of two peers with one key the last counts.
     pub fn set_peers(&mut self, now: Instant, peers: &[PeerConfig]) {
         if self.stopping {
@@ -88,7 +88,7 @@ impl Speaker {
     }
 
     /// Says which routes a peer is to know: all of them, every time. What changed is found and sent when
-    /// the peer's socket takes octets. The first call for a peer also releases End-of-RIB: until then
+    /// the peer's socket takes octets. The first call for a peer also releases End-of-RIB (RFC 4724 §4.1): until then
     /// the peer keeps what it may still know of us from before a restart. A peer that is not set is ignored.
     pub fn set_routes(&mut self, now: Instant, peer: PeerKey, routes: Arc<RouteSet>) {
         let _ = now;

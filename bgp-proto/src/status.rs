@@ -44,18 +44,18 @@ impl fmt::Display for State {
     }
 }
 
-/// Messages of one direction, over the life of the session's configuration.
+/// How many messages went one way, over the life of the session's configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCounts {
-    /// OPEN.
+    /// OPEN (RFC 4271 §4.2).
     pub opens: u64,
-    /// UPDATE.
+    /// UPDATE (RFC 4271 §4.3), End-of-RIB included.
     pub updates: u64,
-    /// KEEPALIVE.
+    /// KEEPALIVE (RFC 4271 §4.4).
     pub keepalives: u64,
-    /// NOTIFICATION.
+    /// NOTIFICATION (RFC 4271 §4.5).
     pub notifications: u64,
-    /// ROUTE-REFRESH.
+    /// ROUTE-REFRESH (RFC 2918), marks included (RFC 7313).
     pub refreshes: u64,
 }
 
@@ -96,21 +96,21 @@ pub struct SessionStatus {
     pub key: PeerKey,
     /// Its state; with two connections, the one that is further.
     pub state: State,
-    /// Since when it is in this state.
+    /// Since when it is in this state, on the caller's clock.
     pub since: Instant,
     /// The peer's BGP Identifier, once its OPEN is in.
     pub remote_router_id: Option<RouterId>,
     /// The peer's AS, once its OPEN is in.
     pub remote_asn: Option<Asn>,
-    /// The negotiated Hold Time, once there is one.
+    /// The negotiated Hold Time (RFC 4271 §4.2), once there is one.
     pub hold: Option<HoldTime>,
-    /// How often we send KEEPALIVE; `None` when unknown or off.
+    /// How often we send KEEPALIVE, before jitter; `None` when unknown or off.
     pub keepalive: Option<Duration>,
     /// The families that both sides speak, once known.
     pub families: Families,
     /// Whether IPv4 routes may have IPv6 next hops (RFC 8950), once known.
     pub extended_next_hop: bool,
-    /// The families whose End-of-RIB has come from the peer in this session.
+    /// The families whose End-of-RIB has come from the peer in this session (RFC 4724 §2).
     pub end_of_rib_received: Families,
     /// How many routes the peer has been told and not had withdrawn.
     pub prefixes_sent: u32,
@@ -122,9 +122,9 @@ pub struct SessionStatus {
     pub established_count: u32,
     /// Messages both ways.
     pub counters: Counters,
-    /// What received UPDATEs were worth; all zero unless the peer's are inspected.
+    /// What received UPDATEs were worth (RFC 7606 §2); all zero unless the peer's are inspected.
     pub verdicts: VerdictCounts,
-    /// When and why it last went down or failed to come up.
+    /// When, on the caller's clock, and why it last went down or failed to come up.
     pub last_down: Option<(Instant, DownReason)>,
 }
 
@@ -146,18 +146,18 @@ pub enum DownReason {
     },
     /// The router sent something that a session cannot survive.
     Malformed(DecodeError),
-    /// The router is in an AS that is not the configured one.
+    /// The router is in an AS that is not the configured one: 2/2 was said (RFC 4271 §6.2).
     WrongAs {
         /// What is configured here.
         expected: RemoteAs,
         /// What its OPEN says.
         found: Asn,
     },
-    /// The router's BGP Identifier is ours although both are in one AS.
+    /// The router's BGP Identifier is ours although both are in one AS: 2/3 was said (RFC 6286 §2.2).
     SameRouterId(RouterId),
-    /// Both sides have no family in common.
+    /// Both sides have no family in common: 2/7 was said (RFC 5492 §5).
     NoCommonFamily,
-    /// The router's role is not the counterpart of ours (RFC 9234).
+    /// The router's role is not the counterpart of ours: 2/11 was said (RFC 9234 §4.2).
     RoleMismatch {
         /// What we are configured to be.
         ours: Role,
@@ -166,14 +166,14 @@ pub enum DownReason {
     },
     /// An UPDATE whose routes cannot be told (RFC 7606), where received routes are inspected.
     FaultyUpdate(Verdict),
-    /// A message came that has no place in the state.
+    /// A message came that has no place in the state: 5/1, 5/2 or 5/3 was said (RFC 6608).
     UnexpectedMessage {
         /// The state.
         state: State,
         /// The message.
         kind: MessageType,
     },
-    /// Silence for longer than the Hold Time.
+    /// Silence for the Hold Time: 4/0 was said (RFC 4271 §6.5).
     HoldTimerExpired {
         /// The Hold Time, or the four minutes that an OPEN may take.
         after: Duration,
@@ -183,15 +183,15 @@ pub enum DownReason {
         /// How long.
         after: Duration,
     },
-    /// BFD found the path to the router dead.
+    /// BFD found the path to the router dead: 6/10 was said (RFC 9384).
     PathDown(PathFault),
-    /// The other of two connections to the same router stays.
+    /// The other of two connections to the same router stays: 6/7 was said (RFC 4271 §6.8).
     CollisionLost,
     /// The router came back on a new connection while we thought the old one alive (RFC 4724 §4.2).
     Superseded,
-    /// Our configuration of this peer changed.
+    /// Our configuration of this peer changed: 6/6 was said (RFC 4486).
     ConfigurationChanged,
-    /// Our configuration no longer has this peer.
+    /// Our configuration no longer has this peer: 6/3 was said (RFC 4486).
     PeerRemoved,
     /// This speaker was told to stop.
     Stopped,

@@ -13,7 +13,7 @@ pub enum AsWidth {
 }
 
 impl AsWidth {
-    /// The number of octets.
+    /// The number of octets: 2 or 4.
     #[must_use]
     pub fn octets(self) -> usize {
         match self {
@@ -26,13 +26,13 @@ impl AsWidth {
 /// What a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentKind {
-    /// AS_SET: in no order.
+    /// 1, AS_SET: in no order (RFC 4271 §4.3; nobody should send it, RFC 9774).
     Set,
-    /// AS_SEQUENCE: nearest first.
+    /// 2, AS_SEQUENCE: nearest first (RFC 4271 §4.3).
     Sequence,
-    /// AS_CONFED_SEQUENCE (RFC 5065).
+    /// 3, AS_CONFED_SEQUENCE (RFC 5065 §3).
     ConfedSequence,
-    /// AS_CONFED_SET (RFC 5065).
+    /// 4, AS_CONFED_SET (RFC 5065 §3).
     ConfedSet,
 }
 
@@ -142,9 +142,9 @@ pub struct AsPath<'a> {
 /// Why a path cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsPathFault {
-    /// A segment of unknown type, without numbers, or longer than the attribute.
+    /// A segment of unknown type, without numbers, or longer than the attribute (RFC 7606 §7.2).
     Segment,
-    /// AS 0 is in it (RFC 7607).
+    /// AS 0 is in it (RFC 7607 §2).
     AsZero,
 }
 
@@ -152,7 +152,7 @@ impl<'a> AsPath<'a> {
     /// Checks the whole value.
     ///
     /// # Errors
-    /// A broken segment, or AS 0.
+    /// [`AsPathFault::Segment`] or [`AsPathFault::AsZero`], whichever comes first.
     #[inline]
     pub fn try_new(octets: &'a [u8], width: AsWidth) -> Result<Self, AsPathFault> {
         let mut ahead = Cursor::new(octets);
@@ -193,7 +193,7 @@ impl<'a> AsPath<'a> {
         Asns { numbers: &[], behind: Cursor::new(self.octets), width: self.width }
     }
 
-    /// The AS next to us.
+    /// The AS next to us; `None` for an empty path, as iBGP peers send it.
     #[must_use]
     pub fn first(&self) -> Option<Asn> {
         self.asns().next()

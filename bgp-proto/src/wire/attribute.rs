@@ -4,9 +4,9 @@
 
 use super::check::Class;
 
-/// The attribute is optional.
+/// The flag of optional attributes (RFC 4271 §4.3).
 pub const OPTIONAL: u8 = 0x80;
-/// The attribute is passed on.
+/// The flag of attributes that are passed on (RFC 4271 §4.3).
 pub const TRANSITIVE: u8 = 0x40;
 
 /// The attribute has passed somebody who did not know it.
@@ -28,7 +28,7 @@ pub(super) const AS4_AGGREGATOR: u8 = 18;
 pub(super) const LARGE_COMMUNITY: u8 = 32;
 pub(super) const ONLY_TO_CUSTOMER: u8 = 35;
 
-/// The lengths that a value may have.
+/// The lengths that a value may have, in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthRule {
     /// One, in octets.
@@ -51,9 +51,9 @@ pub enum LengthRule {
 pub enum Sender {
     /// Any peer.
     Anyone,
-    /// iBGP peers only; from others it is discarded unread.
+    /// iBGP peers only; from others it is discarded unread (RFC 7606 §7.5, §7.9, §7.10).
     Internal,
-    /// Speakers with two-octet numbers only (RFC 6793 §4.1); from others it is discarded unread.
+    /// Speakers with two-octet numbers only; from others it is discarded unread (RFC 6793 §4.1).
     TwoOctetSpeakers,
 }
 
@@ -62,7 +62,7 @@ pub enum Sender {
 pub struct Rule {
     /// The registered name.
     pub name: &'static str,
-    /// The optional and transitive bits that it must have.
+    /// The optional and transitive bits that it must have (RFC 4271 §4.3).
     pub flags: u8,
     /// The lengths that it may have.
     pub length: LengthRule,
@@ -125,7 +125,7 @@ static ATTRS: [Option<Rule>; 256] = {
     table
 };
 
-/// What is known of an attribute.
+/// What is known of an attribute; `None` when nothing is (RFC 4271 §5).
 #[must_use]
 pub fn rule_of(code: u8) -> Option<&'static Rule> {
     ATTRS.get(usize::from(code))?.as_ref()

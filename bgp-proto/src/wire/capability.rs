@@ -11,39 +11,40 @@ use super::reader::Cursor;
 use crate::family::{Families, Family};
 use crate::number::Asn;
 
-/// One capability of an OPEN.
+/// One capability of an OPEN (RFC 5492 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability<'a> {
-    /// 1: the sender speaks this family (RFC 4760).
+    /// 1: the sender speaks this family (RFC 4760 §8).
     Multiprotocol {
         /// Address Family Identifier.
         afi: u16,
         /// Subsequent Address Family Identifier.
         safi: u8,
     },
-    /// 2: route refresh (RFC 2918).
+    /// 2: route refresh (RFC 2918 §2).
     RouteRefresh,
-    /// 5: IPv4 routes with IPv6 next hops (RFC 8950); triples of AFI, SAFI (two octets), next-hop AFI.
+    /// 5: IPv4 routes with IPv6 next hops (RFC 8950 §4); triples of AFI, SAFI and next-hop AFI, two octets each in network
+    /// order.
     ExtendedNextHop(&'a [u8]),
-    /// 6: messages of up to 65535 octets (RFC 8654).
+    /// 6: messages of up to 65535 octets (RFC 8654 §3).
     ExtendedMessage,
-    /// 9: BGP role (RFC 9234).
+    /// 9: the code of a BGP role (RFC 9234 §4.1).
     Role(u8),
-    /// 64: graceful restart (RFC 4724).
+    /// 64: graceful restart (RFC 4724 §3).
     GracefulRestart(GracefulRestart<'a>),
-    /// 65: four-octet AS numbers, with the sender's own (RFC 6793).
+    /// 65: four-octet AS numbers, with the sender's own (RFC 6793 §3).
     FourOctetAs(Asn),
-    /// 69: ADD-PATH (RFC 7911); triples of AFI, SAFI, mode.
+    /// 69: ADD-PATH (RFC 7911 §4), which we never answer; AFI in two octets, SAFI, mode.
     AddPath(&'a [u8]),
-    /// 70: enhanced route refresh (RFC 7313).
+    /// 70: enhanced route refresh (RFC 7313 §3.1).
     EnhancedRouteRefresh,
-    /// 71: long-lived graceful restart (RFC 9494).
+    /// 71: long-lived graceful restart (RFC 9494 §3.1); AFI in two octets, SAFI, flags, seconds in three octets.
     LongLivedGracefulRestart(&'a [u8]),
-    /// 73: host and domain name.
+    /// 73: host and domain name, not read (draft-walton-bgp-hostname-capability).
     HostName(&'a [u8]),
-    /// 75: software version.
+    /// 75: software version, not read (draft-abraitis-bgp-version-capability).
     SoftwareVersion(&'a [u8]),
-    /// Everything else.
+    /// Everything else, and what is known with a length that it cannot have.
     Other {
         /// The capability code.
         code: u8,
@@ -84,7 +85,7 @@ impl Role {
     pub const ALL: [Self; 5] =
         [Self::Provider, Self::RouteServer, Self::RouteServerClient, Self::Customer, Self::Peer];
 
-    /// The value of the capability.
+    /// The value of the capability (RFC 9234 §4.1).
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -136,13 +137,13 @@ pub fn long_lived_tuples(families: Families, stale_time: u32) -> Vec<u8> {
 /// The graceful restart capability (RFC 4724 §3, RFC 8538 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GracefulRestart<'a> {
-    /// R: the sender has restarted.
+    /// R: the sender has restarted (RFC 4724 §3).
     pub restarting: bool,
-    /// N: the sender keeps routes after a NOTIFICATION too.
+    /// N: the sender keeps routes after a NOTIFICATION too (RFC 8538 §2).
     pub notification: bool,
-    /// How long the sender may be away, in seconds; twelve bits.
+    /// How long the sender may be away, in seconds; twelve bits, what is above them is not sent.
     pub restart_time: u16,
-    /// AFI, SAFI, flags of each family; see [`GracefulRestart::families`].
+    /// AFI (two octets, network order), SAFI, flags of each family; see [`GracefulRestart::families`].
     pub tuples: &'a [u8],
 }
 
@@ -181,7 +182,7 @@ impl<'a> Capability<'a> {
         Self::Multiprotocol { afi: family.afi(), safi: family.safi() }
     }
 
-    /// Reads one capability; never fails.
+    /// Reads one capability; never fails: what cannot be read is [`Capability::Other`] (RFC 5492 §3).
     #[must_use]
     pub fn from_wire(code: u8, value: &'a [u8]) -> Self {
         match (code, value) {
@@ -274,7 +275,8 @@ impl<'a> Capability<'a> {
     }
 }
 
-/// The capabilities of an OPEN, in the order of the wire. All lengths were checked before.
+/// The capabilities of an OPEN, in the order of the wire, whichever parameters they come in (RFC 5492 §4). All lengths
+/// were checked before.
 #[derive(Clone, Copy, Debug)]
 pub struct Capabilities<'a> {
     parameters: Cursor<'a>,

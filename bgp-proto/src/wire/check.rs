@@ -29,15 +29,15 @@ pub use verdict::{Class, Reason, Verdict};
 pub struct Context {
     /// The peer is in another AS.
     pub external: bool,
-    /// How wide AS numbers are.
+    /// How wide AS numbers are (RFC 6793 §4).
     pub width: AsWidth,
-    /// The families that were negotiated.
+    /// The families that were negotiated (RFC 4760 §8); attributes of others are discarded.
     pub families: Families,
-    /// IPv4 routes may have IPv6 next hops (RFC 8950).
+    /// IPv4 routes may have IPv6 next hops (RFC 8950 §3).
     pub extended_next_hop: bool,
 }
 
-/// Judges an UPDATE.
+/// Judges an UPDATE (RFC 7606 §3, §7).
 #[must_use]
 pub fn check(update: &Update<'_>, context: &Context) -> Verdict {
     inspect(update, context).verdict
@@ -119,7 +119,7 @@ pub fn inspect<'a>(update: &Update<'a>, context: &Context) -> Inspected<'a> {
     inspected
 }
 
-/// Judges the body of an UPDATE that may not even have the right lengths.
+/// Judges the body of an UPDATE that may not even have the right lengths: [`Class::Reset`] with [`Reason::Lengths`] then.
 #[must_use]
 pub fn check_body(body: &[u8], context: &Context) -> Verdict {
     match Update::parse(body) {

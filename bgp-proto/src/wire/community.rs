@@ -7,18 +7,19 @@ use std::str::FromStr;
 
 use crate::number::Asn;
 
-/// A standard community (RFC 1997).
+/// A standard community (RFC 1997): an AS in the upper 16 bits, its own meaning in the lower ones. Its text is `64500:1`;
+/// reading another one fails with [`CommunityFault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Community(pub u32);
 
 impl Community {
-    /// Do not advertise outside the AS (or confederation).
+    /// Do not advertise outside the AS or confederation (RFC 1997).
     pub const NO_EXPORT: Self = Self(0xFFFF_FF01);
-    /// Do not advertise at all.
+    /// Do not advertise at all (RFC 1997).
     pub const NO_ADVERTISE: Self = Self(0xFFFF_FF02);
     /// GRACEFUL_SHUTDOWN: this path is about to go away, prefer another (RFC 8326).
     pub const GRACEFUL_SHUTDOWN: Self = Self(0xFFFF_0000);
-    /// Do not keep this route as long-lived stale (RFC 9494).
+    /// Do not keep this route as long-lived stale (RFC 9494 §3.3).
     pub const NO_LLGR: Self = Self(0xFFFF_0007);
     /// Drop traffic for this prefix (RFC 7999).
     pub const BLACKHOLE: Self = Self(0xFFFF_029A);
@@ -40,7 +41,7 @@ impl FromStr for Community {
     }
 }
 
-/// A large community (RFC 8092).
+/// A large community (RFC 8092). Its text is `64500:1:2` (§4); reading another one fails with [`CommunityFault`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LargeCommunity {
     /// Who defines the meaning: an AS number.
@@ -52,7 +53,7 @@ pub struct LargeCommunity {
 }
 
 impl LargeCommunity {
-    /// As on the wire.
+    /// As on the wire: three numbers in network order (RFC 8092 §2).
     #[must_use]
     pub fn to_octets(&self) -> [u8; 12] {
         let mut octets = [0; 12];
@@ -84,11 +85,11 @@ impl FromStr for LargeCommunity {
 /// The share of traffic that a path asks for (draft-ietf-idr-link-bandwidth), as an extended community.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkBandwidth {
-    /// Who says so, in two octets.
+    /// Who says so, in two octets; AS_TRANS where they do not do (RFC 6793).
     pub asn: u16,
     /// Octets, not bits, a second.
     pub octets_per_second: f32,
-    /// Whether it survives an eBGP hop.
+    /// Whether it survives an eBGP hop (RFC 4360 §2).
     pub transitive: bool,
 }
 
@@ -113,7 +114,7 @@ impl LinkBandwidth {
         Some(Self { asn: u16::from_be_bytes([a, b]), octets_per_second, transitive })
     }
 
-    /// As on the wire.
+    /// As on the wire: type, subtype, AS, rate as IEEE 754 in network order.
     #[must_use]
     pub fn to_octets(&self) -> [u8; 8] {
         let kind = if self.transitive { 0x00 } else { 0x40 };
@@ -123,12 +124,14 @@ impl LinkBandwidth {
     }
 }
 
-/// The communities in the value of a COMMUNITIES attribute whose length was checked.
+/// The communities in the value of a COMMUNITIES attribute whose length was checked (RFC 7606 §7.8); stray octets at the
+/// end are left out.
 pub fn communities(value: &[u8]) -> impl Iterator<Item = Community> {
     value.as_chunks::<4>().0.iter().map(|octets| Community(u32::from_be_bytes(*octets)))
 }
 
-/// The communities in the value of a LARGE_COMMUNITY attribute whose length was checked.
+/// The communities in the value of a LARGE_COMMUNITY attribute whose length was checked (RFC 8092 §6); stray octets at the
+/// end are left out.
 pub fn large_communities(value: &[u8]) -> impl Iterator<Item = LargeCommunity> {
     value.as_chunks::<12>().0.iter().map(|octets| {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = *octets;
@@ -143,9 +146,9 @@ pub fn large_communities(value: &[u8]) -> impl Iterator<Item = LargeCommunity> {
 /// Why a text is not a community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommunityFault {
-    /// Not `a:b` or `a:b:c`.
+    /// Not `a:b`, or `a:b:c` for a large one.
     Shape,
-    /// A part is not a number that fits.
+    /// A part is not a number that fits 16 bits, or 32 in a large one.
     PartTooLarge,
 }
 

@@ -6,11 +6,11 @@ use std::fmt;
 
 use crate::error::DecodeError;
 
-/// Marker, length and type.
+/// Marker, length and type, in octets (RFC 4271 §4.1).
 pub const HEADER_LEN: usize = 19;
-/// The longest message without RFC 8654, and the longest OPEN and KEEPALIVE with it.
+/// The longest message in octets without RFC 8654, and the longest OPEN and KEEPALIVE with it.
 pub const MAX_LEN: u16 = 4096;
-/// The longest message once both sides have the extended message capability (RFC 8654).
+/// The longest message in octets once both sides have the extended message capability (RFC 8654 §4).
 pub const EXTENDED_MAX_LEN: u16 = 65_535;
 
 const MARKER: [u8; 16] = [0xFF; 16];
@@ -18,13 +18,13 @@ const MARKER: [u8; 16] = [0xFF; 16];
 /// The five types of message that we know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MessageType {
-    /// OPEN.
+    /// OPEN (RFC 4271 §4.2).
     Open,
-    /// UPDATE.
+    /// UPDATE (RFC 4271 §4.3).
     Update,
-    /// NOTIFICATION.
+    /// NOTIFICATION (RFC 4271 §4.5).
     Notification,
-    /// KEEPALIVE.
+    /// KEEPALIVE (RFC 4271 §4.4).
     Keepalive,
     /// ROUTE-REFRESH (RFC 2918).
     RouteRefresh,
@@ -95,7 +95,7 @@ pub struct Frame<'a> {
     pub body: &'a [u8],
 }
 
-/// Cuts messages off the front of a stream.
+/// Cuts messages off the front of a stream (RFC 4271 §4: only whole ones are processed).
 ///
 /// ```
 /// use bgp_proto::wire::header::{Framer, MessageType};
@@ -128,7 +128,8 @@ impl Framer {
     /// The first message of `stream`, or `None` when it is not there as a whole yet.
     ///
     /// # Errors
-    /// A header that RFC 4271 §6.1 tells us to refuse. Nothing behind it can be read.
+    /// A header that RFC 4271 §6.1 tells us to refuse: [`DecodeError::NotSynchronised`], [`DecodeError::BadLength`] or
+    /// [`DecodeError::UnknownType`]. Nothing behind it can be read.
     #[inline]
     pub fn next<'a>(&self, stream: &'a [u8]) -> Result<Option<Frame<'a>>, DecodeError> {
         let Some((header, _)) = stream.split_first_chunk::<HEADER_LEN>() else { return Ok(None) };

@@ -5,14 +5,14 @@
 use crate::family::Family;
 use crate::prefix::Prefix;
 
-/// Prefixes of one family.
+/// Prefixes of one family, in the order of the wire. Bits behind a prefix are dropped (RFC 4271 §4.3).
 #[derive(Clone, Copy, Debug)]
 pub struct Nlri<'a> {
     octets: &'a [u8],
     family: Family,
 }
 
-/// NLRI that cannot be read: a prefix too long for its family, or one that runs past the end.
+/// NLRI that cannot be read: a prefix too long for its family, or one that runs past the end (RFC 7606 §5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NlriBroken;
 
@@ -20,7 +20,7 @@ impl<'a> Nlri<'a> {
     /// Checks all lengths.
     ///
     /// # Errors
-    /// When any prefix cannot be read, because then none behind it can.
+    /// [`NlriBroken`] when any prefix cannot be read, because then none behind it can (RFC 7606 §3 j).
     #[inline]
     pub fn try_new(octets: &'a [u8], family: Family) -> Result<Self, NlriBroken> {
         if is_sound(octets, family) { Ok(Self { octets, family }) } else { Err(NlriBroken) }

@@ -16,7 +16,7 @@ const TEXT_MAX: usize = 255;
 /// What a NOTIFICATION of 4096 octets has room for.
 const DATA_MAX: usize = 4075;
 
-/// Code and subcode of a NOTIFICATION.
+/// Code and subcode of a NOTIFICATION (RFC 4271 §4.5, RFC 4486, RFC 6608 and those that added more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrorCode {
     /// The error code.
@@ -109,12 +109,12 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// A NOTIFICATION, read or to be written.
+/// A NOTIFICATION, read or to be written (RFC 4271 §4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notification<'a> {
     /// What is wrong.
     pub code: ErrorCode,
-    /// What goes with it.
+    /// What goes with it, as on the wire; what it means depends on the code.
     pub data: &'a [u8],
 }
 
@@ -129,7 +129,7 @@ impl<'a> Notification<'a> {
         }
     }
 
-    /// Appends the whole message; data that would not fit is cut.
+    /// Appends the whole message; data that would not fit 4096 octets is cut, since not every peer takes more.
     pub fn encode(&self, out: &mut BytesMut) {
         put_message(out, MessageType::Notification, |out| {
             out.put_slice(&[self.code.code, self.code.subcode]);
@@ -143,8 +143,9 @@ impl<'a> Notification<'a> {
         (self.code == ErrorCode::HARD_RESET).then(|| Self::parse(self.data))
     }
 
-    /// The Shutdown Communication of an Administrative Shutdown or Reset, made fit for logs: no control
-    /// characters, invalid UTF-8 replaced, a length octet that promises too much is not believed.
+    /// The Shutdown Communication of an Administrative Shutdown or Reset (RFC 9003 §2), made fit for logs: no control
+    /// characters, invalid UTF-8 replaced, a length octet that promises too much is not believed. `None` for other codes and
+    /// without a text.
     #[must_use]
     pub fn shutdown_text(&self) -> Option<String> {
         if self.code != ErrorCode::ADMIN_SHUTDOWN && self.code != ErrorCode::ADMIN_RESET {
@@ -162,7 +163,7 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// The data of an Administrative Shutdown or Reset that says `text`, cut at a character.
+/// The data of an Administrative Shutdown or Reset that says `text`, cut at a character to 255 octets (RFC 9003 §2).
 #[must_use]
 pub fn shutdown_data(text: &str) -> Vec<u8> {
     let text = text.get(..text.floor_char_boundary(TEXT_MAX)).unwrap_or_default();

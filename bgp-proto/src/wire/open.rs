@@ -23,23 +23,24 @@ const FOUR_OCTET_AS: u8 = 65;
 /// A received OPEN. What it says can be used without further checks of shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Open<'a> {
-    /// The sender's AS, out of the four-octet capability when there is one.
+    /// The sender's AS, out of the four-octet capability when there is one (RFC 6793 §4.1).
     pub asn: Asn,
     /// Whether the sender writes AS numbers in four octets.
     pub four_octet_as: bool,
-    /// The proposed Hold Time.
+    /// The proposed Hold Time (RFC 4271 §4.2).
     pub hold_time: HoldTime,
-    /// The sender's BGP Identifier.
+    /// The sender's BGP Identifier (RFC 6286).
     pub router_id: RouterId,
-    /// Its capabilities.
+    /// Its capabilities, repeated ones as often as they come (RFC 5492 §4).
     pub capabilities: Capabilities<'a>,
 }
 
 impl<'a> Open<'a> {
-    /// Reads a body.
+    /// Reads a body: what follows the header.
     ///
     /// # Errors
-    /// Everything that RFC 4271 §6.2, RFC 6286, RFC 6793 and RFC 7607 tell us to refuse in any OPEN.
+    /// Everything that RFC 4271 §6.2, RFC 6286, RFC 6793 and RFC 7607 tell us to refuse in any OPEN: `UnsupportedVersion`,
+    /// `UnusableAs`, `ZeroRouterId`, `HoldTimeTooShort`, `UnsupportedParameter` or `MalformedOpen` of [`DecodeError`].
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = Cursor::new(body);
         let version = body.u8().ok_or(DecodeError::MalformedOpen)?;
@@ -113,22 +114,23 @@ fn sender(two_octets: u16, four_octets: Option<Asn>) -> Result<Asn, DecodeError>
     Ok(asn)
 }
 
-/// An OPEN to be sent.
+/// An OPEN to be sent (RFC 4271 §4.2).
 #[derive(Clone, Copy, Debug)]
 pub struct OpenBuilder<'a> {
-    /// Our AS; the four-octet capability is the caller's to add.
+    /// Our AS; AS_TRANS stands for one that two octets do not hold. The four-octet capability is the caller's to add (RFC
+    /// 6793 §4.1).
     pub asn: Asn,
-    /// The Hold Time that we propose.
+    /// The Hold Time that we propose, in the seconds of OPEN.
     pub hold_time: HoldTime,
-    /// Our BGP Identifier.
+    /// Our BGP Identifier, in network order.
     pub router_id: RouterId,
-    /// What we can.
+    /// What we can (RFC 5492).
     pub capabilities: &'a [Capability<'a>],
 }
 
 impl OpenBuilder<'_> {
     /// Appends the whole message: all capabilities in one parameter, with two-octet lengths only when
-    /// one octet does not do.
+    /// one octet does not do (RFC 9072 §2).
     pub fn encode(&self, out: &mut BytesMut) {
         let mut values = BytesMut::new();
         for capability in self.capabilities {

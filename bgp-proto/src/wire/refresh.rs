@@ -12,17 +12,17 @@ use crate::family::Family;
 /// What a ROUTE-REFRESH is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshKind {
-    /// Send me everything again.
+    /// 0: send me everything again (RFC 2918 §4).
     Request,
-    /// Everything follows (BoRR).
+    /// 1: everything follows (BoRR, RFC 7313 §3.2).
     Begin,
-    /// That was everything (EoRR).
+    /// 2: that was everything (EoRR, RFC 7313 §3.2).
     End,
     /// A subtype that nobody has told us about; ignored (RFC 7313 §5).
     Unknown(u8),
 }
 
-/// One ROUTE-REFRESH.
+/// One ROUTE-REFRESH (RFC 2918 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteRefresh {
     /// Address Family Identifier.
@@ -43,7 +43,7 @@ impl RouteRefresh {
     /// Reads a body.
     ///
     /// # Errors
-    /// Less than four octets, or a begin or end with more.
+    /// [`DecodeError::RefreshLength`]: less than four octets, or a begin or end with more (RFC 7313 §5).
     pub fn parse(body: &[u8]) -> Result<Self, DecodeError> {
         let [high, low, subtype, safi, filters @ ..] = body else { return Err(DecodeError::RefreshLength) };
         let kind = match subtype {

@@ -10,11 +10,11 @@ use crate::family::Family;
 /// A received UPDATE whose three lengths add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Update<'a> {
-    /// Withdrawn IPv4 routes.
+    /// Withdrawn IPv4 routes, as on the wire.
     pub withdrawn: &'a [u8],
-    /// Path attributes.
+    /// Path attributes, as on the wire.
     pub attributes: &'a [u8],
-    /// Announced IPv4 routes.
+    /// Announced IPv4 routes, as on the wire.
     pub nlri: &'a [u8],
 }
 
@@ -22,7 +22,7 @@ impl<'a> Update<'a> {
     /// Cuts a body into its parts.
     ///
     /// # Errors
-    /// Lengths that run past the end.
+    /// [`DecodeError::MalformedUpdate`]: lengths that run past the end (RFC 7606 §3 b).
     #[inline]
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = Cursor::new(body);
@@ -65,12 +65,12 @@ impl<'a> Update<'a> {
     }
 }
 
-/// Attribute code of MP_REACH_NLRI.
+/// Attribute code of MP_REACH_NLRI (RFC 4760 §3).
 pub const MP_REACH_NLRI: u8 = 14;
-/// Attribute code of MP_UNREACH_NLRI.
+/// Attribute code of MP_UNREACH_NLRI (RFC 4760 §4).
 pub const MP_UNREACH_NLRI: u8 = 15;
 
-/// One path attribute.
+/// One path attribute (RFC 4271 §4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
     /// Optional, transitive, partial, extended length, and four unused bits.
@@ -79,14 +79,14 @@ pub struct Attribute<'a> {
     pub code: u8,
     /// The value.
     pub value: &'a [u8],
-    /// Where it begins in the attributes.
+    /// Where it begins in the attributes, in octets.
     pub at: usize,
 }
 
-/// The attributes end in the middle of one.
+/// The attributes end in the middle of one: treat-as-withdraw (RFC 7606 §4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttributeOverrun {
-    /// Where that one begins in the attributes.
+    /// Where that one begins in the attributes, in octets.
     pub at: usize,
     /// Its code, when that much is there.
     pub code: Option<u8>,
@@ -141,14 +141,14 @@ pub struct MpReach<'a> {
     pub afi: u16,
     /// Subsequent Address Family Identifier.
     pub safi: u8,
-    /// One next hop, or a global and a link-local one (RFC 2545).
+    /// One next hop, or a global and a link-local one (RFC 2545 §3); 4, 16 or 32 octets where it is sound.
     pub next_hop: &'a [u8],
     /// The routes.
     pub nlri: &'a [u8],
 }
 
 impl<'a> MpReach<'a> {
-    /// Cuts the value into its parts. The reserved octet is not looked at.
+    /// Cuts the value into its parts; `None` when it ends before them (RFC 7606 §7.11). The reserved octet is not looked at.
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let mut value = Cursor::new(value);
@@ -172,7 +172,7 @@ pub struct MpUnreach<'a> {
 }
 
 impl<'a> MpUnreach<'a> {
-    /// Cuts the value into its parts.
+    /// Cuts the value into its parts; `None` when it has less than three octets (RFC 7606 §7.12).
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let mut value = Cursor::new(value);

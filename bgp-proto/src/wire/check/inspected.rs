@@ -106,19 +106,19 @@ impl<'a> Inspected<'a> {
         self.verdict
     }
 
-    /// Withdrawn IPv4 routes of the classic field.
+    /// Withdrawn IPv4 routes of the classic field (RFC 4271 §4.3).
     #[must_use]
     pub fn withdrawn(&self) -> Nlri<'a> {
         Nlri::checked(self.withdrawn, Family::Ipv4Unicast)
     }
 
-    /// Announced IPv4 routes of the classic field.
+    /// Announced IPv4 routes of the classic field (RFC 4271 §4.3).
     #[must_use]
     pub fn announced(&self) -> Nlri<'a> {
         Nlri::checked(self.nlri, Family::Ipv4Unicast)
     }
 
-    /// The announced routes of MP_REACH_NLRI, when it is there and of a negotiated family.
+    /// The announced routes of MP_REACH_NLRI (RFC 4760 §3), when it is there and of a negotiated family.
     #[must_use]
     pub fn reached(&self) -> Option<(MpReach<'a>, Nlri<'a>)> {
         let reach = MpReach::parse(self.value(self.found.reach)?)?;
@@ -126,7 +126,7 @@ impl<'a> Inspected<'a> {
         Some((reach, Nlri::checked(reach.nlri, family)))
     }
 
-    /// The withdrawn routes of MP_UNREACH_NLRI, when it is there and of a negotiated family.
+    /// The withdrawn routes of MP_UNREACH_NLRI (RFC 4760 §4), when it is there and of a negotiated family.
     #[must_use]
     pub fn unreached(&self) -> Option<Nlri<'a>> {
         let unreach = MpUnreach::parse(self.value(self.found.unreach)?)?;
@@ -134,42 +134,42 @@ impl<'a> Inspected<'a> {
         Some(Nlri::checked(unreach.nlri, family))
     }
 
-    /// ORIGIN: 0, 1 or 2.
+    /// ORIGIN: 0, 1 or 2 (RFC 4271 §5.1.1).
     #[must_use]
     pub fn origin(&self) -> Option<u8> {
         self.value(self.found.origin)?.first().copied()
     }
 
-    /// AS_PATH.
+    /// AS_PATH (RFC 4271 §5.1.2).
     #[must_use]
     pub fn as_path(&self) -> Option<AsPath<'a>> {
         Some(AsPath::checked(self.value(self.found.as_path)?, self.width))
     }
 
-    /// NEXT_HOP.
+    /// NEXT_HOP (RFC 4271 §5.1.3); that of MP_REACH_NLRI is in [`Inspected::reached`].
     #[must_use]
     pub fn next_hop(&self) -> Option<Ipv4Addr> {
         self.value(self.found.next_hop)?.first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
     }
 
-    /// MULTI_EXIT_DISC.
+    /// MULTI_EXIT_DISC (RFC 4271 §5.1.4).
     #[must_use]
     pub fn med(&self) -> Option<u32> {
         self.value(self.found.med)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
     }
 
-    /// LOCAL_PREF; from eBGP peers it is discarded.
+    /// LOCAL_PREF; from eBGP peers it is discarded (RFC 4271 §5.1.5).
     #[must_use]
     pub fn local_pref(&self) -> Option<u32> {
         self.value(self.found.local_pref)?.first_chunk().map(|octets| u32::from_be_bytes(*octets))
     }
 
-    /// COMMUNITIES, in the order of the wire.
+    /// COMMUNITIES (RFC 1997), in the order of the wire.
     pub fn communities(&self) -> impl Iterator<Item = Community> + use<'a> {
         communities(self.value(self.found.communities).unwrap_or_default())
     }
 
-    /// LARGE_COMMUNITY, in the order of the wire.
+    /// LARGE_COMMUNITY (RFC 8092), in the order of the wire.
     pub fn large_communities(&self) -> impl Iterator<Item = LargeCommunity> + use<'a> {
         large_communities(self.value(self.found.large).unwrap_or_default())
     }
@@ -178,7 +178,7 @@ impl<'a> Inspected<'a> {
         span.value(self.attributes)
     }
 
-    /// EXTENDED COMMUNITIES, in the order of the wire.
+    /// EXTENDED COMMUNITIES (RFC 4360), eight octets each, in the order of the wire.
     pub fn ext_communities(&self) -> impl Iterator<Item = [u8; 8]> + use<'a> {
         self.value(self.found.extended).unwrap_or_default().as_chunks().0.iter().copied()
     }

@@ -23,29 +23,29 @@ pub enum Class {
 pub enum Reason {
     /// Nothing.
     None,
-    /// An attribute runs past the end of the attributes.
+    /// An attribute runs past the end of the attributes (RFC 7606 §4).
     Overrun,
-    /// The attribute's flags contradict its definition.
+    /// The attribute's flags contradict its definition (RFC 7606 §3 c).
     Flags,
-    /// The attribute has a length that it cannot have.
+    /// The attribute has a length that it cannot have (RFC 7606 §7).
     Length,
-    /// The attribute has a value that it cannot have.
+    /// The attribute has a value that it cannot have (RFC 7606 §7).
     Value,
-    /// The attribute comes a second time.
+    /// The attribute comes a second time (RFC 7606 §3 g).
     Repeated,
-    /// The attribute is not for a peer of this kind to send.
+    /// The attribute is not for a peer of this kind to send (RFC 7606 §7.5, RFC 6793 §4.1).
     NotFromHere,
-    /// An attribute that must be there is not.
+    /// An attribute that must be there is not (RFC 7606 §3 d).
     Missing,
-    /// An attribute that we do not know, and need not.
+    /// An attribute that we do not know, and need not (RFC 4271 §5).
     Unknown,
     /// An attribute that claims to be well-known and is not.
     UnknownWellKnown,
-    /// A family that was not negotiated.
+    /// A family that was not negotiated (RFC 4760 §7).
     NotNegotiated,
-    /// Prefixes that cannot be read.
+    /// Prefixes that cannot be read (RFC 7606 §5.3).
     Nlri,
-    /// The lengths of the parts of the UPDATE do not add up.
+    /// The lengths of the parts of the UPDATE do not add up (RFC 7606 §3 b).
     Lengths,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Verdict {
 }
 
 impl Verdict {
-    /// The answer to an UPDATE of class [`Class::Reset`] (RFC 4271 §6.3).
+    /// The answer to an UPDATE of class [`Class::Reset`]: 3/10, 3/9 or 3/1 (RFC 4271 §6.3).
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self.reason {
