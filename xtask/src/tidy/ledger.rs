@@ -1,12 +1,14 @@
-//! What the ledgers in `docs/rfc` and the list of known disasters name must be there: symbols, tests, files.
+//! What the ledgers in `docs/rfc`, the walks in `ARCHITECTURE.md` and the list of known disasters name must be there:
+//! symbols, tests, files.
 //!
-//! Looked at are the words in backticks behind the requirement, and in `docs/field-bugs.md` those that are paths or as
-//! long as the name of a test. Whether a test shows what the ledger says is for the reader to judge.
+//! Looked at are the words in backticks behind the requirement or the step, and in `docs/field-bugs.md` those that are
+//! paths or as long as the name of a test. Whether a test shows what the ledger says is for the reader to judge.
 
 use super::Breach;
 use crate::workspace::SourceFile;
 
 const LEDGERS: &str = "docs/rfc/";
+const WALKS: &str = "ARCHITECTURE.md";
 const DISASTERS: &str = "docs/field-bugs.md";
 /// What may stand before a name where it is declared.
 const KEYWORDS: [&str; 8] = ["fn ", "struct ", "enum ", "const ", "static ", "mod ", "trait ", "type "];
@@ -34,7 +36,7 @@ fn unknown(file: &SourceFile, sources: &[&SourceFile]) -> Vec<Breach> {
 
 /// The words in backticks that have to be known.
 fn words<'a>(path: &str, line: &'a str) -> Vec<&'a str> {
-    let in_ledger = path.starts_with(LEDGERS) && line.starts_with('|');
+    let in_ledger = (path.starts_with(LEDGERS) || path == WALKS) && line.starts_with('|');
     let text = match line.match_indices('|').nth(2) {
         Some((third, _)) if in_ledger => line.get(third..).unwrap_or_default(),
         Some(_) | None => line,
@@ -59,7 +61,7 @@ fn is_long_name(word: &str) -> bool {
 }
 
 fn is_known(word: &str, sources: &[&SourceFile]) -> bool {
-    if word.contains('/') {
+    if word.contains('/') || word.ends_with(".rs") {
         let folder = word.trim_end_matches('/');
         return sources.iter().any(|file| format!("/{}/", file.path).contains(&format!("/{folder}/")));
     }
@@ -118,9 +120,13 @@ mod tests {
     use super::*;
 
     fn breaches(line: &str) -> usize {
+        breaches_in("docs/rfc/rfc1.md", line)
+    }
+
+    fn breaches_in(path: &str, line: &str) -> usize {
         let file = |path: &str, text: &str| SourceFile { path: path.to_owned(), text: text.to_owned() };
         check(&[
-            file("docs/rfc/rfc1.md", line),
+            file(path, line),
             file(
                 "bgp-proto/src/wire/check.rs",
                 "pub struct Pass {\n    seen: u64,\n}\nimpl Pass {\n    fn note() {}\n}\n",
@@ -147,6 +153,18 @@ mod tests {
             "| 1 | x | `bfd_proto::wire::check::Pass` | |",
         ] {
             assert_eq!(breaches(broken), 1, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_walk_names_files_and_functions_that_are_there() {
+        for (line, count) in [
+            ("| 1 | `what` happens | `wire/check.rs` `Pass::note`, `sim.rs` |", 0),
+            ("| 1 | what happens | `wire/chek.rs` |", 1),
+            ("| 1 | what happens | `Pass::judge` |", 1),
+            ("`Pass::judge` outside of a table", 0),
+        ] {
+            assert_eq!(breaches_in("ARCHITECTURE.md", line), count, "{line}");
         }
     }
 }
