@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 16;
 /// What is shown besides Services is gathered for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// A write that began in time may end this long after the renew deadline: still before anybody else can lead.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(2);
 /// For the writes under way when the process is asked to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 

@@ -13,6 +13,7 @@ mod ipam;
 mod ipam_conformance;
 mod ipam_crash;
 mod ipam_guide;
+mod ipam_takeover;
 mod moving;
 mod outage;
 mod peers;
@@ -43,6 +44,7 @@ fn main() -> std::process::ExitCode {
         ipam::TESTS,
         ipam_conformance::TESTS,
         ipam_guide::TESTS,
+        ipam_takeover::TESTS,
         impostor::TESTS,
         install::TESTS,
         family::TESTS,
