@@ -23,7 +23,7 @@ use crate::alloc::{Allocator, Terms};
 use crate::clock::{Clock, cpu_time};
 use crate::cluster::{Cluster, Effect};
 use crate::contest::{Contests, Permit, Repairs};
-use crate::input::Input;
+use crate::input::{Extras, Input};
 use crate::metrics::Metrics;
 use crate::overlap::network;
 use crate::patch::{Job, Rival, Sent, is_older};
@@ -79,7 +79,7 @@ impl Desk {
     pub(crate) fn new(
         class: Option<String>,
         terms: Terms,
-        has_cidrs: bool,
+        extras: Extras,
         recorder: EventRecorder,
         metrics: Metrics,
         seed: u64,
@@ -90,7 +90,7 @@ impl Desk {
             recorder,
             metrics,
             jitter: Jitter::new(seed),
-            cluster: Cluster::new(has_cidrs),
+            cluster: Cluster::new(extras),
             allocator: None,
             queue: Queue::default(),
             memory: BTreeMap::new(),

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::alloc::Terms;
 use crate::desk::Desk;
-use crate::input::{has_service_cidrs, inputs};
+use crate::input::{Extras, inputs};
 use crate::metrics::Metrics;
 use crate::patch::{Job, Sent, WRITE_LIMIT, abandon, send};
 use crate::report::Report;
@@ -61,14 +61,14 @@ enum Done {
 
 /// Leads until the lease is lost or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
-    let has_cidrs = tokio::select! {
-        has_cidrs = has_service_cidrs(&office.client) => has_cidrs,
+    let extras = tokio::select! {
+        extras = Extras::ask(&office.client, &office.namespace) => extras,
         () = stop.requested() => return,
         () = lost(leadership.clone()) => return,
     };
     let (class, recorder) = (office.class.clone(), office.recorder.clone());
-    let mut desk = Desk::new(class, office.terms, has_cidrs, recorder, office.metrics.clone(), fresh_seed());
-    let mut inputs = inputs(&office.client, &office.namespace, has_cidrs, fresh_seed());
+    let mut desk = Desk::new(class, office.terms, extras, recorder, office.metrics.clone(), fresh_seed());
+    let mut inputs = inputs(&office.client, &office.namespace, extras, fresh_seed());
     let mut writes: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut status = pin!(status::keep(
         office.client.clone(),
@@ -166,6 +166,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use runtime::lease::LeaseSettings;
+
     use super::*;
 
     #[test]
@@ -177,5 +179,7 @@ mod tests {
         assert_eq!(time_left(leader(10), now), Some(WRITE_LIMIT));
         let almost = Leadership::Leader { until: now + Duration::from_millis(1) };
         assert_eq!(time_left(almost, now), Some(GRACE + Duration::from_millis(1)));
+        let term = LeaseSettings::new("metallb-system", "herald-controller", "a");
+        assert!(term.renew_deadline + GRACE < term.duration, "the last write ends before anybody else leads");
     }
 }
