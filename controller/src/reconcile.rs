@@ -45,6 +45,8 @@ pub(crate) struct Office {
     pub(crate) class: Option<String>,
     /// What holds for pools that say nothing else.
     pub(crate) terms: Terms,
+    /// The Deployment that owns what is written.
+    pub(crate) deployment: Option<String>,
     /// Where events go.
     pub(crate) recorder: EventRecorder,
     /// The counters.
@@ -73,6 +75,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
     let mut status = pin!(status::keep(
         office.client.clone(),
         office.namespace.clone(),
+        office.deployment.clone(),
         leadership.clone(),
         office.reports.subscribe(),
     ));

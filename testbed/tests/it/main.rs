@@ -12,6 +12,7 @@ mod install;
 mod ipam;
 mod ipam_conformance;
 mod ipam_crash;
+mod ipam_crd;
 mod ipam_guide;
 mod ipam_takeover;
 mod moving;
@@ -45,6 +46,7 @@ fn main() -> std::process::ExitCode {
         ipam_conformance::TESTS,
         ipam_guide::TESTS,
         ipam_takeover::TESTS,
+        ipam_crd::TESTS,
         impostor::TESTS,
         install::TESTS,
         family::TESTS,
