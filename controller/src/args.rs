@@ -27,6 +27,9 @@ pub struct Args {
     /// What a pool edit does to addresses in use that no pool hands out any more. A pool's own editPolicy wins
     #[arg(long, env = "HERALD_EDIT_POLICY", default_value = "Keep", value_enum, ignore_case = true)]
     pub edit_policy: EditPolicyArg,
+    /// The Deployment of the controllers: it owns the ConfigurationState, which goes with it
+    #[arg(long, env = "HERALD_DEPLOYMENT", value_name = "NAME")]
+    pub deployment: Option<String>,
 }
 
 /// [`EditPolicy`] as a flag.
@@ -68,11 +71,13 @@ pub struct Settings {
     pub metrics_addr: Option<SocketAddr>,
     /// What holds for pools that say nothing else.
     pub terms: Terms,
+    /// The Deployment of the controllers, where there is one.
+    pub deployment: Option<String>,
 }
 
 impl From<Args> for Settings {
     fn from(args: Args) -> Self {
-        let Args { common: args, release_quarantine, edit_policy } = args;
+        let Args { common: args, release_quarantine, edit_policy, deployment } = args;
         Self {
             terms: Terms { quarantine: release_quarantine, edit_policy: edit_policy.into() },
             admin_addr: args.admin_addr(Component::Controller),
@@ -81,6 +86,8 @@ impl From<Args> for Settings {
             pod_name: args.pod_name,
             class: args.load_balancer_class,
             metrics_addr: args.metrics_addr,
+            // An empty environment variable is one that was not set.
+            deployment: deployment.filter(|name| !name.is_empty()),
         }
     }
 }

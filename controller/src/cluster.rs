@@ -13,8 +13,8 @@ use api::v1beta2::BGPPeer;
 use kube::{Resource, ResourceExt};
 use runtime::watch::{Change, Guarded, Mirror};
 
-use crate::input::Input;
-use crate::neighbour::{Place, SlimNode, SlimServiceCidr};
+use crate::input::{Extras, Input};
+use crate::neighbour::{Place, SlimNode, SlimServiceCidr, SlimSpeakerState};
 use crate::overlap::Around;
 
 /// The state of the cluster as far as the watches have told it.
@@ -25,8 +25,10 @@ pub(crate) struct Cluster {
     namespaces: Mirror<String, Labels>,
     nodes: Mirror<String, Place>,
     service_cidrs: Mirror<String, Place>,
-    /// Whether ServiceCIDRs are watched.
-    has_cidrs: bool,
+    /// The networks that each node is connected to.
+    connected: Mirror<String, Place>,
+    /// Which of the kinds that may be missing are watched.
+    extras: Extras,
     pools: Mirror<String, IPAddressPool>,
     peers: Mirror<String, BGPPeer>,
     advertisements: Mirror<String, BGPAdvertisement>,
@@ -58,8 +60,8 @@ pub(crate) enum Effect {
 
 impl Cluster {
     /// Nothing has been seen yet.
-    pub(crate) fn new(has_cidrs: bool) -> Self {
-        Self { has_cidrs, ..Self::default() }
+    pub(crate) fn new(extras: Extras) -> Self {
+        Self { extras, ..Self::default() }
     }
 
     /// Takes in one change. A Service older than what `is_stale` knows of our own writes is left as it is.
@@ -84,6 +86,7 @@ impl Cluster {
             }
             Input::Node(change) => locate(&mut self.nodes, change, SlimNode::place),
             Input::ServiceCidr(change) => locate(&mut self.service_cidrs, change, SlimServiceCidr::place),
+            Input::SpeakerState(change) => locate(&mut self.connected, change, SlimSpeakerState::place),
             Input::Pool(change) => follow(&mut self.pools, change),
             Input::Peer(change) => follow(&mut self.peers, change),
             Input::Advertisement(change) => follow(&mut self.advertisements, change),
@@ -98,7 +101,8 @@ impl Cluster {
         self.services.is_synced()
             && self.namespaces.is_synced()
             && self.nodes.is_synced()
-            && (!self.has_cidrs || self.service_cidrs.is_synced())
+            && (!self.extras.service_cidrs || self.service_cidrs.is_synced())
+            && (!self.extras.speaker_states || self.connected.is_synced())
             && self.pools.is_synced()
             && self.peers.is_synced()
             && self.advertisements.is_synced()
@@ -114,7 +118,11 @@ impl Cluster {
 
     /// What is around the pools.
     pub(crate) fn around(&self) -> Around<'_> {
-        Around { nodes: self.nodes.iter().collect(), service_cidrs: self.service_cidrs.iter().collect() }
+        Around {
+            nodes: self.nodes.iter().collect(),
+            connected: self.connected.iter().collect(),
+            service_cidrs: self.service_cidrs.iter().collect(),
+        }
     }
 
     /// The pool as it stands in the API.

@@ -48,6 +48,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         namespace: settings.namespace,
         class: settings.class,
         terms: settings.terms,
+        deployment: settings.deployment,
         recorder,
         metrics: metrics.clone(),
         reports,

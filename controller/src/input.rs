@@ -2,6 +2,7 @@
 //!
 //! Leaves out what the objects mean. Secrets are not watched: passwords are the speakers' business.
 
+use std::fmt::Debug;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,12 +14,13 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 use runtime::chance::Jitter;
 use runtime::client::{CallError, call};
 use runtime::watch::{Change, Guarded, Query, watch};
+use serde::de::DeserializeOwned;
 
-use crate::neighbour::{SlimNode, SlimServiceCidr};
+use crate::neighbour::{SlimNode, SlimServiceCidr, SlimSpeakerState};
 
 /// For the one question whether a kind exists.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
@@ -36,6 +38,8 @@ pub(crate) enum Input {
     Node(Change<SlimNode>),
     /// A network of cluster addresses.
     ServiceCidr(Change<SlimServiceCidr>),
+    /// What a speaker says of its node (the networks that it is connected to).
+    SpeakerState(Change<SlimSpeakerState>),
     /// A pool.
     Pool(Change<Guarded<IPAddressPool>>),
     /// A peer.
@@ -53,8 +57,31 @@ pub(crate) enum Input {
 /// The merged watches.
 pub(crate) type Inputs = SelectAll<Pin<Box<dyn Stream<Item = Input> + Send>>>;
 
-/// Opens all watches; configuration in `namespace` only. ServiceCIDRs are watched where the API server `has_cidrs`.
-pub(crate) fn inputs(client: &Client, namespace: &str, has_cidrs: bool, seed: u64) -> Inputs {
+/// Kinds that may be missing, or may not be read. Without them less is known of the network around the pools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extras {
+    /// ServiceCIDRs (Kubernetes 1.33).
+    pub(crate) service_cidrs: bool,
+    /// SpeakerStates (Herald's own CRD).
+    pub(crate) speaker_states: bool,
+}
+
+impl Extras {
+    /// Asks the API server, until it is known.
+    pub(crate) async fn ask(client: &Client, namespace: &str) -> Self {
+        let cidrs = Api::<SlimServiceCidr>::all(client.clone());
+        let states = Api::<SlimSpeakerState>::namespaced(client.clone(), namespace);
+        let without_cidrs = "pools are not compared with the cluster's Service networks";
+        let without_states = "the networks that nodes are connected to are guessed";
+        Self {
+            service_cidrs: is_readable(&cidrs, without_cidrs).await,
+            speaker_states: is_readable(&states, without_states).await,
+        }
+    }
+}
+
+/// Opens all watches; configuration in `namespace` only.
+pub(crate) fn inputs(client: &Client, namespace: &str, extras: Extras, seed: u64) -> Inputs {
     let mut seeds = Jitter::new(seed);
     let services = Query::fields("spec.type=LoadBalancer");
     let all = || Query::everything();
@@ -78,25 +105,29 @@ pub(crate) fn inputs(client: &Client, namespace: &str, has_cidrs: bool, seed: u6
         profiles.map(Input::BfdProfile).boxed(),
         l2.map(Input::L2Advertisement).boxed(),
     ]);
-    if has_cidrs {
+    if extras.service_cidrs {
         let cidrs = watch(Api::<SlimServiceCidr>::all(client.clone()), all(), seeds.draw());
         inputs.push(cidrs.map(Input::ServiceCidr).boxed());
+    }
+    if extras.speaker_states {
+        let states = Api::<SlimSpeakerState>::namespaced(client.clone(), namespace);
+        inputs.push(watch(states, all(), seeds.draw()).map(Input::SpeakerState).boxed());
     }
     inputs
 }
 
-/// Whether the API server has ServiceCIDRs (Kubernetes 1.33) and lets us read them. Asks until it is known.
-pub(crate) async fn has_service_cidrs(client: &Client) -> bool {
-    let api = Api::<SlimServiceCidr>::all(client.clone());
+/// Whether the API server has a kind and lets us read it. Asks until it is known.
+async fn is_readable<K>(api: &Api<K>, consequence: &str) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
     let one = ListParams::default().limit(1);
     loop {
         match call(ASK_LIMIT, api.list(&one)).await {
             Ok(_) => return true,
             Err(error) if error.is_not_found() => return false,
             Err(CallError::Refused(status)) if status.code == 403 => {
-                tracing::warn!(
-                    "ServiceCIDRs may not be read: pools are not compared with the cluster's Service networks"
-                );
+                tracing::warn!(kind = %K::kind(&()), consequence, "a kind may not be read");
                 return false;
             }
             Err(_) => tokio::time::sleep(ASK_PAUSE).await,

@@ -1,15 +1,17 @@
-//! What is read of the network around the pools: addresses and pod networks of nodes, the cluster's Service networks.
+//! What is read of the network around the pools: addresses and pod networks of nodes, the cluster's Service networks, and
+//! the networks that nodes are connected to, as their speakers report them.
 //!
 //! Leaves out what follows from them.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use api::herald::SpeakerState;
 use api::range::AddressRange;
-use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
 
@@ -82,6 +84,29 @@ impl SlimServiceCidr {
     }
 }
 
+/// A SpeakerState, likewise.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SlimSpeakerState {
+    #[serde(deserialize_with = "name_and_version")]
+    metadata: ObjectMeta,
+    status: Option<SpeakerStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpeakerStatus {
+    connected_networks: Option<Vec<String>>,
+}
+
+impl SlimSpeakerState {
+    /// The networks that the node of the same name is connected to.
+    pub(crate) fn place(&self) -> Place {
+        let networks = self.status.iter().flat_map(|status| status.connected_networks.iter().flatten());
+        Place { addresses: Vec::new(), networks: ranges(networks) }
+    }
+}
+
 /// What is no network is left out: it is for the API server to say so.
 fn ranges<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<AddressRange> {
     texts.filter_map(|text| AddressRange::parse(text).ok()).collect()
@@ -101,10 +126,10 @@ fn name_and_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object
 
 /// The slim types stand for the kind of the full ones.
 macro_rules! stands_for {
-    ($slim:ident, $full:ident) => {
+    ($slim:ident, $full:ident, $scope:ident) => {
         impl Resource for $slim {
             type DynamicType = ();
-            type Scope = ClusterResourceScope;
+            type Scope = $scope;
 
             fn kind((): &()) -> Cow<'_, str> {
                 $full::kind(&())
@@ -133,8 +158,9 @@ macro_rules! stands_for {
     };
 }
 
-stands_for!(SlimNode, Node);
-stands_for!(SlimServiceCidr, ServiceCIDR);
+stands_for!(SlimNode, Node, ClusterResourceScope);
+stands_for!(SlimServiceCidr, ServiceCIDR, ClusterResourceScope);
+stands_for!(SlimSpeakerState, SpeakerState, NamespaceResourceScope);
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +183,19 @@ mod tests {
         );
         let empty: SlimNode = serde_json::from_str(r#"{"metadata":null,"spec":null,"status":null}"#).unwrap();
         assert_eq!(empty.place(), Place::default());
+    }
+
+    #[test]
+    fn of_a_speaker_state_the_connected_networks_are_read() {
+        let state: SlimSpeakerState = serde_json::from_str(
+            r#"{"metadata":{"name":"n1"},"spec":{},
+                "status":{"version":"0.1.0","sessions":[{"peer":"router"}],"connectedNetworks":["10.0.2.0/23","no network"]}}"#,
+        )
+        .unwrap();
+        assert_eq!(state.place().networks, [AddressRange::parse("10.0.2.0/23").unwrap()]);
+        let older: SlimSpeakerState = serde_json::from_str(r#"{"status":{"version":"0.0.9"}}"#).unwrap();
+        assert_eq!(older.place(), Place::default());
+        assert_eq!(SlimSpeakerState::plural(&()), "speakerstates");
     }
 
     #[test]

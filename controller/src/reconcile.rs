@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::alloc::Terms;
 use crate::desk::Desk;
-use crate::input::{has_service_cidrs, inputs};
+use crate::input::{Extras, inputs};
 use crate::metrics::Metrics;
 use crate::patch::{Job, Sent, WRITE_LIMIT, abandon, send};
 use crate::report::Report;
@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 16;
 /// What is shown besides Services is gathered for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// A write that began in time may end this long after the renew deadline: still before anybody else can lead.
-const GRACE: Duration = Duration::from_secs(4);
+const GRACE: Duration = Duration::from_secs(2);
 /// For the writes under way when the process is asked to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -45,6 +45,8 @@ pub(crate) struct Office {
     pub(crate) class: Option<String>,
     /// What holds for pools that say nothing else.
     pub(crate) terms: Terms,
+    /// The Deployment that owns what is written.
+    pub(crate) deployment: Option<String>,
     /// Where events go.
     pub(crate) recorder: EventRecorder,
     /// The counters.
@@ -61,18 +63,19 @@ enum Done {
 
 /// Leads until the lease is lost or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
-    let has_cidrs = tokio::select! {
-        has_cidrs = has_service_cidrs(&office.client) => has_cidrs,
+    let extras = tokio::select! {
+        extras = Extras::ask(&office.client, &office.namespace) => extras,
         () = stop.requested() => return,
         () = lost(leadership.clone()) => return,
     };
     let (class, recorder) = (office.class.clone(), office.recorder.clone());
-    let mut desk = Desk::new(class, office.terms, has_cidrs, recorder, office.metrics.clone(), fresh_seed());
-    let mut inputs = inputs(&office.client, &office.namespace, has_cidrs, fresh_seed());
+    let mut desk = Desk::new(class, office.terms, extras, recorder, office.metrics.clone(), fresh_seed());
+    let mut inputs = inputs(&office.client, &office.namespace, extras, fresh_seed());
     let mut writes: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
     let mut status = pin!(status::keep(
         office.client.clone(),
         office.namespace.clone(),
+        office.deployment.clone(),
         leadership.clone(),
         office.reports.subscribe(),
     ));
@@ -166,6 +169,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 #[cfg(test)]
 mod tests {
+    use runtime::lease::LeaseSettings;
+
     use super::*;
 
     #[test]
@@ -177,5 +182,7 @@ mod tests {
         assert_eq!(time_left(leader(10), now), Some(WRITE_LIMIT));
         let almost = Leadership::Leader { until: now + Duration::from_millis(1) };
         assert_eq!(time_left(almost, now), Some(GRACE + Duration::from_millis(1)));
+        let term = LeaseSettings::new("metallb-system", "herald-controller", "a");
+        assert!(term.renew_deadline + GRACE < term.duration, "the last write ends before anybody else leads");
     }
 }

@@ -16,6 +16,7 @@ use api::v1beta1::{
     L2Advertisement,
 };
 use api::v1beta2::BGPPeer;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{ApiResource, DynamicObject};
@@ -30,7 +31,7 @@ use tokio::time::timeout;
 
 use crate::patch::take_over;
 use crate::reconcile::time_left;
-use crate::report::{ObjectReport, Report};
+use crate::report::{Counters, ObjectReport, Report};
 
 /// Changes within this time become one write.
 const GATHER: Duration = Duration::from_secs(2);
@@ -38,6 +39,12 @@ const GATHER: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_secs(15);
 /// The name of our ConfigurationState in logs.
 const STATE: &str = "ConfigurationState controller";
+/// What it means that a CRD knows only MetalLB's fields.
+const NARROW: &str = "the CRD of this kind has no room for Herald's fields: what specs say in them is dropped, and there are no \
+                      conditions and no resting addresses in status; apply Herald's CRDs (manifests/crds) and restart the \
+                      controller";
+/// How the API server begins to refuse a field that the CRD does not have.
+const UNDECLARED: &str = "field not declared in schema";
 /// For the one read.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
@@ -45,12 +52,21 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) async fn keep(
     client: Client,
     namespace: String,
+    deployment: Option<String>,
     leadership: watch::Receiver<Leadership>,
     mut reports: watch::Receiver<Option<Arc<Report>>>,
 ) {
-    let (written, taken_over) = (BTreeMap::new(), BTreeSet::new());
-    let mut writer =
-        Writer { client, namespace, leadership, written, taken_over, state: None, failing: false };
+    let mut writer = Writer {
+        client,
+        namespace,
+        deployment,
+        leadership,
+        written: BTreeMap::new(),
+        taken_over: BTreeSet::new(),
+        narrow: BTreeSet::new(),
+        state: None,
+        failing: false,
+    };
     let mut due = false;
     loop {
         if due {
@@ -69,12 +85,22 @@ pub(crate) async fn keep(
     }
 }
 
-/// A write failed; it has been logged.
-struct Failed;
+/// Why a write did not come to its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Failed {
+    /// The CRD does not have one of the fields.
+    NoRoom,
+    /// The API server refused it for another reason; that has been logged.
+    Refused,
+    /// Without the lease, or without an answer; that has been logged.
+    Unavailable,
+}
 
 struct Writer {
     client: Client,
     namespace: String,
+    /// The Deployment that owns the ConfigurationState.
+    deployment: Option<String>,
     leadership: watch::Receiver<Leadership>,
     /// What was written last, and the version of the object that it answered to: it is not written again until the
     /// object has changed.
@@ -82,12 +108,15 @@ struct Writer {
     state: Option<ConfigurationStateStatus>,
     /// Objects whose status another manager wrote before us; each is taken over once.
     taken_over: BTreeSet<String>,
+    /// Kinds whose CRD knows only MetalLB's fields. What is beyond those is not written.
+    narrow: BTreeSet<Kind>,
     failing: bool,
 }
 
 impl Writer {
     async fn write(&mut self, report: &Report) -> Result<(), Failed> {
         let now = Time(Timestamp::now());
+        let mut refused = false;
         self.written.retain(|object, _| report.objects.contains_key(object));
         for (object, one) in &report.objects {
             let Some(status) = status_of(one, &now) else {
@@ -98,10 +127,24 @@ impl Writer {
             }) {
                 continue;
             }
-            self.write_object(object, one, &status).await?;
-            self.written.insert(object.clone(), (one.resource_version.clone(), status));
+            match self.write_object(object, one, &status).await {
+                Ok(()) => {
+                    self.written.insert(object.clone(), (one.resource_version.clone(), status));
+                }
+                // One object that cannot be written keeps nobody from writing the others.
+                Err(Failed::Refused | Failed::NoRoom) => refused = true,
+                Err(Failed::Unavailable) => return Err(Failed::Unavailable),
+            }
         }
-        self.write_state(report, &now).await?;
+        if let Err(failed) = self.write_state(report, &now).await {
+            if failed == Failed::NoRoom && !std::mem::replace(&mut self.failing, true) {
+                tracing::warn!(object = STATE, "{NARROW}");
+            }
+            return Err(failed);
+        }
+        if refused {
+            return Err(Failed::Refused);
+        }
         if std::mem::take(&mut self.failing) {
             tracing::info!("status of the configuration is written again");
         }
@@ -116,12 +159,27 @@ impl Writer {
     ) -> Result<(), Failed> {
         let resource = resource(object.kind);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &self.namespace, &resource);
-        let body = json!({
+        let mut body = json!({
             "apiVersion": resource.api_version, "kind": resource.kind,
             "metadata": { "name": object.name, "namespace": self.namespace, "uid": one.uid },
             "status": status,
         });
-        self.apply(&object.to_string(), &api, &body).await
+        if !self.narrow.contains(&object.kind) {
+            match self.apply(&object.to_string(), &api, &body).await {
+                Err(Failed::NoRoom) => {
+                    self.narrow.insert(object.kind);
+                    tracing::warn!(kind = object.kind.as_str(), "{NARROW}");
+                }
+                done => return done,
+            }
+        }
+        match one.counters.filter(|counters| one.shown_counters.as_ref() != Some(counters)) {
+            Some(counters) => {
+                body["status"] = numbers(counters);
+                self.apply(&object.to_string(), &api, &body).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn write_state(&mut self, report: &Report, now: &Time) -> Result<(), Failed> {
@@ -130,10 +188,11 @@ impl Writer {
             Some(shown) => shown,
             None => match call(READ_LIMIT, api.get_opt(CONTROLLER_STATE)).await {
                 Ok(object) => object.and_then(|object| object.status).unwrap_or_default(),
-                Err(error) => return self.failed(STATE, &error),
+                Err(error) => return Err(self.failed(STATE, &error)),
             },
         };
-        let wanted = report.state.settle(&shown, now);
+        let mut wanted = report.state.settle(&shown, now);
+        add_narrow(&mut wanted.error_summary, &self.narrow);
         if wanted == shown {
             self.state = Some(shown);
             return Ok(());
@@ -148,9 +207,12 @@ impl Writer {
             body
         };
         let labels = json!({ label::COMPONENT_TYPE: label::COMPONENT_CONTROLLER });
-        let object = head(json!({ "metadata": { "labels": labels }, "spec": {} }));
+        let mut object = head(json!({ "metadata": { "labels": labels }, "spec": {} }));
+        if let Some(owner) = self.owner().await {
+            object["metadata"]["ownerReferences"] = json!([owner]);
+        }
         if time_left(*self.leadership.borrow(), Instant::now()).is_none() {
-            return Err(Failed);
+            return Err(Failed::Unavailable);
         }
         let made = apply_object(&api, FIELD_MANAGER_CONTROLLER, &object).await;
         self.judge(STATE, made)?;
@@ -159,13 +221,29 @@ impl Writer {
         Ok(())
     }
 
+    /// The Deployment as an owner. Without it (a controller that runs by hand, a missing right) the object has none.
+    async fn owner(&self) -> Option<Value> {
+        let name = self.deployment.as_deref()?;
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
+        match call(READ_LIMIT, api.get_metadata(name)).await {
+            Ok(found) => {
+                let uid = found.metadata.uid?;
+                Some(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid }))
+            }
+            Err(error) => {
+                tracing::debug!(deployment = name, %error, "the ConfigurationState gets no owner");
+                None
+            }
+        }
+    }
+
     /// One write, with the lease only.
     async fn apply<K>(&mut self, object: &str, api: &Api<K>, body: &Value) -> Result<(), Failed>
     where
         K: kube::Resource + Clone + Debug + DeserializeOwned,
     {
         let Some(limit) = time_left(*self.leadership.borrow(), Instant::now()) else {
-            return Err(Failed);
+            return Err(Failed::Unavailable);
         };
         let outcome = match timeout(limit, apply_status(api, FIELD_MANAGER_CONTROLLER, body)).await {
             Ok(StatusOutcome::Conflict { managers, .. }) if self.taken_over.insert(object.to_owned()) => {
@@ -195,15 +273,34 @@ impl Writer {
                 );
                 Ok(())
             }
-            StatusOutcome::Failed(error) => self.failed(object, &error),
+            StatusOutcome::Failed(CallError::Refused(status)) if status.message.contains(UNDECLARED) => {
+                Err(Failed::NoRoom)
+            }
+            StatusOutcome::Failed(error) => Err(self.failed(object, &error)),
         }
     }
 
-    fn failed(&mut self, object: &str, error: &CallError) -> Result<(), Failed> {
+    fn failed(&mut self, object: &str, error: &CallError) -> Failed {
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(object, %error, "status of the configuration cannot be written: trying again");
         }
-        Err(Failed)
+        match error {
+            CallError::Refused(_) => Failed::Refused,
+            CallError::TimedOut { .. }
+            | CallError::Unreachable(_)
+            | CallError::Unreadable(_)
+            | CallError::NotSent(_) => Failed::Unavailable,
+        }
+    }
+}
+
+/// What the summary of the ConfigurationState says of CRDs without Herald's fields, after whatever it says of objects.
+fn add_narrow(summary: &mut String, narrow: &BTreeSet<Kind>) {
+    for kind in narrow {
+        if !summary.is_empty() {
+            summary.push('\n');
+        }
+        summary.push_str(&format!("{}: {NARROW}", kind.as_str()));
     }
 }
 
@@ -216,16 +313,20 @@ fn status_of(one: &ObjectReport, now: &Time) -> Option<Value> {
     }
     let mut status = json!({ "conditions": conditions });
     if let Some(counters) = one.counters {
-        let numbers = json!({
-            "assignedIPv4": counters.assigned_ipv4, "assignedIPv6": counters.assigned_ipv6,
-            "availableIPv4": counters.available_ipv4, "availableIPv6": counters.available_ipv6,
-        });
-        merge(&mut status, numbers);
+        merge(&mut status, numbers(counters));
     }
     if !one.resting.is_empty() {
         status["resting"] = json!(one.resting);
     }
     Some(status)
+}
+
+/// What MetalLB's own status of a pool has.
+fn numbers(counters: Counters) -> Value {
+    json!({
+        "assignedIPv4": counters.assigned_ipv4, "assignedIPv6": counters.assigned_ipv6,
+        "availableIPv4": counters.available_ipv4, "availableIPv6": counters.available_ipv6,
+    })
 }
 
 /// The status without the moments at which its conditions began.
@@ -266,7 +367,6 @@ mod tests {
     use api::v1beta1::{IPAddressPoolSpec, RestingAddress};
 
     use super::*;
-    use crate::report::Counters;
 
     fn report() -> ObjectReport {
         let spec =
@@ -318,5 +418,17 @@ mod tests {
         let (early, late) = (status_of(&one, &time(1)).unwrap(), status_of(&one, &time(2)).unwrap());
         assert_ne!(early, late);
         assert_eq!(without_times(&early), without_times(&late));
+    }
+
+    #[test]
+    fn crds_without_our_fields_are_named_after_the_faults() {
+        let mut summary = String::new();
+        add_narrow(&mut summary, &BTreeSet::new());
+        assert_eq!(summary, "");
+        add_narrow(&mut summary, &BTreeSet::from([Kind::IPAddressPool]));
+        assert!(summary.starts_with("IPAddressPool: the CRD of this kind has no room"), "{summary}");
+        let mut summary = "IPAddressPool/lan: no range".to_owned();
+        add_narrow(&mut summary, &BTreeSet::from([Kind::IPAddressPool, Kind::BGPPeer]));
+        assert_eq!(summary.lines().count(), 3, "{summary}");
     }
 }

@@ -22,7 +22,7 @@ use crate::args::{Settings, StatusObjects};
 use crate::journal::Journal;
 use crate::mark::Mark;
 use crate::metrics::{Counters, States};
-use crate::peering::{self, PeeringSettings};
+use crate::peering::{self, PeeringSettings, connected_networks};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
 use crate::state::{self, StateFile};
 use crate::status::answer::Answers;
@@ -272,7 +272,11 @@ fn ready_sessions(plan: &Plan, table: &SessionTable) -> Result<(), String> {
 }
 
 fn speaker_report(node: &str, inlets: &Inlets) -> SpeakerReport {
-    let status = report::status(&inlets.plan.borrow(), &inlets.sessions.borrow());
+    let status = report::status(
+        &inlets.plan.borrow(),
+        &inlets.sessions.borrow(),
+        &connected_networks().unwrap_or_default(),
+    );
     SpeakerReport { node: node.to_owned(), status }
 }
 

@@ -311,6 +311,9 @@ impl Lab {
             .args(["--namespace", crate::HERALD_NAMESPACE])
             .args(["--pod-name", &name])
             .args(["--log-level", "debug"]);
+        if daemon == Daemon::Controller {
+            command.args(["--deployment", "controller"]);
+        }
         if daemon == Daemon::Speaker {
             command.args(["--node-name", node]);
             command.arg("--socket").arg(home.join("speaker.sock"));

@@ -1,4 +1,5 @@
-//! `cargo xtask soak [MINUTES]`: what is too long for the gate: more seeds of the simulation, the large system tests.
+//! `cargo xtask soak [MINUTES]`: what is too long for the gate: more seeds of the simulation, more histories of addresses,
+//! the large system tests.
 //!
 //! The simulation gets two thirds of the time, in rounds of fresh seeds; the system tests are bounded by their own limits
 //! (four minutes each) and run once. A seed that fails is named and can be played again.
@@ -13,6 +14,8 @@ use crate::{cargo, failures};
 const MINUTES: u64 = 30;
 /// Seeds of one round: between two rounds the clock is looked at.
 const ROUND: u64 = 1_000;
+/// Random histories of pools, Services and restarts, each time others; the gate plays 256.
+const HISTORIES: u32 = 5_000;
 
 /// Runs for about so many minutes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -23,8 +26,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let start = Instant::now();
     failures::play(&["soak_of_", "failure_of_"], true)?;
+    histories()?;
     simulate(start, Duration::from_secs(minutes * 60))?;
     println!("{FUZZ}");
+    Ok(())
+}
+
+/// Lives of the address pools, and of the allocator beside a naive search. One that fails is made smaller and printed.
+fn histories() -> Result<()> {
+    let mut test = cargo::command(&["test", "--package", "controller", "--lib", "--", "histor", "naive"]);
+    cargo::finish(test.env("PROPTEST_CASES", HISTORIES.to_string()), "the histories of addresses")?;
+    println!("soak: {HISTORIES} histories of addresses");
     Ok(())
 }
 

@@ -5,5 +5,6 @@ pub mod speaker_state;
 
 pub use answer::{RoutePeer, RouteState, RoutesReport, Told, WhyLink, WhyReport};
 pub use speaker_state::{
-    SessionState, SpeakerReport, SpeakerState, SpeakerStateSpec, SpeakerStateStatus, WithheldService,
+    MAX_NETWORKS_LISTED, SessionState, SpeakerReport, SpeakerState, SpeakerStateSpec, SpeakerStateStatus,
+    WithheldService,
 };

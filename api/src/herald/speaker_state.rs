@@ -16,6 +16,8 @@ use crate::schema;
 pub const MAX_WITHHELD_LISTED: usize = 100;
 /// Most routes that one object lists; `announcedPrefixes` counts their prefixes.
 pub const MAX_ROUTES_LISTED: usize = 100;
+/// Most connected networks that one object lists.
+pub const MAX_NETWORKS_LISTED: usize = 32;
 
 /// Nothing: this kind only has a status.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,10 @@ pub struct SpeakerStateStatus {
     /// What routers are told, sorted by prefix; the first 100 routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteState>,
+    /// Networks that the interfaces of this node are connected to, sorted; the first 32. The controller compares pools
+    /// with them: machines in such a network do not ask a router for the addresses in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connected_networks: Vec<String>,
     /// Services that this node does not announce, sorted by name; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<WithheldService>,

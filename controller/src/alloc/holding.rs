@@ -2,6 +2,7 @@
 //!
 //! Leaves out which address to choose and whether a pool allows it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -9,6 +10,7 @@ use api::service::ServiceKey;
 
 use super::reason::Denied;
 use super::sharing::Sharing;
+use super::spot::Spot;
 
 /// What one Service holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +29,22 @@ pub struct Holding {
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     by_service: BTreeMap<ServiceKey, Holding>,
-    /// The Services on each address in use, sorted; hardly ever more than one.
-    tenants: BTreeMap<IpAddr, Vec<ServiceKey>>,
-    /// (sharing key, backend) -> the addresses in use under them.
-    shared: BTreeMap<(String, String), BTreeSet<IpAddr>>,
+    tenants: Tenants,
+    shared: Shared,
+}
+
+/// The Services on each address in use, sorted; hardly ever more than one.
+type Tenants = BTreeMap<Spot, Vec<ServiceKey>>;
+/// (sharing key, backend) -> the addresses in use under them.
+type Shared = BTreeMap<(String, String), BTreeSet<IpAddr>>;
+
+/// What a new holding changed.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The addresses that the Service had until now.
+    pub(crate) before: Vec<IpAddr>,
+    /// The addresses on which something changed for others.
+    pub(crate) touched: Vec<IpAddr>,
 }
 
 impl Holdings {
@@ -48,11 +62,11 @@ impl Holdings {
 
     /// Every address in use, sorted.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.tenants.keys().copied()
+        self.tenants.keys().map(|spot| spot.0)
     }
 
     pub(crate) fn is_used(&self, address: IpAddr) -> bool {
-        self.tenants.contains_key(&address)
+        self.tenants.contains_key(&Spot(address))
     }
 
     /// Whether the Service may be on the address as far as other Services are concerned.
@@ -62,7 +76,7 @@ impl Holdings {
         service: &ServiceKey,
         sharing: &Sharing,
     ) -> Result<(), Denied> {
-        let Some(tenants) = self.tenants.get(&address) else {
+        let Some(tenants) = self.tenants.get(&Spot(address)) else {
             return Ok(());
         };
         let others = tenants.iter().filter(|tenant| *tenant != service);
@@ -83,34 +97,33 @@ impl Holdings {
     }
 
     /// Gives the Service exactly this holding in place of what it had.
-    /// Returns the addresses on which something changed for others.
-    pub(crate) fn set(&mut self, service: &ServiceKey, holding: Holding) -> Vec<IpAddr> {
-        let mut touched = Vec::new();
-        if let Some(old) = self.by_service.get(service) {
-            if *old == holding {
-                return touched;
+    pub(crate) fn set(&mut self, service: &ServiceKey, holding: Holding) -> Change {
+        let Self { by_service, tenants, shared } = self;
+        match by_service.entry(service.clone()) {
+            Entry::Vacant(place) => {
+                let key = &holding.sharing.key;
+                let touched = if key.is_empty() { Vec::new() } else { holding.addresses.clone() };
+                move_in(tenants, shared, service, &holding);
+                place.insert(holding);
+                Change { before: Vec::new(), touched }
             }
-            let same_terms = old.sharing == holding.sharing;
-            let changed = |address: &&IpAddr| !same_terms || !holding.addresses.contains(address);
-            touched.extend(old.addresses.iter().filter(changed));
-            if !holding.sharing.key.is_empty() {
-                touched.extend(holding.addresses.iter().filter(|address| !old.addresses.contains(address)));
+            Entry::Occupied(place) if *place.get() == holding => {
+                Change { before: holding.addresses, touched: Vec::new() }
             }
-            self.clear(service);
-        } else if !holding.sharing.key.is_empty() {
-            touched.extend(&holding.addresses);
+            Entry::Occupied(mut place) => {
+                let old = place.get();
+                let same_terms = old.sharing == holding.sharing;
+                let changed = |address: &&IpAddr| !same_terms || !holding.addresses.contains(address);
+                let mut touched: Vec<IpAddr> = old.addresses.iter().filter(changed).copied().collect();
+                if !holding.sharing.key.is_empty() {
+                    touched
+                        .extend(holding.addresses.iter().filter(|address| !old.addresses.contains(address)));
+                }
+                move_out(tenants, shared, service, old);
+                move_in(tenants, shared, service, &holding);
+                Change { before: place.insert(holding).addresses, touched }
+            }
         }
-        for address in &holding.addresses {
-            let tenants = self.tenants.entry(*address).or_default();
-            if let Err(place) = tenants.binary_search(service) {
-                tenants.insert(place, service.clone());
-            }
-            if let Some(terms) = terms(&holding.sharing) {
-                self.shared.entry(terms).or_default().insert(*address);
-            }
-        }
-        self.by_service.insert(service.clone(), holding);
-        touched
     }
 
     /// Takes everything from the Service; returns its addresses.
@@ -118,29 +131,45 @@ impl Holdings {
         let Some(holding) = self.by_service.remove(service) else {
             return Vec::new();
         };
-        for address in &holding.addresses {
-            if let Some(tenants) = self.tenants.get_mut(address) {
-                tenants.retain(|tenant| tenant != service);
-                if tenants.is_empty() {
-                    self.tenants.remove(address);
-                    self.unshare(&holding.sharing, *address);
-                }
-            }
-        }
+        move_out(&mut self.tenants, &mut self.shared, service, &holding);
         holding.addresses
     }
+}
 
-    /// A sole tenant may have changed its key in place, so the last one out removes its own terms; terms of a
-    /// tenant that stays equal those of the one that left.
-    fn unshare(&mut self, sharing: &Sharing, address: IpAddr) {
-        let Some(terms) = terms(sharing) else {
-            return;
-        };
-        if let Some(addresses) = self.shared.get_mut(&terms) {
-            addresses.remove(&address);
-            if addresses.is_empty() {
-                self.shared.remove(&terms);
+fn move_in(tenants: &mut Tenants, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
+    for address in &holding.addresses {
+        let tenants = tenants.entry(Spot(*address)).or_default();
+        if let Err(place) = tenants.binary_search(service) {
+            tenants.insert(place, service.clone());
+        }
+        if let Some(terms) = terms(&holding.sharing) {
+            shared.entry(terms).or_default().insert(*address);
+        }
+    }
+}
+
+fn move_out(tenants: &mut Tenants, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
+    for address in &holding.addresses {
+        if let Entry::Occupied(mut there) = tenants.entry(Spot(*address)) {
+            there.get_mut().retain(|tenant| tenant != service);
+            if there.get().is_empty() {
+                there.remove();
+                unshare(shared, &holding.sharing, *address);
             }
+        }
+    }
+}
+
+/// A sole tenant may have changed its key in place, so the last one out removes its own terms; terms of a tenant that
+/// stays equal those of the one that left.
+fn unshare(shared: &mut Shared, sharing: &Sharing, address: IpAddr) {
+    let Some(terms) = terms(sharing) else {
+        return;
+    };
+    if let Some(addresses) = shared.get_mut(&terms) {
+        addresses.remove(&address);
+        if addresses.is_empty() {
+            shared.remove(&terms);
         }
     }
 }

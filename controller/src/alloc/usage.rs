@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use api::service::IpFamily;
 
+use super::spot::Spot;
 use super::{Allocator, is_blocked, pool};
 
 /// Addresses of one pool, in numbers. All sums saturate at the largest 64-bit signed integer, as the CRD says.
@@ -118,25 +119,25 @@ impl Allocator {
         let mut addresses: Vec<IpAddr> = self.holdings.addresses().collect();
         addresses.extend(self.pools.reservations());
         for address in addresses {
-            self.count(address);
+            self.count(address, self.holdings.is_used(address));
         }
     }
 
     /// Brings the counters of the pool around `address` up to date with whether it is in use.
-    pub(super) fn count(&mut self, address: IpAddr) {
+    pub(super) fn count(&mut self, address: IpAddr, is_used: bool) {
         let Some(pool) = self.pools.around(address) else {
             return;
         };
         let blocked = is_blocked(&self.blocked, pool, address);
-        let counts = match (self.holdings.is_used(address), blocked) {
+        let counts = match (is_used, blocked) {
             (true, false) => Some(Counted::InUse),
             (true, true) => Some(Counted::Kept),
             (false, false) if pool.reserved.contains_key(&address) => Some(Counted::Reserved),
             (false, _) => None,
         };
         let before = match counts {
-            Some(counts) => self.counted.insert(address, counts),
-            None => self.counted.remove(&address),
+            Some(counts) => self.counted.insert(Spot(address), counts),
+            None => self.counted.remove(&Spot(address)),
         };
         let Some(usage) = self.usage.get_mut(&pool.name).filter(|_| before != counts) else {
             return;

@@ -1,6 +1,6 @@
 //! Who leads, decided from what was seen and when, on the monotonic clock alone. Pure.
 //!
-//! client-go's rules: a record counts as alive for its duration after *we* saw it change; nobody compares wall clocks,
+//! client-go's rules (its times are longer): a record counts as alive for its duration after *we* saw it change; nobody compares wall clocks,
 //! because a Raspberry Pi boots without one. A leader stops believing in itself before anybody else may take over.
 //! Leaves out how a record is read and written.
 
@@ -46,6 +46,7 @@ struct Times {
     duration: Duration,
     renew_deadline: Duration,
     retry: Duration,
+    look: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +68,7 @@ impl Candidate {
             duration: settings.duration,
             renew_deadline: settings.renew_deadline,
             retry: settings.retry,
+            look: settings.look,
         };
         Self { identity: settings.identity.clone(), settings: times, seen: None, leading: None }
     }
@@ -107,7 +109,7 @@ impl Candidate {
             return Action::Hold { version: record.version, transitions, taking_over: true };
         }
         // Look again at the usual pace, or at the moment when the holder's time is over, if that is sooner.
-        Action::Wait { time: self.settings.retry.min(expires - now) }
+        Action::Wait { time: self.settings.look.min(expires - now) }
     }
 
     /// The write that was started at `started` has succeeded: we lead until the renew deadline after its start.
@@ -142,9 +144,14 @@ impl Candidate {
         }
     }
 
-    /// When a standing leader renews, or a candidate tries again.
+    /// When a standing leader renews, or a candidate tries again after a failure.
     pub(super) fn retry(&self) -> Duration {
         self.settings.retry
+    }
+
+    /// What is added to a pause by chance, at most: of several standbys one is the first.
+    pub(super) fn spread(&self) -> Duration {
+        self.settings.look / 5
     }
 
     /// The duration that our own record carries.

@@ -17,8 +17,8 @@ use super::{Leadership, LeaseSettings};
 use crate::chance::Jitter;
 use crate::client::{CallError, call};
 
-/// One read or write of the lease.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// One read or write of the lease: a leader has time for two that hang before its deadline.
+const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// The whole release at the end.
 const RELEASE_LIMIT: Duration = Duration::from_secs(6);
 /// What a released lease says: whoever looks may take it after this time, or at once, because nobody holds it.
@@ -108,7 +108,7 @@ impl Office {
             Action::Wait { time } => {
                 self.tell();
                 self.recovered();
-                return self.jitter.between(time, time + self.settings.retry / 5);
+                return self.jitter.between(time, time + self.candidate.spread());
             }
             Action::Create => self.create().await,
             Action::Hold { version, transitions, taking_over } => {
@@ -141,10 +141,12 @@ impl Office {
     fn failed(&mut self, error: &CallError) -> Duration {
         self.candidate.doubt();
         self.tell();
-        let retry = self.candidate.retry();
+        // A leader's time runs out meanwhile.
+        let leads = self.candidate.leadership(now()).is_leader();
+        let retry = if leads { self.candidate.retry() / 2 } else { self.candidate.retry() };
         if error.is_conflict() {
             // Somebody else wrote in between: not trouble; look who.
-            return retry / 4;
+            return self.candidate.retry() / 4;
         }
         if !self.troubled {
             self.troubled = true;

@@ -24,7 +24,7 @@ fn candidate(identity: &str) -> Candidate {
 }
 
 fn record(holder: &str, version: &str) -> Record {
-    Record { holder: holder.to_owned(), duration: 15 * SECOND, transitions: 4, version: version.to_owned() }
+    Record { holder: holder.to_owned(), duration: 10 * SECOND, transitions: 4, version: version.to_owned() }
 }
 
 fn take(version: &str) -> Action {
@@ -49,12 +49,35 @@ fn a_lease_that_nobody_holds_is_taken_at_once() {
 fn a_living_holder_is_waited_for_and_a_silent_one_is_replaced_after_the_duration() {
     let clock = clock();
     let mut candidate = candidate("a");
-    let wait = Action::Wait { time: 2 * SECOND };
+    let wait = Action::Wait { time: SECOND };
     assert_eq!(candidate.observe(clock.at(0), Some(record("b", "1"))), wait);
-    assert_eq!(candidate.observe(clock.at(12), Some(record("b", "1"))), wait);
+    assert_eq!(candidate.observe(clock.at(8), Some(record("b", "1"))), wait);
     // The wait ends exactly when the holder's time is over.
-    assert_eq!(candidate.observe(clock.at(14), Some(record("b", "1"))), Action::Wait { time: SECOND });
-    assert_eq!(candidate.observe(clock.at(15), Some(record("b", "1"))), take("1"));
+    let almost = clock.at(9) + SECOND / 2;
+    assert_eq!(candidate.observe(almost, Some(record("b", "1"))), Action::Wait { time: SECOND / 2 });
+    assert_eq!(candidate.observe(clock.at(10), Some(record("b", "1"))), take("1"));
+}
+
+/// A standby looks at its own pace and a little later, so it may see the last renewal late, and late that its time is over.
+#[test]
+fn a_standby_has_the_lease_of_a_dead_leader_12_s_after_its_last_renewal_whenever_it_looks() {
+    let clock = clock();
+    for offset in (0..1_200).step_by(50) {
+        let mut standby = candidate("b");
+        let pause = |time: Duration, standby: &Candidate| time + standby.spread();
+        // It looked last just before the renewal at second 20, at which the leader dies.
+        let mut now = clock.at(20) - Duration::from_millis(offset);
+        let (mut seen, alive) = (record("a", "1"), clock.at(20));
+        while let Action::Wait { time } = standby.observe(now, Some(seen.clone())) {
+            now += pause(time, &standby);
+            if now >= alive {
+                seen = record("a", "2");
+            }
+        }
+        let took = now - alive;
+        assert!(took <= 12 * SECOND, "{took:?} after the last renewal, with a look {offset} ms before it");
+        assert!(took >= 10 * SECOND, "{took:?}: the leader may still write");
+    }
 }
 
 #[test]
@@ -62,8 +85,8 @@ fn every_change_of_the_record_starts_the_wait_again() {
     let clock = clock();
     let mut candidate = candidate("a");
     for renewal in 0..20_u64 {
-        let seen = candidate.observe(clock.at(10 * renewal), Some(record("b", &renewal.to_string())));
-        assert_eq!(seen, Action::Wait { time: 2 * SECOND }, "renewal {renewal}");
+        let seen = candidate.observe(clock.at(9 * renewal), Some(record("b", &renewal.to_string())));
+        assert_eq!(seen, Action::Wait { time: SECOND }, "renewal {renewal}");
     }
 }
 
@@ -72,8 +95,8 @@ fn the_age_of_a_record_counts_from_our_first_look_not_from_its_own_time() {
     // A record that is hours old on the wall clock is waited for like any other.
     let clock = clock();
     let mut late = candidate("a");
-    assert_eq!(late.observe(clock.at(100_000), Some(record("b", "1"))), Action::Wait { time: 2 * SECOND });
-    assert_eq!(late.observe(clock.at(100_014), Some(record("b", "1"))), Action::Wait { time: SECOND });
+    assert_eq!(late.observe(clock.at(100_000), Some(record("b", "1"))), Action::Wait { time: SECOND });
+    assert_eq!(late.observe(clock.at(100_009), Some(record("b", "1"))), Action::Wait { time: SECOND });
 }
 
 #[test]
@@ -83,10 +106,10 @@ fn a_leader_leads_until_the_renew_deadline_after_the_start_of_its_last_write() {
     assert_eq!(candidate.observe(clock.at(0), Some(record("", "1"))), take("1"));
     assert_eq!(candidate.leadership(clock.at(0)), Leadership::Standby, "nothing is written yet");
     candidate.held(clock.at(1), record("a", "2"));
-    assert_eq!(candidate.leadership(clock.at(3)), Leadership::Leader { until: clock.at(11) });
-    assert!(candidate.leadership(clock.at(10)).holds(clock.at(10)));
-    assert!(!candidate.leadership(clock.at(10)).holds(clock.at(11)), "the deadline itself is too late");
-    assert_eq!(candidate.leadership(clock.at(11)), Leadership::Standby);
+    assert_eq!(candidate.leadership(clock.at(3)), Leadership::Leader { until: clock.at(8) });
+    assert!(candidate.leadership(clock.at(7)).holds(clock.at(7)));
+    assert!(!candidate.leadership(clock.at(7)).holds(clock.at(8)), "the deadline itself is too late");
+    assert_eq!(candidate.leadership(clock.at(8)), Leadership::Standby);
 }
 
 #[test]
@@ -101,7 +124,7 @@ fn a_leader_stops_before_anybody_else_can_take_over() {
         let takes = !matches!(other.observe(now, Some(record("a", "2"))), Action::Wait { .. });
         let leads = leader.leadership(now).is_leader();
         assert!(!(takes && leads), "two leaders after {second} s");
-        assert_eq!(takes, second >= 15, "after {second} s");
+        assert_eq!(takes, second >= 10, "after {second} s");
     }
 }
 
@@ -140,7 +163,7 @@ fn a_call_of_a_leader_ends_with_its_leadership() {
     assert_eq!(candidate.patience(clock.at(0), 5 * SECOND), 5 * SECOND);
     candidate.held(clock.at(0), record("a", "2"));
     assert_eq!(candidate.patience(clock.at(2), 5 * SECOND), 5 * SECOND);
-    assert_eq!(candidate.patience(clock.at(8), 5 * SECOND), 2 * SECOND);
+    assert_eq!(candidate.patience(clock.at(5), 5 * SECOND), 2 * SECOND);
     assert_eq!(candidate.patience(clock.at(30), 5 * SECOND), 5 * SECOND);
 }
 

@@ -3,11 +3,14 @@
 //! A session over IPv4 that carries IPv6 routes needs an IPv6 next hop: the global address of the interface that
 //! the session runs over (and the other way round). The source address comes from connecting a UDP socket, which
 //! asks the kernel's routing and sends nothing; the interface's addresses come from one dump (`netlink`), which, unlike
-//! `/proc/net/if_inet6`, knows both families and ties each address to an interface index. Leaves out waiting for address
-//! changes: the caller asks again when it matters.
+//! `/proc/net/if_inet6`, knows both families and ties each address to an interface index. The same dump says which networks
+//! the node is connected to. Leaves out waiting for address changes: the caller asks again when it matters.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use ipnet::IpNet;
 
 use super::netlink;
 
@@ -17,6 +20,8 @@ struct InterfaceAddress {
     /// The interface's index.
     index: u32,
     ip: IpAddr,
+    /// Bits of the address that are the network's.
+    length: u8,
     /// Of global scope, and neither tentative nor deprecated nor a detected duplicate.
     usable: bool,
     /// Secondary (IPv4) or temporary (IPv6 privacy address): a stable one is preferred.
@@ -57,6 +62,22 @@ impl Home {
 /// Whether this node has the address now. A node that cannot be asked keeps everything.
 pub(super) fn is_here(ip: IpAddr) -> bool {
     addresses().map_or(true, |all| all.iter().any(|address| address.ip == ip))
+}
+
+/// The networks that the interfaces of this node are connected to, sorted, each once. Addresses that stand alone are
+/// left out: a whole-length prefix is how Service addresses and tunnels are put on interfaces.
+///
+/// # Errors
+/// When the kernel gives no answer.
+pub(super) fn connected_networks() -> io::Result<Vec<IpNet>> {
+    Ok(networks(&addresses()?))
+}
+
+fn networks(addresses: &[InterfaceAddress]) -> Vec<IpNet> {
+    let usable = addresses.iter().filter(|address| address.usable);
+    let networks = usable.filter_map(|address| IpNet::new(address.ip, address.length).ok());
+    let shared = networks.filter(|network| network.prefix_len() < network.max_prefix_len());
+    shared.map(|network| network.trunc()).collect::<BTreeSet<IpNet>>().into_iter().collect()
 }
 
 /// The address that the kernel would speak from to `remote`. Errors when there is no route to it.
@@ -104,7 +125,7 @@ const SCOPE_UNIVERSE: u8 = 0;
 const SCOPE_SITE: u8 = 200;
 
 fn read_address(body: &[u8]) -> Option<InterfaceAddress> {
-    let &[_family, _prefix_length, short_flags, scope, ref tail @ ..] = body else { return None };
+    let &[_family, length, short_flags, scope, ref tail @ ..] = body else { return None };
     let index = u32::from_ne_bytes(*tail.first_chunk()?);
     let mut flags = u32::from(short_flags);
     let mut address = None;
@@ -122,6 +143,7 @@ fn read_address(body: &[u8]) -> Option<InterfaceAddress> {
     Some(InterfaceAddress {
         index,
         ip: local.or(address)?,
+        length,
         usable: matches!(scope, SCOPE_UNIVERSE | SCOPE_SITE) && flags & unusable == 0,
         fleeting: flags & FLAG_FLEETING != 0,
     })
@@ -132,7 +154,7 @@ mod tests {
     use super::*;
 
     fn address(index: u32, ip: &str) -> InterfaceAddress {
-        InterfaceAddress { index, ip: ip.parse().unwrap(), usable: true, fleeting: false }
+        InterfaceAddress { index, ip: ip.parse().unwrap(), length: 24, usable: true, fleeting: false }
     }
 
     #[test]
@@ -160,6 +182,23 @@ mod tests {
             companion(&all[..5], "10.0.2.11".parse().unwrap()),
             Some("2001:db8::abcd".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn connected_are_the_networks_of_usable_addresses_that_others_can_be_in() {
+        let with = |ip: &str, length: u8| InterfaceAddress { length, ..address(2, ip) };
+        let all = [
+            with("10.0.3.254", 23),
+            with("10.0.2.11", 23),
+            with("10.0.4.1", 32),
+            with("2001:db8::11", 64),
+            with("2001:db8::1:11", 128),
+            InterfaceAddress { usable: false, ..with("127.0.0.1", 8) },
+            InterfaceAddress { usable: false, ..with("fe80::1", 64) },
+            with("10.42.0.1", 99),
+        ];
+        let found: Vec<String> = networks(&all).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["10.0.2.0/23", "2001:db8::/64"]);
     }
 
     #[test]

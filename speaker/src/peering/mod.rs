@@ -34,6 +34,7 @@ mod whereabouts;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::herald::MAX_NETWORKS_LISTED;
 use tokio::sync::watch;
 
 use crate::plan::{Plan, SessionTable, StopHow};
@@ -41,6 +42,14 @@ use crate::takeover::{Place, Role, Succession};
 
 /// How long the orderly end takes at most.
 pub const LONGEST_END: Duration = driver::LONGEST_END;
+
+/// The networks that this node is connected to, as text, sorted; as many as one SpeakerState lists. `None` when the kernel
+/// gives no answer. One short exchange with the kernel; needs no capability.
+#[must_use]
+pub fn connected_networks() -> Option<Vec<String>> {
+    let networks = interface::connected_networks().ok()?;
+    Some(networks.iter().take(MAX_NETWORKS_LISTED).map(ToString::to_string).collect())
+}
 
 /// What peering has to know besides the plan.
 #[derive(Clone, Debug)]

@@ -25,6 +25,7 @@ use kube::{Api, Client, Resource};
 use runtime::event::{EventRecorder, EventType, Regarding};
 use tokio::sync::watch::Receiver;
 
+use crate::peering::connected_networks;
 use crate::plan::{Plan, SessionTable};
 use crate::watch::configuration::ConfigReport;
 use crate::watch::convert::NodeView;
@@ -36,6 +37,9 @@ use writer::{TryAgain, Writer};
 
 /// States are compared with what was written no more often than this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The kernel is asked for the node's networks no more often than this.
+const ASK_NETWORKS_EVERY: Duration = Duration::from_secs(60);
 
 /// Session events that wait until the object that they are about exists.
 const WAITING_NEWS: usize = 64;
@@ -66,10 +70,10 @@ pub async fn run(client: Client, namespace: String, node: String, inlets: Inlets
             (looked, stale) = (Some(now), false);
         }
         keeper.write_if_due(now).await;
-        let look_at = stale.then_some(look_at);
-        let wake_at = look_at.into_iter().chain(keeper.due(Instant::now())).min();
+        let look_at = if stale { look_at } else { look_at.max(keeper.networks.ask_at.unwrap_or(now)) };
+        let wake_at = keeper.due(Instant::now()).map_or(look_at, |due| due.min(look_at));
         match keeper.wait(wake_at).await {
-            Woken::Deadline => {}
+            Woken::Deadline => stale |= Instant::now() >= look_at,
             Woken::Changed => stale = true,
             Woken::Ended => return,
         }
@@ -111,6 +115,27 @@ impl<K, S: Clone> Kept<K, S> {
     }
 }
 
+/// The networks that the node is connected to, as the kernel said last. They change when somebody changes an interface,
+/// so nobody waits for that: the kernel is asked again once in a while.
+#[derive(Debug, Default)]
+struct Networks {
+    known: Vec<String>,
+    /// `None`: it was never asked.
+    ask_at: Option<Instant>,
+}
+
+impl Networks {
+    fn look(&mut self, now: Instant) {
+        if self.ask_at.is_none_or(|at| at <= now) {
+            self.ask_at = Some(now + ASK_NETWORKS_EVERY);
+            // A kernel that does not answer has not taken the networks away.
+            if let Some(networks) = connected_networks() {
+                self.known = networks;
+            }
+        }
+    }
+}
+
 struct Keeper {
     namespace: String,
     node: String,
@@ -122,6 +147,7 @@ struct Keeper {
     configuration: Kept<ConfigurationState, ConfigurationStateStatus>,
     /// Whether what an earlier process wrote has been read.
     resumed: bool,
+    networks: Networks,
 }
 
 impl Keeper {
@@ -151,16 +177,12 @@ impl Keeper {
             events,
             news: Vec::new(),
             resumed: false,
+            networks: Networks::default(),
         }
     }
 
-    async fn wait(&mut self, wake_at: Option<Instant>) -> Woken {
-        let sleep = async {
-            match wake_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
+    async fn wait(&mut self, wake_at: Instant) -> Woken {
+        let sleep = tokio::time::sleep_until(wake_at.into());
         let Inlets { plan, sessions, config, node } = &mut self.inlets;
         let changed = tokio::select! {
             () = sleep => return Woken::Deadline,
@@ -204,11 +226,12 @@ impl Keeper {
 
     /// Works out what the objects should say and how much that differs from what they do say.
     fn look(&mut self, now: Instant) {
+        self.networks.look(now);
         let plan = Arc::clone(&self.inlets.plan.borrow());
         if !plan.synced {
             return;
         }
-        let status = report::status(&plan, &self.inlets.sessions.borrow());
+        let status = report::status(&plan, &self.inlets.sessions.borrow(), &self.networks.known);
         let difference = match &self.speaker.written {
             Some(written) => report::difference(written, &status),
             None => Difference::Transition,

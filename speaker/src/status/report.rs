@@ -18,9 +18,10 @@ use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
 /// The version that SpeakerState shows.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The status that follows from plan and sessions. Before the first plan there are no sessions and no verdicts.
+/// The status that follows from plan, sessions and the networks that the node is connected to. Before the first plan there
+/// are no sessions and no verdicts.
 #[must_use]
-pub fn status(plan: &Plan, table: &SessionTable) -> SpeakerStateStatus {
+pub fn status(plan: &Plan, table: &SessionTable, networks: &[String]) -> SpeakerStateStatus {
     let sessions: Vec<SessionState> = table.sessions.iter().map(|(peer, row)| session(peer, row)).collect();
     let withheld =
         || plan.verdicts.iter().filter_map(|(service, verdict)| Some((service, verdict.reason()?)));
@@ -34,6 +35,7 @@ pub fn status(plan: &Plan, table: &SessionTable) -> SpeakerStateStatus {
         summary: SpeakerStateStatus::session_summary(&sessions),
         announced_prefixes: announced_prefixes(plan, table),
         routes: listed_routes(plan, table),
+        connected_networks: networks.to_vec(),
         withheld: listed.collect(),
         withheld_total: u32::try_from(withheld().count()).unwrap_or(u32::MAX),
         sessions,
@@ -117,7 +119,7 @@ fn time(at: SystemTime) -> Option<Time> {
 pub enum Difference {
     /// In nothing but message counters, which count all the time.
     None,
-    /// In which prefixes there are, or how often a session has tried.
+    /// In which prefixes or networks there are, or how often a session has tried.
     Numbers,
     /// In the state of a session, or which Services are withheld.
     Transition,
@@ -154,6 +156,7 @@ pub fn difference(written: &SpeakerStateStatus, now: &SpeakerStateStatus) -> Dif
     }
     calm.announced_prefixes = written.announced_prefixes;
     calm.routes.clone_from(&written.routes);
+    calm.connected_networks.clone_from(&written.connected_networks);
     if calm == *written { Difference::Numbers } else { Difference::Transition }
 }
 

@@ -60,7 +60,7 @@ fn failed(phase: SessionPhase, text: &str) -> SessionRow {
 #[test]
 fn a_session_is_shown_with_everything_that_is_known_of_it() {
     let table = table(&[("router", failed(SessionPhase::Established, "hold timer expired"))]);
-    let status = report::status(&Plan::unsynced(), &table);
+    let status = report::status(&Plan::unsynced(), &table, &[]);
     assert_eq!(status.summary, "1/1");
     assert_eq!(
         json!(status.sessions[0]),
@@ -76,7 +76,7 @@ fn a_session_is_shown_with_everything_that_is_known_of_it() {
 
 #[test]
 fn differences_are_graded() {
-    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]));
+    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]), &[]);
     let up = status(row(SessionPhase::Established));
     let check = |before: &SpeakerStateStatus, after: SessionRow, expected| {
         assert_eq!(difference(before, &status(after)), expected);
@@ -94,7 +94,7 @@ fn differences_are_graded() {
     check(&trying, again, Difference::Numbers);
     check(&trying, failed(SessionPhase::Active, "no route to host"), Difference::Transition);
     assert_eq!(
-        difference(&up, &report::status(&Plan::unsynced(), &SessionTable::default())),
+        difference(&up, &report::status(&Plan::unsynced(), &SessionTable::default(), &[])),
         Difference::Transition
     );
 }
@@ -112,7 +112,7 @@ fn bfd_is_shown_beside_its_session_and_trying_is_no_transition() {
         }),
         ..row(SessionPhase::Established)
     };
-    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]));
+    let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]), &[]);
     let (up, down) = (status(bfd(State::Up, None)), status(bfd(State::Down, Some("nothing has come"))));
     assert_eq!(
         (up.sessions[0].bfd.as_deref(), up.sessions[0].bfd_detection_milliseconds),
@@ -239,7 +239,7 @@ fn the_objects_belong_to_the_node() {
             "spec": {},
         })
     );
-    let status = owner.speaker_status(&report::status(&Plan::unsynced(), &SessionTable::default()));
+    let status = owner.speaker_status(&report::status(&Plan::unsynced(), &SessionTable::default(), &[]));
     assert_eq!(status["apiVersion"], "herald-lb.io/v1beta1");
     assert_eq!(status["metadata"], json!({"name": "n1", "namespace": "metallb-system"}));
     assert_eq!(status["status"]["summary"], "0/0");
@@ -302,7 +302,7 @@ fn routes_are_listed_with_attributes_peers_and_services() {
     let acked = table(&[("a", SessionRow { unacknowledged: Some(0), ..sent(1) })]);
     let told = |routes: Vec<api::herald::RouteState>| routes[0].peers[0].told;
     assert_eq!(told(routes::first(&plan, &acked, 1)), api::herald::Told::Acknowledged);
-    assert_eq!(told(report::status(&plan, &acked).routes), api::herald::Told::Sent);
+    assert_eq!(told(report::status(&plan, &acked, &[]).routes), api::herald::Told::Sent);
     let table = table(&[("a", sent(1)), ("b", sent(0)), ("c", sent(0))]);
     assert_eq!(
         json!(routes::report("n1", &plan, &table)),
@@ -312,7 +312,7 @@ fn routes_are_listed_with_attributes_peers_and_services() {
             "services": ["shop/web"], "servicesTotal": 1,
         }]})
     );
-    assert_eq!(report::status(&plan, &table).routes.len(), 1);
+    assert_eq!(report::status(&plan, &table, &[]).routes.len(), 1);
     assert_eq!(routes::first(&plan, &table, 0), []);
 }
 

@@ -16,6 +16,7 @@ use testbed::HERALD_NAMESPACE;
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
+use testbed::process::output;
 use testbed::service::{Service, ServicePlan};
 
 use crate::home::SOON;
@@ -302,6 +303,14 @@ async fn daily_life(lab: &mut Lab) -> Result<()> {
             "{name}: {message}"
         );
     }
+    // What the controller writes about itself goes with its Deployment.
+    eventually(SOON, "the owner of the ConfigurationState", async || {
+        let path = "jsonpath={.metadata.ownerReferences[*].kind}/{.metadata.ownerReferences[*].name}";
+        let state = ["get", "configurationstate", "controller", "-n", HERALD_NAMESPACE, "-o", path];
+        let answer = lab.cluster().kubectl(&state).await?;
+        if answer.text.trim() == "Deployment/controller" { Ok(()) } else { bail!("{:?}", answer.text) }
+    })
+    .await?;
     for (name, condition, status) in [
         ("home", "Overlapping", "True"),
         ("second", "Accepted", "False"),
@@ -320,7 +329,34 @@ async fn daily_life(lab: &mut Lab) -> Result<()> {
         })
         .await?;
     }
+    metrics(lab).await?;
     lab.check_daemons()
+}
+
+/// MetalLB's names with true values, and Herald's own: 8 addresses of which one is excluded, three Services that have one,
+/// and two that wait.
+async fn metrics(lab: &Lab) -> Result<()> {
+    const EXPECTED: [&str; 8] = [
+        r#"metallb_allocator_addresses_total{pool="home"} 7"#,
+        r#"metallb_allocator_ipv4_addresses_total{pool="home"} 7"#,
+        r#"metallb_allocator_ipv6_addresses_total{pool="home"} 0"#,
+        r#"metallb_allocator_addresses_in_use_total{pool="home"} 3"#,
+        r#"metallb_allocator_services_allocated_total{pool="home"} 3"#,
+        "metallb_k8s_client_config_loaded_bool 1",
+        "metallb_k8s_client_config_stale_bool 1",
+        r#"herald_services_waiting{reason="AvoidedAddress"} 2"#,
+    ];
+    eventually(SOON, "the metrics", async || {
+        let mut curl = lab.node("n1")?.namespace().command("curl");
+        let url = format!("http://127.0.0.1:{}/metrics", Daemon::Controller.admin_port());
+        let text = output(curl.args(["--silent", "--fail", "--max-time", "2", &url])).await?;
+        let missing: Vec<&&str> =
+            EXPECTED.iter().filter(|line| !text.lines().any(|one| one == **line)).collect();
+        ensure!(missing.is_empty(), "without {missing:?} in\n{text}");
+        Ok(())
+    })
+    .await
+    .map(drop)
 }
 
 /// Every address that each Service was seen with. An address that moves, or that two Services have, is an error.

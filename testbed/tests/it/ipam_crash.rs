@@ -21,47 +21,26 @@ use testbed::lab::{Lab, LabPlan};
 use crate::runner::Test;
 use crate::witness::{Witness, addresses};
 
+/// A share of the story: dead before or after each fourth write, from this one on.
+macro_rules! killed {
+    ($when:literal, $moment:ident, $first:literal, $number:literal) => {
+        Test {
+            name: concat!("ipam_killed_", $when, "_each_fourth_write_from_the_", $first, "_on_nothing_moves"),
+            plan: one_node,
+            story: |lab| Box::pin(every_write(lab, Moment::$moment, $number)),
+        }
+    };
+}
+
 pub(crate) const TESTS: &[Test] = &[
-    Test {
-        name: "ipam_killed_before_each_fourth_write_from_the_first_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::Before, 1)),
-    },
-    Test {
-        name: "ipam_killed_before_each_fourth_write_from_the_second_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::Before, 2)),
-    },
-    Test {
-        name: "ipam_killed_before_each_fourth_write_from_the_third_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::Before, 3)),
-    },
-    Test {
-        name: "ipam_killed_before_each_fourth_write_from_the_fourth_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::Before, 4)),
-    },
-    Test {
-        name: "ipam_killed_after_each_fourth_write_from_the_first_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::After, 1)),
-    },
-    Test {
-        name: "ipam_killed_after_each_fourth_write_from_the_second_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::After, 2)),
-    },
-    Test {
-        name: "ipam_killed_after_each_fourth_write_from_the_third_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::After, 3)),
-    },
-    Test {
-        name: "ipam_killed_after_each_fourth_write_from_the_fourth_on_nothing_moves",
-        plan: one_node,
-        story: |lab| Box::pin(every_write(lab, Moment::After, 4)),
-    },
+    killed!("before", Before, "first", 1),
+    killed!("before", Before, "second", 2),
+    killed!("before", Before, "third", 3),
+    killed!("before", Before, "fourth", 4),
+    killed!("after", After, "first", 1),
+    killed!("after", After, "second", 2),
+    killed!("after", After, "third", 3),
+    killed!("after", After, "fourth", 4),
     Test {
         name: "ipam_late_news_and_a_flapping_api_server_move_nothing",
         plan: one_node,

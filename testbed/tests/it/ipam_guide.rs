@@ -31,7 +31,9 @@ enum Example {
 
 async fn examples(lab: &mut Lab) -> Result<()> {
     lab.cluster().apply_manifests().await?;
-    lab.start_daemon("n1", Daemon::Controller).await?;
+    for daemon in [Daemon::Controller, Daemon::Speaker] {
+        lab.start_daemon("n1", daemon).await?;
+    }
     let path = repository().join("docs/ipam.md");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let all = parse(&text)?;

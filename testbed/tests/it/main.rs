@@ -12,7 +12,9 @@ mod install;
 mod ipam;
 mod ipam_conformance;
 mod ipam_crash;
+mod ipam_crd;
 mod ipam_guide;
+mod ipam_takeover;
 mod moving;
 mod outage;
 mod peers;
@@ -43,6 +45,8 @@ fn main() -> std::process::ExitCode {
         ipam::TESTS,
         ipam_conformance::TESTS,
         ipam_guide::TESTS,
+        ipam_takeover::TESTS,
+        ipam_crd::TESTS,
         impostor::TESTS,
         install::TESTS,
         family::TESTS,

@@ -119,6 +119,10 @@ fn rights(mut rbac: Template) -> Result<String> {
         )?;
     }
     rest.replace(
+        "  resourceNames: [controller]\n",
+        "  resourceNames: ['{{ include \"herald.prefix\" . }}controller']\n",
+    )?;
+    rest.replace(
         "  resourceNames: [speaker]\n",
         "  resourceNames: ['{{ include \"herald.prefix\" . }}speaker']\n",
     )?;
@@ -135,6 +139,10 @@ fn controller(mut template: Template) -> Result<String> {
     {{- toYaml . | nindent 4 }}
   {{- end }}
 ",
+    )?;
+    template.replace(
+        "        - --deployment=controller\n",
+        "        - --deployment={{ include \"herald.prefix\" . }}controller\n",
     )?;
     template.overridable("      topologySpreadConstraints:", "controller.topologySpreadConstraints")?;
     workload(template, "controller")

@@ -114,12 +114,17 @@ async fn bursts(
     )?;
     writeln!(
         text,
-        "| the same as a multiple of the bare loop of its own turn (goal: at most 1.2) | 1 | **{:.2}** | {:.1} |",
-        ours.ratio, theirs.ratio
+        "| the same as a multiple of the bare loop of its own turn (goal: at most 1.2) | 1 | **{:.2}** ({:.2} to {:.2}) | {:.1} |",
+        ours.ratio, ours.spread.0, ours.spread.1, theirs.ratio
     )?;
     writeln!(
         text,
-        "| requests to write a Service's status, each Service (goal: 1) | 1 | **{:.3}** | {:.2} |",
+        "| requests to write a Service's status while there is no pool, each Service | | {:.2} | {:.2} |",
+        ours.waiting, theirs.waiting
+    )?;
+    writeln!(
+        text,
+        "| the same from the pool on (goal: 1) | 1 | **{:.3}** | {:.2} |",
         ours.writes, theirs.writes
     )?;
     writeln!(

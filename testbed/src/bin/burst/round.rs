@@ -20,7 +20,11 @@ pub(crate) struct Bursts {
     pub(crate) bare: Duration,
     pub(crate) last: Duration,
     pub(crate) ratio: f64,
-    /// Requests for each Service, worst turn.
+    /// The lowest and the highest ratio of a turn.
+    pub(crate) spread: (f64, f64),
+    /// Requests for each Service before there is a pool, worst turn.
+    pub(crate) waiting: f64,
+    /// Requests for each Service from then on, worst turn.
     pub(crate) writes: f64,
     /// Requests afterwards, worst turn.
     pub(crate) idle: u64,
@@ -30,7 +34,9 @@ pub(crate) struct Bursts {
 pub(crate) async fn bursts(load: &Load, services: usize, turns: usize) -> Result<Bursts> {
     let mut seen = load.watch();
     let mut all = Vec::new();
-    let (mut writes, mut idle) = (0.0_f64, 0);
+    let (mut waiting, mut writes, mut idle) = (0.0_f64, 0.0_f64, 0);
+    #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
+    let each = |requests: u64| requests as f64 / services as f64;
     for turn in 0..turns {
         let name = format!("bare{turn}x");
         load.create(&name, 0..services, Some(BARE)).await?;
@@ -41,9 +47,11 @@ pub(crate) async fn bursts(load: &Load, services: usize, turns: usize) -> Result
         load.delete(&name, 0..services).await?;
 
         let name = format!("burst{turn}x");
+        let created = load.status_writes().await?;
         load.create(&name, 0..services, None).await?;
         tokio::time::sleep(PAUSE).await;
         let before = load.status_writes().await?;
+        waiting = waiting.max(each(before - created));
         let start = Instant::now();
         load.create_pool().await?;
         let last = last_of(&mut seen, &name, services).await?.duration_since(start);
@@ -51,17 +59,17 @@ pub(crate) async fn bursts(load: &Load, services: usize, turns: usize) -> Result
         let after = load.status_writes().await?;
         tokio::time::sleep(IDLE).await;
         idle = idle.max(load.status_writes().await? - after);
-        #[expect(clippy::cast_precision_loss, reason = "counts of requests are far below 2^52")]
-        let each = (after - before) as f64 / services as f64;
-        writes = writes.max(each);
+        writes = writes.max(each(after - before));
         eprintln!("  turn {turn}: bare {bare:.2?}, last address {last:.2?}");
         all.push((bare, last));
         load.delete(&name, 0..services).await?;
         load.delete_pool().await?;
     }
     all.sort_by(|one, other| ratio(*one).total_cmp(&ratio(*other)));
-    let (bare, last) = *all.get(all.len() / 2).context("there was a turn")?;
-    Ok(Bursts { bare, last, ratio: ratio((bare, last)), writes, idle })
+    let of = |place: usize| all.get(place).copied().context("there was a turn");
+    let (bare, last) = of(all.len() / 2)?;
+    let spread = (ratio(of(0)?), ratio(of(all.len() - 1)?));
+    Ok(Bursts { bare, last, ratio: ratio((bare, last)), spread, waiting, writes, idle })
 }
 
 fn ratio((bare, last): (Duration, Duration)) -> f64 {
