@@ -105,7 +105,7 @@ impl Member {
             Family::Ipv6Unicast => self.home.v6.is_some(),
         };
         let missing = self.is_dual_stack() && !has_next_hop;
-        (missing && self.routes.iter().any(|(prefix, _)| prefix.family() == other)).then_some(other)
+        (missing && self.routes.has(other)).then_some(other)
     }
 
     /// Whether both families go over this one session. An unnumbered link has no second one to put IPv4 on.
