@@ -26,6 +26,16 @@ pub const PASSWORD_SECRET_TYPE: &str = "kubernetes.io/basic-auth";
 /// Key of the password in such a Secret.
 pub const PASSWORD_SECRET_KEY: &str = "password";
 
+/// Keys beside the password in a Secret for TCP-AO.
+pub mod tcp_ao_key {
+    /// The KeyID of what we send.
+    pub const SEND_ID: &str = "sendID";
+    /// The KeyID of what we take.
+    pub const RECV_ID: &str = "recvID";
+    /// The name of the algorithm.
+    pub const ALGORITHM: &str = "algorithm";
+}
+
 /// Name of the ConfigurationState of a node's speaker.
 #[must_use]
 pub fn speaker_configuration_state(node: &str) -> String {

@@ -146,7 +146,7 @@ fn accepted(notices: &[&Notice], meta: &ObjectMeta) -> Vec<WantedCondition> {
 /// Sound as written; whether it runs is known where its Secret is read.
 fn secret_unread(meta: &ObjectMeta) -> Vec<WantedCondition> {
     let reason = ConditionReason::SecretReadBySpeakers.as_str();
-    let message = "only the speakers read the password Secret: `speakerctl peers` and the SpeakerState objects say whether \
+    let message = "only the speakers read the Secret: `speakerctl peers` and the SpeakerState objects say whether \
                    each of them has found it";
     let accepted = ConditionReason::Accepted.as_str();
     let written = WantedCondition::new(ConditionType::Accepted, true, accepted, "sound as written", meta);

@@ -31,7 +31,7 @@ pub fn peer(name: &str, address: SocketAddr) -> Peer {
         connect_time: None,
         router_id: None,
         node_selectors: Selectors::default(),
-        password: None,
+        key: None,
         graceful_restart: true,
         dual_stack: true,
         ebgp_multihop: false,

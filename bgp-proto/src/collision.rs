@@ -46,15 +46,25 @@ pub(crate) enum Outcome {
     NewerSupersedes,
 }
 
-pub(crate) fn resolve(older: Older, newer: Direction, local: End, remote: End) -> Outcome {
-    match older {
-        Older::OpenSent => Outcome::BothStay,
-        Older::Established { graceful_restart: true } => Outcome::NewerSupersedes,
-        Older::Established { graceful_restart: false } => Outcome::OlderStays,
-        Older::OpenConfirm => {
-            let dialled_by_higher = if local > remote { Direction::Outgoing } else { Direction::Incoming };
-            if newer == dialled_by_higher { Outcome::NewerStays } else { Outcome::OlderStays }
+/// `older` is how far the other connection is now that the peer's OPEN has come on the newer one, `met` how far the earlier
+/// of both was when the later one came up.
+pub(crate) fn resolve(older: Older, met: Older, newer: Direction, local: End, remote: End) -> Outcome {
+    let by_identifier = || {
+        let dialled_by_higher = if local > remote { Direction::Outgoing } else { Direction::Incoming };
+        if newer == dialled_by_higher { Outcome::NewerStays } else { Outcome::OlderStays }
+    };
+    match (older, met) {
+        (Older::OpenSent, _) => Outcome::BothStay,
+        (Older::OpenConfirm, _) => by_identifier(),
+        // The peer has had both of our OPENs before it could hear that one of the two is Established, and so it has
+        // chosen by identifier. It is no restart: both calls are older than the session.
+        (Older::Established { .. }, Older::OpenSent) => by_identifier(),
+        (Older::Established { .. }, Older::OpenConfirm) => Outcome::OlderStays,
+        // A call from behind the session: the peer has lost its side of it (RFC 4724 §4.2).
+        (Older::Established { graceful_restart: true }, Older::Established { .. }) => {
+            Outcome::NewerSupersedes
         }
+        (Older::Established { graceful_restart: false }, Older::Established { .. }) => Outcome::OlderStays,
     }
 }
 
@@ -63,6 +73,8 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
+    const UP: Older = Older::Established { graceful_restart: true };
+
     fn end(id: u8, asn: u32) -> End {
         End { router_id: RouterId::try_new(Ipv4Addr::new(10, 0, 0, id)).unwrap(), asn: Asn(asn) }
     }
@@ -70,7 +82,9 @@ mod tests {
     #[test]
     fn the_connection_of_the_higher_router_id_stays() {
         let check = |local, remote, newer, expected| {
-            assert_eq!(resolve(Older::OpenConfirm, newer, local, remote), expected);
+            for older in [Older::OpenConfirm, UP] {
+                assert_eq!(resolve(older, Older::OpenSent, newer, local, remote), expected, "{older:?}");
+            }
         };
         check(end(1, 9), end(2, 5), Direction::Incoming, Outcome::NewerStays);
         check(end(1, 9), end(2, 5), Direction::Outgoing, Outcome::OlderStays);
@@ -81,7 +95,7 @@ mod tests {
     #[test]
     fn the_higher_as_decides_between_equal_router_ids() {
         let check = |local, remote, newer, expected| {
-            assert_eq!(resolve(Older::OpenConfirm, newer, local, remote), expected);
+            assert_eq!(resolve(Older::OpenConfirm, Older::OpenSent, newer, local, remote), expected);
         };
         check(end(1, 5), end(1, 9), Direction::Incoming, Outcome::NewerStays);
         check(end(1, 9), end(1, 5), Direction::Incoming, Outcome::OlderStays);
@@ -91,8 +105,8 @@ mod tests {
     fn both_ends_keep_the_same_connection() {
         for (one, other) in [(end(1, 9), end(2, 5)), (end(2, 5), end(1, 9)), (end(1, 5), end(1, 9))] {
             // The connection that `one` dialled is the newer one on both sides.
-            let here = resolve(Older::OpenConfirm, Direction::Outgoing, one, other);
-            let there = resolve(Older::OpenConfirm, Direction::Incoming, other, one);
+            let here = resolve(Older::OpenConfirm, Older::OpenSent, Direction::Outgoing, one, other);
+            let there = resolve(Older::OpenConfirm, Older::OpenSent, Direction::Incoming, other, one);
             assert_eq!(here, there);
         }
     }
@@ -102,7 +116,10 @@ mod tests {
         for direction in [Direction::Incoming, Direction::Outgoing] {
             let check = |graceful_restart, expected| {
                 let older = Older::Established { graceful_restart };
-                assert_eq!(resolve(older, direction, end(1, 1), end(2, 2)), expected);
+                assert_eq!(resolve(older, older, direction, end(1, 1), end(2, 2)), expected);
+                // A call that was there before the session is no sign of a restart.
+                let stays = resolve(older, Older::OpenConfirm, direction, end(1, 1), end(2, 2));
+                assert_eq!(stays, Outcome::OlderStays);
             };
             check(false, Outcome::OlderStays);
             check(true, Outcome::NewerSupersedes);
@@ -111,6 +128,7 @@ mod tests {
 
     #[test]
     fn a_connection_without_open_is_no_collision() {
-        assert_eq!(resolve(Older::OpenSent, Direction::Incoming, end(1, 1), end(2, 2)), Outcome::BothStay);
+        let outcome = resolve(Older::OpenSent, Older::OpenSent, Direction::Incoming, end(1, 1), end(2, 2));
+        assert_eq!(outcome, Outcome::BothStay);
     }
 }

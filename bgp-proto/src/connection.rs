@@ -21,6 +21,8 @@ pub(crate) struct Connection {
     pub(crate) direction: Direction,
     pub(crate) local: IpAddr,
     pub(crate) machine: Machine,
+    /// How far the other connection was when this one came up; `None` when there was no other.
+    pub(crate) met: Option<Older>,
     /// Our OPEN, until the driver takes it.
     open: BytesMut,
     /// Our OPEN, while it waits for the peer's.
@@ -49,6 +51,7 @@ impl Connection {
         direction: Direction,
         local: IpAddr,
         machine: Machine,
+        met: Option<Older>,
         held_open: BytesMut,
     ) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl Connection {
             direction,
             local: local.to_canonical(),
             machine,
+            met,
             open: BytesMut::new(),
             our_open: Box::from(&*held_open),
             their_open: Box::default(),

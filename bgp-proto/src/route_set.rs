@@ -15,6 +15,7 @@ mod walk;
 use std::sync::Arc;
 
 use crate::attrs::PathAttrs;
+use crate::family::Family;
 use crate::prefix::Prefix;
 
 use chunk::Chunk;
@@ -79,6 +80,17 @@ impl RouteSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Whether there is a route of this family. It is found at one end, however many routes there are: IPv4 comes
+    /// before IPv6.
+    #[must_use]
+    pub fn has(&self, family: Family) -> bool {
+        let end = match family {
+            Family::Ipv4Unicast => self.branches.first().and_then(|branch| branch.first()?.routes().first()),
+            Family::Ipv6Unicast => self.branches.last().and_then(|branch| branch.last()?.routes().last()),
+        };
+        end.is_some_and(|(prefix, _)| prefix.family() == family)
     }
 
     /// The attributes of a prefix.

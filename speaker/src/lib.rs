@@ -13,6 +13,7 @@ pub mod bfd;
 pub mod decide;
 pub mod folder;
 pub mod journal;
+pub mod key_record;
 pub mod mark;
 pub mod metrics;
 pub mod peering;

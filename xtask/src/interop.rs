@@ -25,7 +25,7 @@ const HEAD: &str = "\
 `cargo xtask interop` runs all of this and writes this file. It needs root: Herald's driver (the release build) and
 one router of Debian at a time live in two network namespaces joined by a cable. A `yes` means that the router's own
 client showed what the case asks, and Herald's session table too where it has a say; `–` that the router cannot do
-it; `**no**` that something else was seen, which the list below the table names. Connection collision has no row:
-where both sides dial is a story of the system tests (`testbed/tests/it/peers.rs`).
+it; `**no**` that something else was seen, which the list below the table names. Where both sides dial, the router's process
+is stopped while its own call is under way, until a call of Herald's waits beside it.
 
 ";

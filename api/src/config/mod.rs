@@ -25,6 +25,8 @@ mod peer;
 mod pool;
 mod rejection;
 mod router;
+mod session_key;
+mod tcp_ao;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,8 @@ pub use peer::{Peer, PeerRefusal, PeersOnNode, RemoteAsn};
 pub use pool::{Pool, ServiceAllocation};
 pub use rejection::{Rejection, RejectionReason};
 pub use router::RouterAt;
+pub use session_key::SessionKey;
+pub use tcp_ao::{TcpAo, TcpAoAlgorithm, TcpAoFault};
 
 /// All configuration objects of Herald's namespace, in any order.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +57,10 @@ pub struct Resources {
     pub bfd_profiles: Vec<BFDProfile>,
     /// Advertisements by ARP and NDP, which are only reported.
     pub l2_advertisements: Vec<L2Advertisement>,
-    /// What the Secrets of the namespace hold, by name.
+    /// What the Secrets of the namespace hold for TCP MD5, by name.
     pub secrets: BTreeMap<String, PasswordSecret>,
+    /// What the same Secrets hold for TCP-AO, by name.
+    pub tcp_ao_secrets: BTreeMap<String, Result<TcpAo, TcpAoFault>>,
 }
 
 /// What is in force, by name.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::router::{BGP_PORT, RouterAt, address, connect_mode, filled, listen_port, ttl_security};
 use super::{
-    BfdProfile, Kind, Notice, ObjectRef, Password, PasswordSecret, Rejection, RejectionReason, Work, by_age,
+    BfdProfile, Kind, Notice, ObjectRef, Rejection, RejectionReason, SessionKey, TcpAoFault, Work, by_age,
     name_of,
 };
 use crate::duration;
@@ -18,8 +18,8 @@ use crate::selector::{Labels, Selectors};
 use crate::service::IpFamily;
 use crate::v1beta2::{BGPPeer, BGPPeerSpec, ConnectMode, DynamicAsn};
 
-/// A peer in its checked form. What is written down of it leaves out the password and the refusal: whoever keeps peers
-/// decides where a password may be.
+/// A peer in its checked form. What is written down of it leaves out the key and the refusal: whoever keeps peers
+/// decides where a key may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Name of the object.
@@ -54,9 +54,9 @@ pub struct Peer {
     pub router_id: Option<Ipv4Addr>,
     /// Nodes that open the session.
     pub node_selectors: Selectors,
-    /// TCP MD5 password.
+    /// What signs the session.
     #[serde(skip)]
-    pub password: Option<Password>,
+    pub key: Option<SessionKey>,
     /// Whether graceful restart is offered.
     pub graceful_restart: bool,
     /// Whether IPv4 and IPv6 routes go over this one session.
@@ -118,6 +118,14 @@ pub enum PeerRefusal {
         /// Length of the password.
         octets: usize,
     },
+    /// The Secret is there and is no key for TCP-AO.
+    #[error("Secret {secret:?} cannot be used for TCP-AO: {fault}. The session stays down until it can")]
+    TcpAoSecretUnusable {
+        /// Name of the Secret.
+        secret: String,
+        /// What it lacks.
+        fault: TcpAoFault,
+    },
     /// The BFD profile does not exist.
     #[error("BFDProfile {profile:?} does not exist; the session stays down until it does")]
     UnknownBfdProfile {
@@ -143,6 +151,7 @@ impl PeerRefusal {
             Self::SecretOfWrongType { .. } => "SecretOfWrongType",
             Self::SecretWithoutPassword { .. } => "SecretWithoutPassword",
             Self::SecretUnusable { .. } => "InvalidPassword",
+            Self::TcpAoSecretUnusable { .. } => "InvalidTCPAOSecret",
             Self::UnknownBfdProfile { .. } => "UnknownBFDProfile",
             Self::VrfUnsupported { .. } => "VRFNotImplemented",
         }
@@ -155,7 +164,8 @@ impl PeerRefusal {
             Self::NoSecret { .. }
             | Self::SecretOfWrongType { .. }
             | Self::SecretWithoutPassword { .. }
-            | Self::SecretUnusable { .. } => true,
+            | Self::SecretUnusable { .. }
+            | Self::TcpAoSecretUnusable { .. } => true,
             Self::UnknownBfdProfile { .. } | Self::VrfUnsupported { .. } => false,
         }
     }
@@ -292,7 +302,7 @@ impl Work<'_> {
         let (local_asn, remote_asn) = asns(spec)?;
         let router = RouterAt::try_new(spec)?;
         let timers = Timers::try_new(spec)?;
-        let (password, secret_refusal) = self.password(spec)?;
+        let (key, secret_refusal) = self.session_key(spec)?;
         let ebgp_multihop = spec.ebgp_multi_hop.unwrap_or_default();
         if ebgp_multihop && spec.peer_asn == Some(spec.my_asn) {
             return Err(RejectionReason::MultihopInternal);
@@ -316,7 +326,7 @@ impl Work<'_> {
             router_id: router_id(spec)?,
             node_selectors: Selectors::try_new(&spec.node_selectors)
                 .map_err(|fault| RejectionReason::Selector { field: "nodeSelectors", fault })?,
-            password,
+            key,
             graceful_restart: spec.enable_graceful_restart.unwrap_or(true),
             dual_stack: spec.dual_stack_address_family.unwrap_or_default(),
             ebgp_multihop,
@@ -334,40 +344,6 @@ impl Work<'_> {
 
     fn bfd_profile(&self, spec: &BGPPeerSpec) -> Option<&BfdProfile> {
         self.config.bfd_profiles.get(filled(spec.bfd_profile.as_deref())?)
-    }
-
-    fn password(
-        &self,
-        spec: &BGPPeerSpec,
-    ) -> Result<(Option<Password>, Option<PeerRefusal>), RejectionReason> {
-        let written = filled(spec.password.as_deref());
-        let secret = spec.password_secret.as_ref().and_then(|secret| filled(secret.name.as_deref()));
-        match (written, secret) {
-            (Some(_), Some(_)) => Err(RejectionReason::BothPasswords),
-            (None, None) => Ok((None, None)),
-            (Some(text), None) => match Password::try_new(text) {
-                Some(password) => Ok((Some(password), None)),
-                None => Err(RejectionReason::PasswordLength { octets: text.len() }),
-            },
-            (None, Some(secret)) => Ok(match self.resources.secrets.get(secret) {
-                Some(PasswordSecret::Password(password)) => (Some(password.clone()), None),
-                other => (None, Some(secret_refusal(secret, other))),
-            }),
-        }
-    }
-}
-
-fn secret_refusal(name: &str, found: Option<&PasswordSecret>) -> PeerRefusal {
-    let secret = name.to_owned();
-    match found {
-        Some(PasswordSecret::WrongType(found)) => {
-            PeerRefusal::SecretOfWrongType { secret, found: found.clone() }
-        }
-        Some(PasswordSecret::MissingKey) => PeerRefusal::SecretWithoutPassword { secret },
-        Some(PasswordSecret::UnusableLength(octets)) => {
-            PeerRefusal::SecretUnusable { secret, octets: *octets }
-        }
-        Some(PasswordSecret::Password(_)) | None => PeerRefusal::NoSecret { secret },
     }
 }
 

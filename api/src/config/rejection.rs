@@ -152,6 +152,11 @@ pub enum RejectionReason {
     /// Both forms of password.
     #[error("both password and passwordSecret specified; keep passwordSecret")]
     BothPasswords,
+    /// A password beside a TCP-AO key.
+    #[error(
+        "a session is signed with a password or with TCP-AO, not both; keep password, passwordSecret or tcpAOSecret alone"
+    )]
+    PasswordAndTcpAo,
     /// The password is empty or too long for TCP MD5.
     #[error("the password has {octets} octets; TCP MD5 takes 1 to 80")]
     PasswordLength {
@@ -261,7 +266,7 @@ impl RejectionReason {
             Self::ConnectTimeOutOfRange { .. } => "InvalidConnectTime",
             Self::InvalidRouterId { .. } => "InvalidRouterID",
             Self::MultihopInternal => "MultiHopOnInternalPeer",
-            Self::BothPasswords => "ConflictingPasswords",
+            Self::BothPasswords | Self::PasswordAndTcpAo => "ConflictingPasswords",
             Self::PasswordLength { .. } => "InvalidPassword",
             Self::DuplicatePeer { .. } => "DuplicatePeer",
             Self::PeerRefused(refusal) => refusal.word(),

@@ -122,6 +122,12 @@ pub struct BGPPeerSpec {
     /// never used. Unset means false: they are counted and dropped unread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inspect_updates: Option<bool>,
+    /// Herald extension. Secret of type kubernetes.io/basic-auth, in the namespace of this object, for signing the session
+    /// with TCP-AO (RFC 5925) in place of a password: its key `password` is the master key, `sendID` and `recvID` are
+    /// numbers from 0 to 255, `algorithm` is hmac-sha-1-96, aes-128-cmac-96 or hmac-sha-256-96. The kernel of each node
+    /// must have CONFIG_TCP_AO; where it has not, the session stays down and says so.
+    #[serde(default, rename = "tcpAOSecret", skip_serializing_if = "Option::is_none")]
+    pub tcp_ao_secret: Option<SecretReference>,
 }
 
 /// Who opens the TCP connection.

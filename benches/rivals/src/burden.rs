@@ -32,7 +32,7 @@ const SLACK: u64 = 2_048;
 /// Prints the tables; returns what became of the goals.
 pub(crate) fn run(announcer: &Path) -> Result<Vec<Goal>> {
     calls(announcer)?;
-    Ok(vec![stuck(announcer)?, churn(announcer)?])
+    Ok(vec![beside_deaf(announcer)?, churn(announcer)?])
 }
 
 /// How many system calls take a table to a peer.
@@ -64,7 +64,8 @@ struct Round {
     rss: u64,
 }
 
-fn stuck(announcer: &Path) -> Result<Goal> {
+/// What peers that never read cost the one that reads.
+pub(crate) fn beside_deaf(announcer: &Path) -> Result<Goal> {
     println!("### Herald announcing {STUCK_ROUTES} /32 beside peers that never read\n");
     println!("All peers are equal, all are Established before the one that reads says its KEEPALIVE.\n");
     let mut table = Table::new(&[

@@ -1,7 +1,7 @@
 //! Herald beside others that do the same work, in one run, as Markdown on standard output.
 //!
 //! `rivals codec` compares with the published crates, `rivals daemons ANNOUNCER` with the daemons of Debian, where
-//! ANNOUNCER is Herald's driver as its own program; `rivals interop SPOKESMAN` runs Herald's driver against the same
+//! ANNOUNCER is Herald's driver as its own program, `rivals beside ANNOUNCER` is the part of it about peers that never read alone; `rivals interop SPOKESMAN` runs Herald's driver against the same
 //! daemons as routers. `cargo xtask performance` and `cargo xtask interop` build them, run them and keep the tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
 
 mod absorb;
@@ -28,9 +28,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["codec"] => codec::run().map(|goals| goal::print(&goals)),
         ["daemons", announcer] => daemons(Path::new(announcer)),
+        ["beside", announcer] => burden::beside_deaf(Path::new(announcer)).map(|goal| goal::print(&[goal])),
         ["interop", spokesman] => interop::run(Path::new(spokesman)),
         _ => {
-            eprintln!("usage: rivals codec | rivals daemons ANNOUNCER | rivals interop SPOKESMAN");
+            eprintln!(
+                "usage: rivals codec | rivals daemons ANNOUNCER | rivals beside ANNOUNCER | rivals interop SPOKESMAN"
+            );
             return ExitCode::from(2);
         }
     };

@@ -1,6 +1,7 @@
 //! Herald's driver as a program with one peer that is told what to be: for runs against real routers.
 //!
-//! `spokesman KEY=VALUE...`, all keys needed but `password`: `address` and `port` of the router, `local-as`,
+//! `spokesman KEY=VALUE...`, all keys needed but `password` and `called-as` (our identifier; the router may call at
+//! the same port, too): `address` and `port` of the router, `local-as`,
 //! `remote-as`, `dual` (`yes` announces IPv4 and IPv6 on the session, whatever its transport), `v4` and `v6` (host
 //! routes to announce), `restart` (`yes` offers graceful restart). On standard input: `state` prints one line
 //! (phase, how often Established, UPDATEs sent, last error, separated by tabs), `remove TEXT` takes the routes back
@@ -12,7 +13,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use api::config::{Password, Peer, RemoteAsn};
+use api::config::{Password, Peer, RemoteAsn, SessionKey};
+use api::v1beta2::ConnectMode;
 use benches::cluster;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
 use speaker::peering::{PeeringSettings, run};
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let keys: BTreeMap<&str, &str> = words.iter().filter_map(|word| word.split_once('=')).collect();
     let Some(plan) = plan(&keys) else {
         eprintln!(
-            "usage: spokesman address=A port=N local-as=N remote-as=N dual=no v4=N v6=N restart=no [password=P]"
+            "usage: spokesman address=A port=N local-as=N remote-as=N dual=no v4=N v6=N restart=no [password=P] [called-as=I]"
         );
         return ExitCode::from(2);
     };
@@ -55,13 +57,20 @@ fn plan(keys: &BTreeMap<&str, &str>) -> Option<Plan> {
     let number = |key: &str| keys.get(key)?.parse::<u32>().ok();
     let yes = |key: &str| Some(*keys.get(key)? == "yes");
     let address = SocketAddr::new(keys.get("address")?.parse().ok()?, keys.get("port")?.parse().ok()?);
+    let called_as = match keys.get("called-as") {
+        Some(text) => Some(text.parse().ok()?),
+        None => None,
+    };
     let peer = Peer {
         local_asn: number("local-as")?,
         remote_asn: RemoteAsn::Exactly(number("remote-as")?),
         dual_stack: yes("dual")?,
         graceful_restart: yes("restart")?,
-        password: keys.get("password").and_then(|password| Password::try_new(password.as_bytes())),
+        key: keys.get("password").and_then(|password| Password::try_new(*password)).map(SessionKey::Md5),
         connect_time: Some(1),
+        router_id: called_as,
+        connect: if called_as.is_some() { ConnectMode::Both } else { ConnectMode::Active },
+        listen_port: address.port(),
         ..cluster::peer(PEER, address)
     };
     let attrs = Arc::new(PathAttrs::default());

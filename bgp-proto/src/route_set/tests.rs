@@ -160,3 +160,16 @@ fn the_last_of_several_routes_for_one_prefix_stays() {
             .collect();
     assert_eq!(routes(&set), [(prefix(0), attrs(0)), (prefix(1), attrs(3))]);
 }
+
+#[test]
+fn which_families_there_are_is_seen_at_the_ends() {
+    let v4: Vec<Prefix> = (0..200).map(prefix).collect();
+    let v6: Vec<Prefix> =
+        (1..200_u128).map(|bits| Prefix::host(std::net::Ipv6Addr::from_bits(bits).into())).collect();
+    let none = Vec::new();
+    for (v4, v6) in [(&none, &none), (&v4, &none), (&none, &v6), (&v4, &v6)] {
+        let set: RouteSet = v4.iter().chain(v6).map(|prefix| (*prefix, attrs(0))).collect();
+        assert_eq!(set.has(Family::Ipv4Unicast), !v4.is_empty());
+        assert_eq!(set.has(Family::Ipv6Unicast), !v6.is_empty());
+    }
+}

@@ -126,7 +126,7 @@ impl Session {
         };
         let machine = Machine::Established(Established { negotiated, timers });
         let direction = if image.dialled { Direction::Outgoing } else { Direction::Incoming };
-        let mut connection = Connection::new(id, direction, image.local, machine, BytesMut::new());
+        let mut connection = Connection::new(id, direction, image.local, machine, None, BytesMut::new());
         connection.our_open = image.our_open.clone().into();
         connection.their_open = image.their_open.clone().into();
         connection.keepalive_due = image.keepalive_due;

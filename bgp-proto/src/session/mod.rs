@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use crate::backoff::{Answer, Backoff};
-use crate::collision::{Direction, End, Outcome, resolve};
+use crate::collision::{Direction, End, Older, Outcome, resolve};
 use crate::connection::{Connection, Told};
 use crate::deadlines::Deadlines;
 use crate::event::{ConnectFault, HangUp, SpeakerEvent};
@@ -194,7 +194,8 @@ impl Session {
         let mut open = BytesMut::new();
         put_open(&self.config, local.to_canonical(), self.restarting, &mut open);
         shared.owners.insert(id, self.config.key);
-        let mut connection = Connection::new(id, direction, local, Machine::start(now), open);
+        let met = self.connections.first().map(Connection::as_older);
+        let mut connection = Connection::new(id, direction, local, Machine::start(now), met, open);
         if !(self.config.delay_open && direction == Direction::Incoming) && connection.release_open() {
             self.counters.sent.count(MessageType::Open);
         }
@@ -474,7 +475,11 @@ impl Session {
         let remote = End { router_id: negotiated.remote_router_id, asn: negotiated.remote_asn };
         let older = other.id;
         let lost = || Farewell::say(DownReason::CollisionLost, ErrorCode::COLLISION, Vec::new());
-        match resolve(other.as_older(), this.direction, local, remote) {
+        // Where one side has called twice, identifiers say nothing of the call that it means.
+        let crossed = this.direction != other.direction;
+        let met = self.connections.last().and_then(|later| later.met);
+        let met = met.filter(|met| crossed || *met != Older::OpenSent).unwrap_or(Older::OpenConfirm);
+        match resolve(other.as_older(), met, this.direction, local, remote) {
             Outcome::BothStay => {}
             Outcome::OlderStays => self.end(now, newer, lost(), shared),
             Outcome::NewerStays => self.end(now, older, lost(), shared),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chance;
+mod collision;
 mod damage;
 mod feature;
 mod field;

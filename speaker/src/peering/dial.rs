@@ -9,12 +9,13 @@ use std::num::NonZeroU8;
 use std::sync::Once;
 use std::time::Duration;
 
-use api::config::Password;
+use api::config::SessionKey;
 use bgp_proto::{ConnectFault, PeerKey};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::sockopt::{self, KeyFault};
+use crate::key_record::record;
 use crate::takeover::message::Identity;
 
 /// How long one attempt may take.
@@ -30,8 +31,8 @@ pub(super) struct Target {
     pub(super) remote: SocketAddr,
     /// The address to speak from; `None` leaves it to the kernel's routing.
     pub(super) source: Option<IpAddr>,
-    /// The TCP MD5 key.
-    pub(super) key: Option<Password>,
+    /// What signs the session.
+    pub(super) key: Option<SessionKey>,
     /// How many hops packets may have come over (RFC 5082); `None` is any number.
     pub(super) hops: Option<NonZeroU8>,
     /// How long the kernel may keep sending into silence.
@@ -48,8 +49,8 @@ impl Target {
     /// The same for another process: all that [`Self::is_same_session`] compares.
     pub(super) fn identity(&self) -> Identity {
         let Self { remote, source, key, hops, dead_after: _ } = self;
-        let password = key.as_ref().map(|key| key.octets().to_vec());
-        Identity { remote: *remote, source: *source, password, hops: *hops }
+        let (password, tcp_ao) = record(key.as_ref());
+        Identity { remote: *remote, source: *source, password, tcp_ao, hops: *hops }
     }
 }
 
@@ -77,6 +78,12 @@ pub(super) enum DialFault {
         wait = CONNECT_WAIT.as_secs()
     )]
     TimedOutWithKey(SocketAddr),
+    /// As [`Self::TimedOut`], on a session with TCP-AO, where a wrong key and another KeyID look like silence, too.
+    #[error(
+        "timed out after {wait} s: {0} does not answer (a different TCP-AO key, algorithm, sendID or recvID looks like this)",
+        wait = CONNECT_WAIT.as_secs()
+    )]
+    TimedOutWithTcpAo(SocketAddr),
     /// As [`Self::TimedOut`], on a session with TTL security: what comes with a lower TTL looks like silence.
     #[error(
         "timed out after {wait} s: {router} does not answer, or its packets come with a TTL below {least} (ttlSecurity)",
@@ -102,7 +109,7 @@ pub(super) enum DialFault {
     /// A firewall on this node said no.
     #[error("a firewall on this node forbids the connection to {0}")]
     Forbidden(SocketAddr),
-    /// The TCP MD5 key cannot be used.
+    /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFault),
     /// Whatever else the kernel says.
@@ -116,9 +123,10 @@ impl DialFault {
         match self {
             Self::Refused(_) | Self::Reset(_) | Self::Forbidden(_) => ConnectFault::Refused,
             Self::NoRoute(_) | Self::NetworkUnreachable(_) => ConnectFault::Unreachable,
-            Self::TimedOut(_) | Self::TimedOutWithKey(_) | Self::TimedOutWithTtl { .. } => {
-                ConnectFault::TimedOut
-            }
+            Self::TimedOut(_)
+            | Self::TimedOutWithKey(_)
+            | Self::TimedOutWithTcpAo(_)
+            | Self::TimedOutWithTtl { .. } => ConnectFault::TimedOut,
             Self::SourceMissing(_) | Self::SourceFamily { .. } => ConnectFault::AddressNotAvailable,
             Self::Key(_) => ConnectFault::Os(libc::EINVAL),
             Self::Kernel(fault) => ConnectFault::Os(fault.raw_os_error().unwrap_or_default()),
@@ -203,7 +211,7 @@ fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
         sockopt::require_ttl(&socket, target.remote.ip(), hops).map_err(DialFault::Kernel)?;
     }
     if let Some(key) = &target.key {
-        sockopt::set_md5_key(&socket, target.remote.ip(), key.octets())?;
+        sockopt::set_key(&socket, target.remote.ip().into(), key)?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
     if let Some(source) = target.source {
@@ -220,7 +228,8 @@ fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
 
 fn timed_out(target: &Target) -> DialFault {
     match (&target.key, target.hops) {
-        (Some(_), _) => DialFault::TimedOutWithKey(target.remote),
+        (Some(SessionKey::Md5(_)), _) => DialFault::TimedOutWithKey(target.remote),
+        (Some(SessionKey::TcpAo(_)), _) => DialFault::TimedOutWithTcpAo(target.remote),
         (None, Some(hops)) => {
             DialFault::TimedOutWithTtl { router: target.remote, least: 256 - u16::from(hops.get()) }
         }
@@ -243,6 +252,8 @@ fn in_words(fault: io::Error, target: &Target) -> DialFault {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use api::config::Password;
 
     use super::*;
 
@@ -291,7 +302,7 @@ mod tests {
         let before = tokio::time::Instant::now();
         assert_eq!(fault(target(remote)).await, format!("timed out after 10 s: {remote} does not answer"));
         assert_eq!(before.elapsed(), CONNECT_WAIT);
-        let wanted = Target { key: Password::try_new(*b"wrong"), ..target(remote) };
+        let wanted = Target { key: Password::try_new(*b"wrong").map(SessionKey::Md5), ..target(remote) };
         assert!(fault(wanted).await.ends_with("(a different TCP MD5 password looks like this)"));
     }
 }

@@ -1,6 +1,6 @@
 //! Doors: the ports on which routers may call, open only while a peer asks for one.
 //!
-//! One listener serves all peers of its address and port; each peer's TCP MD5 key lies on it. A door that cannot be
+//! One listener serves all peers of its address and port; each peer's key lies on it. A door that cannot be
 //! opened says why in words and is tried again, for as long as it is wanted. Leaves out who may come in, which is
 //! `roster`, and what is said then.
 
@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use api::config::Password;
+use api::config::SessionKey;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -33,8 +33,8 @@ pub(super) struct Entrance {
     pub(super) at: SocketAddr,
     /// The router, or the network of routers.
     pub(super) from: IpNet,
-    /// The TCP MD5 key that they sign with.
-    pub(super) key: Option<Password>,
+    /// What they sign with.
+    pub(super) key: Option<SessionKey>,
 }
 
 /// Why a door is shut.
@@ -54,7 +54,7 @@ pub(super) enum DoorFault {
     /// `sourceAddress` belongs to nobody here.
     #[error("cannot listen on {0}: the address is not on this node")]
     NoAddress(SocketAddr),
-    /// The TCP MD5 key cannot be used.
+    /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyFault),
     /// Whatever else the kernel says.
@@ -67,7 +67,7 @@ pub(super) enum DoorFault {
 struct Door {
     listener: Option<TcpListener>,
     /// The keys that lie on the listener.
-    keys: BTreeMap<IpNet, Password>,
+    keys: BTreeMap<IpNet, SessionKey>,
     fault: Option<(Instant, String)>,
     retry_at: Option<Instant>,
 }
@@ -83,7 +83,7 @@ impl Doors {
     pub(super) fn serve(&mut self, now: Instant, wanted: &[Entrance]) {
         let everywhere: BTreeSet<SocketAddr> =
             wanted.iter().map(|entrance| entrance.at).filter(|at| at.ip().is_unspecified()).collect();
-        let mut keys_at: BTreeMap<SocketAddr, BTreeMap<IpNet, Password>> = BTreeMap::new();
+        let mut keys_at: BTreeMap<SocketAddr, BTreeMap<IpNet, SessionKey>> = BTreeMap::new();
         for entrance in wanted {
             let keys = keys_at.entry(door_for(entrance.at, &everywhere)).or_default();
             keys.extend(entrance.key.clone().map(|key| (entrance.from, key)));
@@ -144,7 +144,7 @@ impl Doors {
 }
 
 impl Door {
-    fn serve(&mut self, now: Instant, at: SocketAddr, keys: &BTreeMap<IpNet, Password>) {
+    fn serve(&mut self, now: Instant, at: SocketAddr, keys: &BTreeMap<IpNet, SessionKey>) {
         if self.listener.is_none() && self.retry_at.is_none_or(|due| due <= now) {
             match listen(at, keys) {
                 Ok(listener) => {
@@ -170,16 +170,18 @@ impl Door {
         self.retry_at = Some(now + RETRY);
     }
 
-    fn set_keys(&mut self, wanted: &BTreeMap<IpNet, Password>) -> Result<(), DoorFault> {
+    fn set_keys(&mut self, wanted: &BTreeMap<IpNet, SessionKey>) -> Result<(), DoorFault> {
         let Some(listener) = &self.listener else { return Ok(()) };
         if *wanted == self.keys {
             return Ok(());
         }
-        for gone in self.keys.keys().filter(|from| !wanted.contains_key(from)) {
-            sockopt::clear_md5_key(listener, *gone).map_err(KeyFault::Kernel)?;
+        for (from, old) in &self.keys {
+            if sockopt::has_to_go(old, wanted.get(from)) {
+                sockopt::clear_key(listener, *from, old)?;
+            }
         }
         for (from, key) in wanted.iter().filter(|(from, key)| self.keys.get(from) != Some(key)) {
-            sockopt::set_md5_key_of(listener, *from, key.octets())?;
+            sockopt::set_key(listener, *from, key)?;
         }
         // Who called before the key lay there has signed nothing, and may call again.
         let mut context = Context::from_waker(Waker::noop());
@@ -209,7 +211,7 @@ pub(super) fn unspecified(ip: IpAddr) -> IpAddr {
 }
 
 /// The keys lie on the socket before anybody can call.
-fn listen(at: SocketAddr, keys: &BTreeMap<IpNet, Password>) -> Result<TcpListener, DoorFault> {
+fn listen(at: SocketAddr, keys: &BTreeMap<IpNet, SessionKey>) -> Result<TcpListener, DoorFault> {
     let in_words = |fault: io::Error| match fault.raw_os_error() {
         Some(libc::EADDRINUSE) => DoorFault::Taken(at),
         Some(libc::EACCES | libc::EPERM) => DoorFault::Forbidden(at.port()),
@@ -230,13 +232,15 @@ fn listen(at: SocketAddr, keys: &BTreeMap<IpNet, Password>) -> Result<TcpListene
     };
     let socket = open().map_err(in_words)?;
     for (from, key) in keys {
-        sockopt::set_md5_key_of(&socket, *from, key.octets())?;
+        sockopt::set_key(&socket, *from, key)?;
     }
     socket.listen(BACKLOG).map_err(in_words)
 }
 
 #[cfg(test)]
 mod tests {
+    use api::config::Password;
+
     use super::*;
 
     fn free_port() -> SocketAddr {
@@ -245,7 +249,7 @@ mod tests {
 
     fn entrance(at: SocketAddr, key: Option<&str>) -> Entrance {
         let from = "127.0.0.2/32".parse().unwrap();
-        Entrance { at, from, key: key.map(|key| Password::try_new(key).unwrap()) }
+        Entrance { at, from, key: key.map(|key| SessionKey::Md5(Password::try_new(key).unwrap())) }
     }
 
     #[tokio::test]

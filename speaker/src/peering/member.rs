@@ -105,7 +105,7 @@ impl Member {
             Family::Ipv6Unicast => self.home.v6.is_some(),
         };
         let missing = self.is_dual_stack() && !has_next_hop;
-        (missing && self.routes.iter().any(|(prefix, _)| prefix.family() == other)).then_some(other)
+        (missing && self.routes.has(other)).then_some(other)
     }
 
     /// Whether both families go over this one session. An unnumbered link has no second one to put IPv4 on.
@@ -183,7 +183,7 @@ impl Member {
 pub(super) fn entrance_of(peer: &Peer, near: IpAddr, from: IpNet) -> Option<Entrance> {
     let address = peer.source.unwrap_or_else(|| unspecified(near));
     let at = SocketAddr::new(address, peer.listen_port);
-    peer.connect.listens().then(|| Entrance { at, from, key: peer.password.clone() })
+    peer.connect.listens().then(|| Entrance { at, from, key: peer.key.clone() })
 }
 
 /// An address of the family that the peer is of, for rows of routers that are not found.
@@ -200,7 +200,7 @@ fn target_of(peer: &Peer, remote: SocketAddr) -> Target {
     Target {
         remote,
         source: peer.source,
-        key: peer.password.clone(),
+        key: peer.key.clone(),
         hops: peer.ttl_security,
         // Twice the hold time: the core's hold timer sees a dead path first and has the words for it; this only
         // ends what the kernel would otherwise keep for a quarter of an hour.

@@ -1,6 +1,6 @@
 //! Which peers run: the plan's peers with the key, the connection target and the BGP settings of each.
 //!
-//! Whatever belongs to TCP (address, port, source, password, TTL security) is the peer's identity here: when it changes,
+//! Whatever belongs to TCP (address, port, source, key, TTL security) is the peer's identity here: when it changes,
 //! the peer gets a new [`PeerKey`] and so a new session, and no other session notices. What belongs to BGP (timers,
 //! AS numbers, families) goes into `PeerConfig`, which `bgp_proto` compares by itself.
 //!

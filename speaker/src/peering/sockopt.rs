@@ -1,9 +1,9 @@
-//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385), a TTL of 255 and the least that is taken (RFC 5082),
+//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385) or the TCP-AO key (RFC 5925), a TTL of 255 and the least that is taken (RFC 5082),
 //! DSCP CS6, no delay, and bounded buffers with what of them is not acknowledged yet; and datagrams with the TTL that they arrived with, for BFD.
 //!
-//! The only file of the repository with `unsafe`: the standard library and socket2 know neither `TCP_MD5SIG` nor how to
+//! The only file of the repository with `unsafe`: the standard library and socket2 know neither of the keys nor how to
 //! read what the kernel tells beside a datagram. Leaves out binding and connecting, which is `dial`.
-#![allow(unsafe_code, reason = "TCP_MD5SIG and the labels of datagrams have no safe wrapper")]
+#![allow(unsafe_code, reason = "TCP_MD5SIG, TCP_AO_ADD_KEY and the labels of datagrams have no safe wrapper")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
+use api::config::{SessionKey, TcpAo, TcpAoAlgorithm};
 use ipnet::IpNet;
 use socket2::Socket;
 
@@ -28,7 +29,7 @@ const TTL: u32 = 255;
 /// would grow the buffer of a peer that never reads to several megabytes.
 const KERNEL_BUFFER: usize = 256 * 1024;
 
-/// Why a TCP MD5 key could not be set.
+/// Why a key could not be set.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeyFault {
     /// The secret is there and has nothing in it; Linux would take that as "no key".
@@ -43,6 +44,20 @@ pub(super) enum KeyFault {
     /// The kernel said no.
     #[error("the kernel does not take the TCP MD5 key: {0}")]
     Kernel(#[source] io::Error),
+    /// The kernel was built without TCP-AO, or is older than it.
+    #[error(
+        "this node's kernel has no TCP-AO (it needs Linux 6.7 with CONFIG_TCP_AO): run a kernel that has it, or sign with TCP MD5 (passwordSecret in place of tcpAOSecret)"
+    )]
+    NoTcpAo,
+    /// The kernel has TCP-AO and not what computes its codes.
+    #[error(
+        "this node's kernel has TCP-AO without {algorithm}: load the module of its crypto {name}, or name another algorithm in the Secret",
+        algorithm = .0.word(), name = kernel_name(*.0)
+    )]
+    NoAlgorithm(TcpAoAlgorithm),
+    /// The kernel has TCP-AO and said no.
+    #[error("the kernel does not take the TCP-AO key: {0}")]
+    KernelTcpAo(#[source] io::Error),
 }
 
 /// Sets everything that a BGP connection wants besides the key. To be called before connect, because the receive
@@ -98,14 +113,35 @@ pub(super) fn unacknowledged(socket: &impl AsFd) -> io::Result<u32> {
     if answer == 0 { Ok(u32::try_from(octets).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Sets the TCP MD5 key (RFC 2385) for packets from and to `peer`. To be called before connect (or on the
-/// listener, before the SYN arrives): a connection whose first packets were not signed cannot become signed.
-pub(super) fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> Result<(), KeyFault> {
-    set_md5_key_of(socket, IpNet::from(peer), key)
+/// Sets the key for packets from and to `peers`: before connect on a socket that dials, on a listener before SYNs arrive.
+/// Where `peers` has a key of TCP-AO already, that has to be cleared first.
+pub(super) fn set_key(socket: &impl AsFd, peers: IpNet, key: &SessionKey) -> Result<(), KeyFault> {
+    match key {
+        SessionKey::Md5(password) => set_md5_key_of(socket, peers, password.octets()),
+        SessionKey::TcpAo(key) => set_tcp_ao_key(socket, peers, key),
+    }
 }
 
-/// As [`set_md5_key`] for a whole network, on a listener. The longest prefix counts.
-pub(super) fn set_md5_key_of(socket: &impl AsFd, peers: IpNet, key: &[u8]) -> Result<(), KeyFault> {
+/// Takes a key of a network off a listener again. Connections that were accepted with it keep it.
+pub(super) fn clear_key(socket: &impl AsFd, peers: IpNet, key: &SessionKey) -> Result<(), KeyFault> {
+    match key {
+        SessionKey::Md5(_) => clear_md5_key(socket, peers).map_err(KeyFault::Kernel),
+        SessionKey::TcpAo(key) => clear_tcp_ao_key(socket, peers, key),
+    }
+}
+
+/// Whether `old` has to be cleared before `new` is set: a password is replaced in place, and nothing else is.
+pub(super) fn has_to_go(old: &SessionKey, new: Option<&SessionKey>) -> bool {
+    match (old, new) {
+        (SessionKey::Md5(_), Some(SessionKey::Md5(_))) => false,
+        (SessionKey::Md5(_), Some(SessionKey::TcpAo(_)) | None) => true,
+        (SessionKey::TcpAo(_), new) => new != Some(old),
+    }
+}
+
+/// Sets the TCP MD5 key (RFC 2385) for packets from and to `peers`; of several the longest prefix counts. A connection
+/// whose first packets were not signed cannot become signed.
+fn set_md5_key_of(socket: &impl AsFd, peers: IpNet, key: &[u8]) -> Result<(), KeyFault> {
     if key.is_empty() {
         return Err(KeyFault::Empty);
     }
@@ -114,14 +150,23 @@ pub(super) fn set_md5_key_of(socket: &impl AsFd, peers: IpNet, key: &[u8]) -> Re
 }
 
 /// Takes the key of a network off a listener again. Connections that were accepted with it keep it.
-pub(super) fn clear_md5_key(socket: &impl AsFd, peers: IpNet) -> io::Result<()> {
+fn clear_md5_key(socket: &impl AsFd, peers: IpNet) -> io::Result<()> {
     // Linux takes an empty key as "no key".
     Md5Option::try_new(peers, &[]).map_or(Ok(()), |option| put_md5_option(socket, &option))
 }
 
 fn put_md5_option(socket: &impl AsFd, option: &Md5Option) -> io::Result<()> {
-    let length = libc::socklen_t::try_from(size_of::<Md5Option>()).expect("216 fits");
-    let name = if option.flags == 0 { libc::TCP_MD5SIG } else { libc::TCP_MD5SIG_EXT };
+    put_option(socket, if option.flags == 0 { libc::TCP_MD5SIG } else { libc::TCP_MD5SIG_EXT }, option)
+}
+
+/// Values that the kernel may read octet by octet: `#[repr(C)]`, without padding and without pointers.
+trait OptionValue {}
+impl OptionValue for Md5Option {}
+impl OptionValue for AddTcpAo {}
+impl OptionValue for DeleteTcpAo {}
+
+fn put_option<T: OptionValue>(socket: &impl AsFd, name: i32, option: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).expect("the options are small");
     // SAFETY: the descriptor is open while `socket` is borrowed; the kernel only reads `length` octets from the
     // pointer, which is the exact size of the live, fully initialised, padding-free `#[repr(C)]` value behind it.
     let answer = unsafe {
@@ -135,6 +180,107 @@ fn put_md5_option(socket: &impl AsFd, option: &Md5Option) -> io::Result<()> {
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Adds the key; the kernel's answer is the probe.
+fn set_tcp_ao_key(socket: &impl AsFd, peers: IpNet, key: &TcpAo) -> Result<(), KeyFault> {
+    let octets = key.key.octets();
+    let mut padded = [0; TCP_AO_KEY_MAX];
+    let fits = padded.get_mut(..octets.len()).ok_or(KeyFault::TooLong { octets: octets.len() })?;
+    fits.copy_from_slice(octets);
+    let mut algorithm = [0; 64];
+    let name = kernel_name(key.algorithm).as_bytes();
+    algorithm[..name.len()].copy_from_slice(name);
+    let option = AddTcpAo {
+        address: socket_address(peers.network()),
+        algorithm,
+        interface: 0,
+        flags: 0,
+        reserved: 0,
+        prefix_length: peers.prefix_len(),
+        send_id: key.send_id,
+        recv_id: key.recv_id,
+        code_length: TCP_AO_CODE,
+        key_flags: 0,
+        key_length: u8::try_from(octets.len()).expect("80 fits"),
+        key: padded,
+    };
+    put_option(socket, TCP_AO_ADD_KEY, &option).map_err(|fault| match fault.raw_os_error() {
+        Some(libc::ENOPROTOOPT) => KeyFault::NoTcpAo,
+        Some(libc::ENOENT) => KeyFault::NoAlgorithm(key.algorithm),
+        Some(_) | None => KeyFault::KernelTcpAo(fault),
+    })
+}
+
+fn clear_tcp_ao_key(socket: &impl AsFd, peers: IpNet, key: &TcpAo) -> Result<(), KeyFault> {
+    let option = DeleteTcpAo {
+        address: socket_address(peers.network()),
+        interface: 0,
+        flags: 0,
+        reserved: 0,
+        prefix_length: peers.prefix_len(),
+        send_id: key.send_id,
+        recv_id: key.recv_id,
+        current_key: 0,
+        next_key: 0,
+        key_flags: 0,
+    };
+    put_option(socket, TCP_AO_DEL_KEY, &option).map_err(KeyFault::KernelTcpAo)
+}
+
+/// The kernel's names of the algorithms.
+fn kernel_name(algorithm: TcpAoAlgorithm) -> &'static str {
+    match algorithm {
+        TcpAoAlgorithm::HmacSha1 => "hmac(sha1)",
+        TcpAoAlgorithm::Aes128Cmac => "cmac(aes128)",
+        TcpAoAlgorithm::HmacSha256 => "hmac(sha256)",
+    }
+}
+
+/// `TCP_AO_ADD_KEY` of `linux/tcp.h`, which older C libraries lack.
+const TCP_AO_ADD_KEY: i32 = 38;
+/// `TCP_AO_DEL_KEY` of `linux/tcp.h`.
+const TCP_AO_DEL_KEY: i32 = 39;
+/// `TCP_AO_MAXKEYLEN` of `linux/tcp.h`, in octets.
+const TCP_AO_KEY_MAX: usize = 80;
+/// The length of codes in octets: 96 bits (RFC 5926 §3.2).
+const TCP_AO_CODE: u8 = 12;
+
+/// `struct tcp_ao_add` of `linux/tcp.h`.
+#[repr(C, align(8))]
+struct AddTcpAo {
+    /// A `struct sockaddr_storage`.
+    address: [u8; 128],
+    algorithm: [u8; 64],
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_length: u8,
+    send_id: u8,
+    recv_id: u8,
+    code_length: u8,
+    key_flags: u8,
+    key_length: u8,
+    key: [u8; TCP_AO_KEY_MAX],
+}
+
+/// `struct tcp_ao_del` of `linux/tcp.h`.
+#[repr(C, align(8))]
+struct DeleteTcpAo {
+    /// A `struct sockaddr_storage`.
+    address: [u8; 128],
+    interface: i32,
+    flags: u32,
+    reserved: u16,
+    prefix_length: u8,
+    send_id: u8,
+    recv_id: u8,
+    current_key: u8,
+    next_key: u8,
+    key_flags: u8,
+}
+
+const _: () = assert!(size_of::<AddTcpAo>() == 288, "struct tcp_ao_add has 288 octets and no padding");
+const _: () = assert!(size_of::<DeleteTcpAo>() == 144, "struct tcp_ao_del has 144 octets and no padding");
 
 /// `struct tcp_md5sig` of `linux/tcp.h`.
 #[repr(C)]
@@ -316,6 +462,12 @@ pub(super) fn stream_socket(remote: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// As [`set_key`] for one router and a password.
+#[cfg(test)]
+pub(super) fn set_md5_key(socket: &impl AsFd, peer: IpAddr, key: &[u8]) -> Result<(), KeyFault> {
+    set_md5_key_of(socket, IpNet::from(peer), key)
+}
+
 /// Whether this kernel knows TCP MD5 at all. A test that needs it is skipped aloud where it does not.
 #[cfg(test)]
 pub(super) fn kernel_has_md5() -> bool {
@@ -327,211 +479,15 @@ pub(super) fn kernel_has_md5() -> bool {
     has
 }
 
+/// Whether this kernel knows TCP-AO at all.
 #[cfg(test)]
-mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
-
-    use super::*;
-
-    /// Both loopback addresses, or the one that this machine has.
-    fn localhosts() -> Vec<IpAddr> {
-        let both = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        both.into_iter().filter(|ip| TcpListener::bind((*ip, 0)).is_ok()).collect()
-    }
-
-    /// Connects to a listener that wants `theirs` with `ours`, and says whether TCP came up.
-    fn connects(host: IpAddr, theirs: Option<&[u8]>, ours: Option<&[u8]>) -> bool {
-        let listener = TcpListener::bind((host, 0)).unwrap();
-        if let Some(key) = theirs {
-            set_md5_key(&listener, host, key).unwrap();
-        }
-        let remote = listener.local_addr().unwrap();
-        let socket = Socket::new(socket2::Domain::for_address(remote), socket2::Type::STREAM, None).unwrap();
-        if let Some(key) = ours {
-            set_md5_key(&socket, host, key).unwrap();
-        }
-        let outcome = socket.connect_timeout(&remote.into(), Duration::from_millis(300));
-        if let Err(fault) = &outcome {
-            assert_eq!(fault.kind(), io::ErrorKind::TimedOut, "an unsigned SYN is dropped, not refused");
-        }
-        outcome.is_ok()
-    }
-
-    #[test]
-    fn equal_keys_connect() {
-        if !kernel_has_md5() {
-            return;
-        }
-        for host in localhosts() {
-            assert!(connects(host, Some(b"herald"), Some(b"herald")));
-            assert!(
-                connects(host, Some(&[0xA5; MD5_KEY_MAX]), Some(&[0xA5; MD5_KEY_MAX])),
-                "the longest key"
-            );
-        }
-    }
-
-    #[test]
-    fn a_key_of_a_network_signs_its_addresses_until_it_is_taken_away() {
-        if !kernel_has_md5() {
-            return;
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let remote = listener.local_addr().unwrap();
-        let network: IpNet = "127.0.0.0/8".parse().unwrap();
-        let connects = |key: Option<&[u8]>| {
-            let socket = stream_socket(remote).unwrap();
-            socket.set_nonblocking(false).unwrap();
-            if let Some(key) = key {
-                set_md5_key(&socket, remote.ip(), key).unwrap();
-            }
-            socket.connect_timeout(&remote.into(), Duration::from_millis(300)).is_ok()
-        };
-        set_md5_key_of(&listener, network, b"herald").unwrap();
-        assert!(connects(Some(b"herald")));
-        assert!(!connects(None));
-        clear_md5_key(&listener, network).unwrap();
-        assert!(connects(None));
-        assert!(!connects(Some(b"herald")));
-    }
-
-    #[test]
-    fn packets_with_a_lower_ttl_are_not_taken() {
-        for host in localhosts() {
-            let listener = TcpListener::bind((host, 0)).unwrap();
-            let remote = listener.local_addr().unwrap();
-            require_ttl(&listener, host, NonZeroU8::MIN).unwrap();
-            let connects = |ttl: u32| {
-                let socket = stream_socket(remote).unwrap();
-                socket.set_nonblocking(false).unwrap();
-                match host {
-                    IpAddr::V4(_) => socket.set_ttl_v4(ttl).unwrap(),
-                    IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl).unwrap(),
-                }
-                socket.connect_timeout(&remote.into(), Duration::from_millis(300)).is_ok()
-            };
-            assert!(connects(255));
-            assert!(!connects(254));
-        }
-    }
-
-    #[test]
-    fn different_missing_and_unexpected_keys_do_not_connect() {
-        if !kernel_has_md5() {
-            return;
-        }
-        for host in localhosts() {
-            assert!(!connects(host, Some(b"herald"), Some(b"heralds")));
-            assert!(!connects(host, Some(b"herald"), None));
-            assert!(!connects(host, None, Some(b"herald")));
-        }
-    }
-
-    #[test]
-    fn keys_that_tcp_cannot_carry_are_refused_in_words() {
-        let socket = stream_socket(([127, 0, 0, 1], 179).into()).unwrap();
-        let say = |key: &[u8]| set_md5_key(&socket, Ipv4Addr::LOCALHOST.into(), key).unwrap_err().to_string();
-        assert_eq!(say(&[b'x'; 81]), "the password has 81 octets; TCP MD5 takes at most 80");
-        assert_eq!(say(&[b'x'; 70_000]), "the password has 70000 octets; TCP MD5 takes at most 80");
-        assert_eq!(say(b""), "the password is empty; TCP MD5 needs 1 to 80 octets");
-    }
-
-    #[test]
-    fn what_the_other_side_acknowledged_is_told_from_what_waits() {
-        use std::io::{Read, Write};
-
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut theirs, _) = listener.accept().unwrap();
-        // More than the two kernel buffers hold, so that some of it can only wait.
-        ours.set_nonblocking(true).unwrap();
-        while ours.write(&[0; 65_536]).is_ok() {}
-        assert!(unacknowledged(&ours).unwrap() > 0);
-        theirs.set_nonblocking(true).unwrap();
-        let mut octets = vec![0; 1 << 20];
-        let patience = std::time::Instant::now() + Duration::from_secs(20);
-        while unacknowledged(&ours).unwrap() > 0 {
-            assert!(std::time::Instant::now() < patience, "everything was read and is not acknowledged");
-            // Nothing to read for a moment is no end.
-            let _ = theirs.read(&mut octets);
-        }
-        assert!(unacknowledged(&std::fs::File::open("/dev/null").unwrap()).is_err());
-    }
-
-    #[test]
-    fn a_socket_that_is_no_tcp_refuses_the_key() {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let fault = set_md5_key(&socket, Ipv4Addr::LOCALHOST.into(), b"herald").unwrap_err();
-        assert!(matches!(fault, KeyFault::Kernel(_)), "{fault}");
-    }
-
-    #[test]
-    fn datagrams_come_with_their_addresses_and_their_ttl() {
-        for host in localhosts() {
-            let socket =
-                Socket::new(socket2::Domain::for_address((host, 0).into()), socket2::Type::DGRAM, None)
-                    .unwrap();
-            label_datagrams(&socket, host.is_ipv4()).unwrap();
-            socket.bind(&SocketAddr::new(host, 0).into()).unwrap();
-            let mut buffer = [0; 8];
-            let empty = receive_labelled(&socket, &mut buffer).unwrap_err();
-            assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
-            let sender = std::net::UdpSocket::bind((host, 0)).unwrap();
-            if host.is_ipv4() {
-                sender.set_ttl(77).unwrap();
-            } else {
-                socket2::SockRef::from(&sender).set_unicast_hops_v6(77).unwrap();
-            }
-            let there = socket.local_addr().unwrap().as_socket().unwrap();
-            for (sent, length) in [(&b"bfd"[..], 3), (b"more than fits", 8), (b"", 0)] {
-                sender.send_to(sent, there).unwrap();
-                let expected = Labelled { length, from: host, to: host, ttl: 77 };
-                assert_eq!(receive_labelled(&socket, &mut buffer).unwrap(), Some(expected));
-                assert_eq!(buffer[..length], sent[..length]);
-            }
-        }
-    }
-
-    #[test]
-    fn control_messages_that_lie_about_their_length_end_the_reading() {
-        let message = |length: usize, level: i32, kind: i32, value: &[u8]| {
-            let numbers = [level.to_ne_bytes(), kind.to_ne_bytes()].concat();
-            [&length.to_ne_bytes()[..], &numbers, value].concat()
-        };
-        let ttl = |length| message(length, libc::IPPROTO_IP, libc::IP_TTL, &[255, 0, 0, 0, 0, 0, 0, 0]);
-        let good = ttl(CONTROL_HEAD + 4);
-        assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255) });
-        for cut in 0..CONTROL_HEAD + 4 {
-            assert_eq!(Labels::read(&good[..cut]), Labels::default(), "cut at {cut}");
-        }
-        for length in [0, 1, CONTROL_HEAD - 1, 4096, usize::MAX, usize::MAX - 7] {
-            assert_eq!(Labels::read(&ttl(length)), Labels::default(), "{length}");
-        }
-        let foreign = message(CONTROL_HEAD + 8, 1, 2, &[0; 8]);
-        assert_eq!(Labels::read(&[foreign, good].concat()).ttl, Some(255));
-    }
-
-    #[test]
-    fn options_that_the_kernel_does_not_know_are_named_and_cost_nothing() {
-        // A local socket is no TCP: the kernel answers for TCP's and IP's options as an old one does.
-        let socket = Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
-        let unknown = prepare(&socket, IpAddr::from([127, 0, 0, 1]), None).unwrap();
-        assert_eq!(unknown, ["TCP_NODELAY", "TCP_USER_TIMEOUT", "IP_TTL", "IP_TOS"]);
-    }
-
-    #[test]
-    fn prepared_sockets_carry_the_options() {
-        for host in localhosts() {
-            let socket = stream_socket((host, 179).into()).unwrap();
-            prepare(&socket, host, Some(Duration::from_secs(30))).unwrap();
-            assert!(socket.tcp_nodelay().unwrap());
-            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
-            let class = if host.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
-            assert_eq!(class.unwrap(), 0xC0);
-            let ttl = if host.is_ipv4() { socket.ttl_v4() } else { socket.unicast_hops_v6() };
-            assert_eq!(ttl.unwrap(), 255);
-            assert!(socket.recv_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
-            assert!(socket.send_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
-        }
-    }
+pub(super) fn kernel_has_tcp_ao() -> bool {
+    let key = api::config::Password::try_new("probe").expect("it is short");
+    let key = TcpAo { key, send_id: 1, recv_id: 1, algorithm: TcpAoAlgorithm::HmacSha1 };
+    let probe = stream_socket(([127, 0, 0, 1], 179).into())
+        .map(|socket| set_tcp_ao_key(&socket, IpAddr::from([127, 0, 0, 1]).into(), &key));
+    matches!(probe, Ok(Ok(())))
 }
+
+#[cfg(test)]
+mod tests;

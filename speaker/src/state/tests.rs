@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use api::config::{Password, Peer, PeerRefusal};
+use api::config::{Password, Peer, PeerRefusal, SessionKey};
 use bgp_proto::{PathAttrs, Prefix};
 use tempfile::TempDir;
 
@@ -68,17 +68,17 @@ fn a_peer_that_stays_down_is_not_kept() {
 
 #[test]
 fn a_password_is_kept_in_memory_and_never_on_a_disk() {
-    let signed = || Peer { password: Password::try_new("hunter2"), ..tor() };
+    let signed = || Peer { key: Password::try_new("hunter2").map(SessionKey::Md5), ..tor() };
     let kept = |folder: &Path| {
         let file = file(folder);
         file.write(&plan([("tor", signed(), &routes([1]))])).unwrap();
-        read(&file).unwrap().peers.get("tor").map(|kept| kept.peer.password.clone())
+        read(&file).unwrap().peers.get("tor").map(|kept| kept.peer.key.clone())
     };
     let Ok(memory) = tempfile::tempdir_in("/dev/shm") else {
         println!("skipped: this machine has no /dev/shm");
         return;
     };
-    assert_eq!(kept(memory.path()), Some(Password::try_new("hunter2")));
+    assert_eq!(kept(memory.path()), Some(Password::try_new("hunter2").map(SessionKey::Md5)));
     let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     assert_eq!(kept(disk.path()), None, "the peer stays down until its Secret can be read");
 }

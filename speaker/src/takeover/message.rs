@@ -20,6 +20,7 @@ use std::time::Duration;
 use bgp_proto::{Counters, Families, Family, MessageCounts, SessionImage};
 use serde::{Deserialize, Serialize};
 
+use crate::key_record::TcpAoRecord;
 use crate::route_list::{ListFault, RouteList};
 
 /// The version of the messages between the greeting and the end.
@@ -99,6 +100,9 @@ pub struct Identity {
     pub source: Option<IpAddr>,
     /// The TCP MD5 password, which the socket keeps and does not show.
     pub password: Option<Vec<u8>>,
+    /// The TCP-AO key, which the socket keeps and does not show.
+    #[serde(default)]
+    pub tcp_ao: Option<TcpAoRecord>,
     /// How many hops the router's packets may have come over (RFC 5082), which the socket keeps.
     #[serde(default)]
     pub hops: Option<std::num::NonZeroU8>,
@@ -299,6 +303,7 @@ mod tests {
             remote: ([10, 0, 2, 1], 179).into(),
             source: None,
             password: Some(b"hunter2".to_vec()),
+            tcp_ao: None,
             hops: None,
         };
         let record = SessionRecord::new("tor", identity, &image, b"half", b"a burst");

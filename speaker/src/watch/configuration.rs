@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::config::{Config, Kind, ObjectRef, PasswordSecret, Rejection, Resources};
+use api::config::{Config, Kind, ObjectRef, PasswordSecret, Rejection, Resources, TcpAo, TcpAoFault};
 use api::selector::Labels;
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
 use api::v1beta2::BGPPeer;
@@ -44,6 +44,13 @@ impl ConfigReport {
     }
 }
 
+/// What one Secret is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Keys {
+    password: PasswordSecret,
+    tcp_ao: Result<TcpAo, TcpAoFault>,
+}
+
 /// The objects, and the last configuration made of them.
 #[derive(Debug)]
 pub struct Configuration {
@@ -52,7 +59,7 @@ pub struct Configuration {
     advertisements: Objects<BGPAdvertisement>,
     communities: Objects<Community>,
     bfd_profiles: Objects<BFDProfile>,
-    secrets: Mirror<String, PasswordSecret>,
+    secrets: Mirror<String, Keys>,
     in_force: Arc<Config>,
     rejections: Vec<Rejection>,
     changed: bool,
@@ -100,14 +107,14 @@ impl Configuration {
         self.changed |= self.bfd_profiles.take(change);
     }
 
-    /// A Secret changed; only its password is kept.
+    /// A Secret changed; only what signs sessions is kept.
     pub fn take_secret(&mut self, change: Change<SlimSecret>) {
         match change {
             Change::Restarted => self.secrets.begin(),
             Change::Apply(secret) => {
-                let password = secret.password();
-                let before = self.secrets.apply(secret.name_any(), Some(password.clone()));
-                self.changed |= before.as_ref() != Some(&password);
+                let keys = Keys { password: secret.password(), tcp_ao: secret.tcp_ao() };
+                let before = self.secrets.apply(secret.name_any(), Some(keys.clone()));
+                self.changed |= before.as_ref() != Some(&keys);
             }
             Change::Delete(secret) => self.changed |= self.secrets.apply(secret.name_any(), None).is_some(),
             Change::Synced => self.changed |= !self.secrets.sweep().is_empty(),
@@ -128,7 +135,12 @@ impl Configuration {
             bfd_profiles: self.bfd_profiles.all(),
             // Nothing here acts on them; the controller says so on each of them.
             l2_advertisements: Vec::new(),
-            secrets: self.secrets.iter().map(|(name, password)| (name.clone(), password.clone())).collect(),
+            secrets: self.secrets.iter().map(|(name, keys)| (name.clone(), keys.password.clone())).collect(),
+            tcp_ao_secrets: self
+                .secrets
+                .iter()
+                .map(|(name, keys)| (name.clone(), keys.tcp_ao.clone()))
+                .collect(),
         };
         let (config, rejections) = Config::build(&resources, &self.in_force);
         self.in_force = Arc::new(config);

@@ -4,8 +4,8 @@
 //! wrote strangely must not stop the watch that it comes through. The types of Services and configuration objects
 //! are in `api`.
 
-use api::config::PasswordSecret;
-use api::names::{PASSWORD_SECRET_KEY, label, taint};
+use api::config::{PasswordSecret, TcpAo, TcpAoFault};
+use api::names::{PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
 use api::selector::Labels;
 use api::service::{Ingress, ServiceType, ServiceView};
 use k8s_openapi::ByteString;
@@ -248,7 +248,7 @@ impl SlimNode {
     }
 }
 
-/// A Secret as far as it is read: its type and one key.
+/// A Secret as far as it is read: its type and the keys that sign sessions.
 #[derive(Clone, Deserialize)]
 pub struct SlimSecret {
     #[serde(default, deserialize_with = "secret_meta")]
@@ -262,18 +262,38 @@ pub struct SlimSecret {
 #[derive(Clone, Default, Deserialize)]
 struct SlimSecretData {
     password: Option<ByteString>,
+    #[serde(rename = "sendID")]
+    send_id: Option<ByteString>,
+    #[serde(rename = "recvID")]
+    recv_id: Option<ByteString>,
+    algorithm: Option<ByteString>,
 }
 
 impl SlimSecret {
     /// The password, or what keeps the Secret from being one.
     #[must_use]
     pub fn password(&self) -> PasswordSecret {
-        let value = self.data.password.clone().map(|value| (PASSWORD_SECRET_KEY.to_owned(), value));
-        PasswordSecret::from_secret(&Secret {
-            type_: Some(self.kind.clone()),
-            data: Some(value.into_iter().collect()),
-            ..Secret::default()
-        })
+        PasswordSecret::from_secret(&self.secret())
+    }
+
+    /// The same as a TCP-AO master key tuple.
+    ///
+    /// # Errors
+    /// [`TcpAoFault`] says what it lacks; a Secret that is only a password lacks the identifiers.
+    pub fn tcp_ao(&self) -> Result<TcpAo, TcpAoFault> {
+        TcpAo::from_secret(&self.secret())
+    }
+
+    fn secret(&self) -> Secret {
+        let SlimSecretData { password, send_id, recv_id, algorithm } = &self.data;
+        let values = [
+            (PASSWORD_SECRET_KEY, password),
+            (tcp_ao_key::SEND_ID, send_id),
+            (tcp_ao_key::RECV_ID, recv_id),
+            (tcp_ao_key::ALGORITHM, algorithm),
+        ];
+        let data = values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        Secret { type_: Some(self.kind.clone()), data: Some(data.collect()), ..Secret::default() }
     }
 }
 
@@ -363,6 +383,7 @@ impl<'de> Deserialize<'de> for Present {
 
 #[cfg(test)]
 mod tests {
+    use api::config::TcpAoAlgorithm;
     use serde_json::{Value, json};
 
     use super::*;
@@ -449,5 +470,18 @@ mod tests {
         assert!(!format!("{secret:?}{:?}", secret.password()).contains("hunter"));
         let empty: SlimSecret = serde_json::from_value(json!({"type": "kubernetes.io/basic-auth"})).unwrap();
         assert_eq!(empty.password(), PasswordSecret::MissingKey);
+        assert_eq!(secret.tcp_ao(), Err(TcpAoFault::Missing("sendID")));
+        let whole: SlimSecret = serde_json::from_value(json!({
+            "metadata": {"name": "bgp"}, "type": "kubernetes.io/basic-auth",
+            "data": {
+                "password": "aHVudGVyMg==", "sendID": "MQ==", "recvID": "Mg==", "algorithm": "aG1hYy1zaGEtMS05Ng==",
+                "username": "bm9ib2R5",
+            },
+        }))
+        .unwrap();
+        let key = whole.tcp_ao().unwrap();
+        assert_eq!((key.key.octets(), key.send_id, key.recv_id), (&b"hunter2"[..], 1, 2));
+        assert_eq!(key.algorithm, TcpAoAlgorithm::HmacSha1);
+        assert!(!format!("{whole:?}{key:?}").contains("hunter"));
     }
 }

@@ -28,6 +28,11 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(password(lab)),
     },
     Test {
+        name: "tcp_ao_that_this_kernel_refuses_or_this_router_ignores_is_said_in_words",
+        plan: || LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(tcp_ao(lab)),
+    },
+    Test {
         name: "a_cable_that_was_pulled_is_noticed_and_forgiven",
         plan: || LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() },
         story: |lab| Box::pin(cable(lab)),
@@ -46,19 +51,7 @@ async fn password(lab: &mut Lab) -> Result<()> {
     install(lab).await?;
     lab.start_pod("nginx", "n1").await?;
     set_password(lab, "wrong").await?;
-    let with_password = r#"{"spec":{"passwordSecret":{"name":"router"}}}"#;
-    let patch = [
-        "patch",
-        "bgppeers.metallb.io",
-        "router",
-        "-n",
-        testbed::HERALD_NAMESPACE,
-        "--type=merge",
-        "-p",
-        with_password,
-    ];
-    let answer = lab.cluster().kubectl(&patch).await?;
-    ensure!(answer.accepted, "{}", answer.text);
+    patch_peer(lab, r#"{"spec":{"passwordSecret":{"name":"router"}}}"#).await?;
     throughout(Duration::from_secs(3), "no session with a wrong password", async || {
         let up = lab.router().established().await?;
         ensure!(up.is_empty(), "established: {up:?}");
@@ -69,6 +62,65 @@ async fn password(lab: &mut Lab) -> Result<()> {
     let took = lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     let outcome = "no session until the Secret is right; then the path comes";
     tell(Chapter::Routers, "a wrong MD5 password is put right", outcome, took, Cost::NotMeasured);
+    Ok(())
+}
+
+/// FRR has no TCP-AO: where the node's kernel has it, nothing that the router says is heard; where it has not, the
+/// refusal is seen. Without the key the session comes up again.
+async fn tcp_ao(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    let secret = format!(
+        "{{apiVersion: v1, kind: Secret, type: kubernetes.io/basic-auth, metadata: {{name: ao, namespace: {}}}, \
+         stringData: {{password: master, sendID: '1', recvID: '2', algorithm: hmac-sha-1-96}}}}",
+        testbed::HERALD_NAMESPACE
+    );
+    lab.cluster().apply(&secret).await?;
+    patch_peer(lab, r#"{"spec":{"tcpAOSecret":{"name":"ao"}}}"#).await?;
+    let refusal = "this node's kernel has no TCP-AO (it needs Linux 6.7 with CONFIG_TCP_AO): run a kernel that has it, or \
+                   sign with TCP MD5 (passwordSecret in place of tcpAOSecret)";
+    let silence = "(a different TCP-AO key, algorithm, sendID or recvID looks like this)";
+    let mut seen = String::new();
+    eventually(SOON, "the words of the kernel's answer", async || {
+        let answer = lab.speakerctl(&["peers", "-o", "yaml"]).await?;
+        // YAML folds long texts.
+        seen = answer.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(seen.contains(refusal) || seen.contains(silence), "{}", answer.text);
+        Ok(())
+    })
+    .await?;
+    let has_it = seen.contains(silence);
+    println!("this kernel {} TCP-AO, and that is what was checked", if has_it { "has" } else { "has no" });
+    if let Some(configured) = kernel_configuration().await? {
+        let claimed = configured.lines().any(|line| line == "CONFIG_TCP_AO=y");
+        ensure!(claimed == has_it, "the kernel's configuration and its answer differ");
+    }
+    lab.wait_for_paths(FIRST, &[], SOON).await?;
+    let words = if has_it { silence } else { refusal };
+    eventually(SOON, "the SpeakerState to say the same", async || {
+        let get = ["get", "speakerstates.herald-lb.io", "n1", "-o", "json"];
+        let answer = lab.cluster().kubectl(&get).await?;
+        ensure!(answer.accepted && answer.text.contains(words), "{}", answer.text);
+        Ok(())
+    })
+    .await?;
+    patch_peer(lab, r#"{"spec":{"tcpAOSecret":null}}"#).await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    lab.check_daemons()
+}
+
+/// What the kernel was built with, where it says so.
+async fn kernel_configuration() -> Result<Option<String>> {
+    if !std::path::Path::new("/proc/config.gz").exists() {
+        return Ok(None);
+    }
+    testbed::process::output(tokio::process::Command::new("zcat").arg("/proc/config.gz")).await.map(Some)
+}
+
+async fn patch_peer(lab: &Lab, patch: &str) -> Result<()> {
+    let namespace = testbed::HERALD_NAMESPACE;
+    let words = ["patch", "bgppeers.metallb.io", "router", "-n", namespace, "--type=merge", "-p", patch];
+    let answer = lab.cluster().kubectl(&words).await?;
+    ensure!(answer.accepted, "{}", answer.text);
     Ok(())
 }
 

@@ -229,6 +229,14 @@ fn session() -> Vec<Rule> {
         ),
         rule(
             "BGPPeer",
+            "spec",
+            "!(has(self.tcpAOSecret) && has(self.tcpAOSecret.name) && self.tcpAOSecret.name != '' && \
+             ((has(self.password) && self.password != '') || (has(self.passwordSecret) && \
+             has(self.passwordSecret.name) && self.passwordSecret.name != '')))",
+            "a session is signed with a password or with TCP-AO, not both; keep password, passwordSecret or tcpAOSecret alone",
+        ),
+        rule(
+            "BGPPeer",
             "spec.enableGracefulRestart",
             "self == oldSelf",
             "enableGracefulRestart cannot be changed; delete the peer and make it anew",

@@ -176,7 +176,7 @@ fn check_secret(found: Option<PasswordSecret>, expected: &str) {
     let (config, _) = Config::build(&resources, &build(&good).0);
     let refused = config.peers["r"].refused.as_ref().map(ToString::to_string);
     assert_eq!(refused.unwrap_or_default(), expected);
-    assert_eq!(config.peers["r"].password.is_some(), expected.is_empty());
+    assert_eq!(config.peers["r"].key.is_some(), expected.is_empty());
 }
 
 #[test]
@@ -232,6 +232,113 @@ fn an_empty_secret_reference_is_none() {
         },
         "both password and passwordSecret specified; keep passwordSecret",
     );
+}
+
+/// A Secret for TCP-AO with these values, missing ones left out.
+fn tcp_ao(type_: &str, values: [(&str, Option<&str>); 4]) -> Result<TcpAo, TcpAoFault> {
+    let data =
+        values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), ByteString(value?.into()))));
+    TcpAo::from_secret(&Secret { type_: text(type_), data: Some(data.collect()), ..Secret::default() })
+}
+
+const BASIC: &str = "kubernetes.io/basic-auth";
+
+#[test]
+fn a_tcp_ao_secret_is_read_whole_or_says_what_it_lacks() {
+    let read = |key, send, recv, algorithm| {
+        tcp_ao(BASIC, [("password", key), ("sendID", send), ("recvID", recv), ("algorithm", algorithm)])
+    };
+    for algorithm in TcpAoAlgorithm::ALL {
+        let found =
+            read(Some("master"), Some("0"), Some("255\n"), Some(algorithm.word())).expect("it is whole");
+        assert_eq!(found.key.octets(), b"master");
+        assert_eq!((found.send_id, found.recv_id, found.algorithm), (0, 255, algorithm));
+        assert!(!format!("{found:?}").contains("master"), "no log shows the key");
+    }
+    let fault = |found: Result<TcpAo, TcpAoFault>| found.expect_err("a fault").to_string();
+    let good = "hmac-sha-1-96";
+    assert_eq!(fault(read(None, Some("1"), Some("1"), Some(good))), "it has no key \"password\"");
+    assert_eq!(fault(read(Some("k"), None, Some("1"), Some(good))), "it has no key \"sendID\"");
+    assert_eq!(fault(read(Some("k"), Some("1"), None, Some(good))), "it has no key \"recvID\"");
+    assert_eq!(fault(read(Some("k"), Some("1"), Some("1"), None)), "it has no key \"algorithm\"");
+    for text in ["", "256", "-1", "one"] {
+        assert_eq!(
+            fault(read(Some("k"), Some("1"), Some(text), Some(good))),
+            "its recvID is not a number from 0 to 255"
+        );
+    }
+    let long = "x".repeat(81);
+    for (key, octets) in [("", 0), (long.as_str(), 81)] {
+        assert_eq!(
+            fault(read(Some(key), Some("1"), Some("1"), Some(good))),
+            format!("its password, the master key, has {octets} octets; TCP-AO takes 1 to 80")
+        );
+    }
+    assert_eq!(
+        fault(read(Some("k"), Some("1"), Some("1"), Some("md5"))),
+        "its algorithm is none of hmac-sha-1-96, aes-128-cmac-96 and hmac-sha-256-96"
+    );
+    let none = [("password", None), ("sendID", None), ("recvID", None), ("algorithm", None)];
+    assert_eq!(tcp_ao("Opaque", none), Err(TcpAoFault::WrongType("Opaque".to_owned())));
+}
+
+#[test]
+fn a_peer_without_its_tcp_ao_key_stays_down_and_says_why() {
+    let check = |found: Option<Result<TcpAo, TcpAoFault>>, expected: &str| {
+        let resources = Resources {
+            peers: vec![peer("r", 1, |spec| spec.tcp_ao_secret = secret("ao"))],
+            // The same Secret may be good as a password, which is not what was asked for.
+            secrets: Password::try_new("guess")
+                .map(|it| ("ao".to_owned(), PasswordSecret::Password(it)))
+                .into_iter()
+                .collect(),
+            tcp_ao_secrets: found.map(|found| ("ao".to_owned(), found)).into_iter().collect(),
+            ..Resources::default()
+        };
+        let (config, rejections) = build(&resources);
+        let peer = &config.peers["r"];
+        let refused = peer.refused.as_ref().map(ToString::to_string);
+        assert_eq!(refused.unwrap_or_default(), expected);
+        assert_eq!(matches!(peer.key, Some(SessionKey::TcpAo(_))), expected.is_empty());
+        assert_eq!((peer.key.is_some(), rejections.is_empty()), (expected.is_empty(), expected.is_empty()));
+        // The controller cannot read it and must not claim to know.
+        assert!(peer.refused.as_ref().is_none_or(PeerRefusal::is_about_secret));
+    };
+    let key = Password::try_new("master").expect("short");
+    check(Some(Ok(TcpAo { key, send_id: 1, recv_id: 2, algorithm: TcpAoAlgorithm::HmacSha1 })), "");
+    check(
+        None,
+        "there is no Secret \"ao\" of type kubernetes.io/basic-auth (one of another type does not count); the session stays \
+         down until there is one",
+    );
+    check(
+        Some(Err(TcpAoFault::Missing("sendID"))),
+        "Secret \"ao\" cannot be used for TCP-AO: it has no key \"sendID\". The session stays down until it can",
+    );
+    check(
+        Some(Err(TcpAoFault::WrongType("Opaque".to_owned()))),
+        "Secret \"ao\" is of type \"Opaque\"; make one of type kubernetes.io/basic-auth. The session stays down until then",
+    );
+}
+
+#[test]
+fn a_session_is_signed_in_one_way() {
+    let both = "a session is signed with a password or with TCP-AO, not both; keep password, passwordSecret or tcpAOSecret alone";
+    check(
+        |spec| {
+            spec.tcp_ao_secret = secret("ao");
+            spec.password = text("guess");
+        },
+        both,
+    );
+    check(
+        |spec| {
+            spec.tcp_ao_secret = secret("ao");
+            spec.password_secret = secret("pw");
+        },
+        both,
+    );
+    check(|spec| spec.tcp_ao_secret = Some(SecretReference::default()), "");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::PATIENCE;
 
@@ -66,6 +66,14 @@ impl Process {
     /// Where it reads from.
     pub(crate) fn input(&mut self) -> Option<std::process::ChildStdin> {
         self.child.stdin.take()
+    }
+
+    /// Stops it where it is, or lets it go on. Its kernel goes on answering for its sockets.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let done = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        ensure!(done.success(), "kill {signal} ended with {done}");
+        Ok(())
     }
 
     /// What it has used.

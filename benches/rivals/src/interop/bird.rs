@@ -9,9 +9,10 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let password = setup.password.map_or_else(String::new, |password| format!("password \"{password}\"; "));
     let as4 = if setup.two_octet { "enable as4 off; " } else { "" };
     let near = if setup.near_only { "ttl security on; " } else { "" };
+    let opening = if setup.dials { "connect delay time 1; connect retry time 60; " } else { "passive; " };
     let text = format!(
         "router id 192.0.2.1;\nlog stderr all;\nprotocol device {{ }}\nprotocol bgp herald1 {{ local {} as {}; \
-         neighbor {} as {HERALD_ASN}; passive; hold time 9; enable extended messages on; {password}{as4}{near}\
+         neighbor {} as {HERALD_ASN}; hold time 9; enable extended messages on; {opening}{password}{as4}{near}\
          ipv4 {{ import all; export none; }}; ipv6 {{ import all; export none; }}; }}\n",
         setup.router(),
         setup.router_asn(),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
+use super::collision;
 use super::network::Network;
 use super::router::{Family, Kind, Router, Setup};
 use super::spokesman::{Mission, Spokesman};
@@ -57,16 +58,24 @@ enum Then {
     RouterLeaves,
     /// Herald is removed for good.
     HeraldLeaves,
+    /// Both dial at once, and one connection stays.
+    Collide,
 }
 
-const SETUP: Setup =
-    Setup { over_v6: false, internal: false, password: None, two_octet: false, near_only: false };
-const V4: Mission = Mission { v4: ROUTES, v6: 0, dual: false, password: None };
-const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None };
-const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None };
+const SETUP: Setup = Setup {
+    over_v6: false,
+    internal: false,
+    password: None,
+    two_octet: false,
+    near_only: false,
+    dials: false,
+};
+const V4: Mission = Mission { v4: ROUTES, v6: 0, dual: false, password: None, called: None };
+const V6: Mission = Mission { v4: 0, v6: ROUTES, dual: false, password: None, called: None };
+const BOTH: Mission = Mission { v4: ROUTES, v6: ROUTES, dual: true, password: None, called: None };
 
 /// All of them.
-pub(super) const CASES: [Case; 14] = [
+pub(super) const CASES: [Case; 15] = [
     Case {
         name: "IPv4, eBGP",
         asks: "a session over IPv4 brings ten /32",
@@ -165,6 +174,13 @@ pub(super) const CASES: [Case; 14] = [
         mission: V4,
         then: Then::HeraldLeaves,
     },
+    Case {
+        name: "connection collision",
+        asks: collision::ASKS,
+        setup: Setup { dials: true, ..SETUP },
+        mission: V4,
+        then: Then::Collide,
+    },
 ];
 
 impl Case {
@@ -190,11 +206,22 @@ impl Case {
                 Some("its client takes a text, and its NOTIFICATION leaves without one")
             }
             (Then::RouterLeaves, Kind::Exabgp) => Some("it sends no text of the operator's"),
+            (Then::Collide, Kind::Gobgp) => Some(
+                "a call that it takes ends its own dialling, so that it never says two OPENs whose collision it could settle",
+            ),
+            (Then::Collide, Kind::Exabgp) => Some(
+                "it drops its own call as soon as one comes in, before any OPEN and whatever the identifiers",
+            ),
             _ => None,
         }
     }
 
     fn attempt(&self, kind: Kind, network: &Network, program: &Path) -> Result<()> {
+        if matches!(self.then, Then::Collide) {
+            return collision::HERALDS
+                .iter()
+                .try_for_each(|herald| self.collide(kind, network, program, *herald));
+        }
         let router = kind.start(&network.router, self.setup)?;
         let start = || Spokesman::start(program, network, &self.setup, self.mission);
         let mut herald = start()?;
@@ -208,7 +235,7 @@ impl Case {
             fault.context(format!("Herald: {:?}", herald.state())).context(router.process().last_words())
         })?;
         match self.then {
-            Then::Arrive | Then::StaysDown => {}
+            Then::Arrive | Then::StaysDown | Then::Collide => {}
             Then::LongMessages => {
                 let updates = herald.state()?.updates;
                 ensure!(updates <= 3, "{updates} UPDATEs were sent");
@@ -242,6 +269,29 @@ impl Case {
         Ok(())
     }
 
+    /// Both dial at once; routes arrive over the connection that has to stay, and it does stay.
+    fn collide(&self, kind: Kind, network: &Network, program: &Path, identifier: &'static str) -> Result<()> {
+        let start = || {
+            let mission = Mission { called: Some(identifier), ..self.mission };
+            Spokesman::start(program, network, &self.setup, mission)
+        };
+        let (router, mut herald) = collision::stage(kind, network, self.setup, start)?;
+        let told = |fault: anyhow::Error, herald: &mut Spokesman| {
+            let state = herald.state();
+            fault.context(format!("Herald is {identifier}: {state:?}")).context(router.process().last_words())
+        };
+        eventually("the routes arrive", || self.all_there(&router))
+            .map_err(|fault| told(fault, &mut herald))?;
+        let stayed = collision::only_one(network)?;
+        collision::check(&stayed, identifier).map_err(|fault| told(fault, &mut herald))?;
+        pause(Duration::from_secs(4));
+        let state = herald.state()?;
+        ensure!(collision::only_one(network)? == stayed, "it was another connection four seconds later");
+        ensure!(state.phase == "Established" && state.established == 1, "it did not stay up: {state:?}");
+        ensure!(self.all_there(&router)?, "routes are gone");
+        Ok(())
+    }
+
     fn all_there(&self, router: &Router) -> Result<bool> {
         let wanted = [(Family::V4, self.mission.v4), (Family::V6, self.mission.v6)];
         for (family, count) in wanted {
@@ -254,7 +304,7 @@ impl Case {
 }
 
 /// Asks again and again; a router that does not answer yet is asked again, too.
-fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+pub(super) fn eventually(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     loop {
         let answer = is_so();

@@ -23,9 +23,10 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
         setup.password.map_or_else(String::new, |password| format!("md5-password \"{password}\"; "));
     let as4 = if setup.two_octet { "asn4 disable; " } else { "" };
     let near = if setup.near_only { "incoming-ttl 255; " } else { "" };
+    let passive = !setup.dials;
     let text = format!(
         "process watch {{ run {}; encoder json; }}\nneighbor {} {{ router-id 192.0.2.1; local-address {}; \
-         local-as {}; peer-as {HERALD_ASN}; passive true; hold-time 9; {password}{near}\
+         local-as {}; peer-as {HERALD_ASN}; passive {passive}; hold-time 9; {password}{near}\
          family {{ ipv4 unicast; ipv6 unicast; }} capability {{ {as4}route-refresh enable; }} \
          api {{ processes [ watch ]; receive {{ parsed; update; }} }} }}\n",
         program.display(),

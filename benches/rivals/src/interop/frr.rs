@@ -11,9 +11,11 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let peer = setup.herald();
     let mut text = format!(
         "router bgp {}\n bgp router-id 192.0.2.1\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n \
-         neighbor {peer} remote-as {HERALD_ASN}\n neighbor {peer} passive\n neighbor {peer} timers 3 9\n",
+         neighbor {peer} remote-as {HERALD_ASN}\n neighbor {peer} timers 3 9\n",
         setup.router_asn()
     );
+    let opening = if setup.dials { "timers connect 1" } else { "passive" };
+    writeln!(text, " neighbor {peer} {opening}")?;
     if setup.near_only {
         writeln!(text, " neighbor {peer} ttl-security hops 1")?;
     } else if !setup.internal {

@@ -9,11 +9,12 @@ use crate::daemon::{Process, folder};
 pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
     let password =
         setup.password.map_or_else(String::new, |password| format!("  auth-password = \"{password}\"\n"));
+    let passive = !setup.dials;
     let mut text = format!(
         "[global.config]\n as = {}\n router-id = \"192.0.2.1\"\n port = 179\n \
          local-address-list = [\"{ROUTER_V4}\", \"{ROUTER_V6}\"]\n[[neighbors]]\n [neighbors.config]\n  \
          neighbor-address = \"{}\"\n  peer-as = {HERALD_ASN}\n{password} [neighbors.transport.config]\n  \
-         passive-mode = true\n [neighbors.timers.config]\n  hold-time = 9\n  keepalive-interval = 3\n \
+         passive-mode = {passive}\n [neighbors.timers.config]\n  hold-time = 9\n  keepalive-interval = 3\n \
          [neighbors.graceful-restart.config]\n  enabled = true\n  restart-time = 60\n",
         setup.router_asn(),
         setup.herald(),

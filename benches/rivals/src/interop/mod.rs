@@ -5,6 +5,7 @@
 
 mod bird;
 mod case;
+mod collision;
 mod exabgp;
 mod frr;
 mod gobgp;

@@ -47,6 +47,46 @@ impl Network {
     }
 }
 
+/// While it lives, Herald's IPv4 address is not there: what the router sends to it is lost without a word.
+pub(super) struct WithoutHerald<'a>(&'a Network);
+
+impl Network {
+    /// Takes Herald's IPv4 address away for a while. The router keeps the card's address, so that its packets leave.
+    pub(super) fn without_herald(&self) -> Result<WithoutHerald<'_>> {
+        let (a, b) = (self.herald.as_str(), self.router.as_str());
+        let card = Command::new("ip")
+            .args(["netns", "exec", a, "cat", "/sys/class/net/cable/address"])
+            .output()
+            .context("starting ip netns exec")?;
+        let card = String::from_utf8_lossy(&card.stdout).trim().to_owned();
+        let address = format!("{HERALD_V4}/24");
+        ip(&[
+            "-n",
+            b,
+            "neighbour",
+            "replace",
+            HERALD_V4,
+            "lladdr",
+            &card,
+            "dev",
+            "cable",
+            "nud",
+            "permanent",
+        ])?;
+        ip(&["-n", a, "address", "delete", &address, "dev", "cable"])?;
+        Ok(WithoutHerald(self))
+    }
+}
+
+impl Drop for WithoutHerald<'_> {
+    fn drop(&mut self) {
+        let (a, b) = (self.0.herald.as_str(), self.0.router.as_str());
+        // The case that misses one of these says so: nothing arrives then.
+        let _back = ip(&["-n", a, "address", "add", &format!("{HERALD_V4}/24"), "dev", "cable"]);
+        let _forgotten = ip(&["-n", b, "neighbour", "delete", HERALD_V4, "dev", "cable"]);
+    }
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
         for namespace in [&self.herald, &self.router] {

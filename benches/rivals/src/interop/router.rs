@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub(super) two_octet: bool,
     /// The router takes nothing that came through another router (RFC 5082).
     pub(super) near_only: bool,
+    /// The router dials, too, and soon after a failure again.
+    pub(super) dials: bool,
 }
 
 impl Setup {

@@ -31,6 +31,8 @@ pub(super) struct Mission {
     pub(super) dual: bool,
     /// TCP MD5 at Herald.
     pub(super) password: Option<&'static str>,
+    /// Its identifier, where the router may call as well as be called; else it only dials.
+    pub(super) called: Option<&'static str>,
 }
 
 /// How its session stands.
@@ -38,6 +40,8 @@ pub(super) struct Mission {
 pub(super) struct State {
     /// The word of the phase.
     pub(super) phase: String,
+    /// How often it became Established.
+    pub(super) established: u64,
     /// UPDATEs sent.
     pub(super) updates: u64,
     /// Why it went down last, in words.
@@ -60,6 +64,7 @@ impl Spokesman {
             "restart=yes".to_owned(),
         ];
         words.extend(mission.password.map(|password| format!("password={password}")));
+        words.extend(mission.called.map(|identifier| format!("called-as={identifier}")));
         let mut process = Process::start_in(&network.herald, folder("herald")?, &words)?;
         let words = process.input().context("the driver reads its standard input")?;
         Ok(Self { process, words, asked: 0 })
@@ -77,6 +82,7 @@ impl Spokesman {
                 let field = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
                 return Ok(State {
                     phase: field(0),
+                    established: field(1).parse().unwrap_or(0),
                     updates: field(2).parse().unwrap_or(0),
                     fault: field(3),
                 });

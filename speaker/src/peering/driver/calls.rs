@@ -35,7 +35,7 @@ impl Driver {
         };
         let Some(member) = self.roster.member(peer) else { return };
         if !member.entrance().is_some_and(|entrance| self.doors.asks_for_key(&entrance)) {
-            return self.note_stranger(now, from, "its password does not lie on the door yet");
+            return self.note_stranger(now, from, "its key does not lie on the door yet");
         }
         let socket = SockRef::from(&stream);
         let prepared = sockopt::prepare(&socket, from.ip(), member.target.dead_after);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::num::NonZeroU8;
 
-use api::config::{Password, PeerRefusal};
+use api::config::{Password, PeerRefusal, SessionKey};
 use api::service::IpFamily;
 use api::v1beta2::ConnectMode;
 use bgp_proto::{Families, Family, Prefix};
@@ -41,7 +41,7 @@ fn what_tcp_sees_makes_a_new_session_and_what_bgp_sees_does_not() {
     check(|peer| Peer { port: 1179, ..peer }, true);
     check(|peer| Peer { router: RouterAt::Address([127, 0, 0, 2].into()), ..peer }, true);
     check(|peer| Peer { source: Some([127, 0, 0, 1].into()), ..peer }, true);
-    check(|peer| Peer { password: Password::try_new(*b"herald"), ..peer }, true);
+    check(|peer| Peer { key: Password::try_new(*b"herald").map(SessionKey::Md5), ..peer }, true);
     check(|peer| Peer { ttl_security: NonZeroU8::new(1), ..peer }, true);
     check(|peer| Peer { connect: ConnectMode::Both, listen_port: 1790, ..peer }, false);
     check(|peer| Peer { hold_time: Some(90), ..peer }, false);
@@ -162,7 +162,7 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
     // A change that TCP does not see keeps the caller, one that it sees does not.
     roster.apply(now, &plan([("net", Peer { hold_time: Some(90), ..peer.clone() })]));
     assert!(roster.contains(key));
-    let signed = Peer { password: Password::try_new(*b"herald"), ..peer.clone() };
+    let signed = Peer { key: Password::try_new(*b"herald").map(SessionKey::Md5), ..peer.clone() };
     roster.apply(now, &plan([("net", signed)]));
     assert!(!roster.contains(key));
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::peering::roster::RANGE_MAX;
 
 /// A port of this machine that was free a moment ago.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -23,7 +23,7 @@ fn node(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
-fn loopback(last: u8) -> IpAddr {
+pub(super) fn loopback(last: u8) -> IpAddr {
     [127, 0, 0, last].into()
 }
 
@@ -194,7 +194,8 @@ async fn only_a_signed_call_is_heard_and_a_new_password_is_asked_of_the_next_one
     }
     let port = free_port();
     let bench = Bench::start();
-    let with = |password: &str| Peer { password: Password::try_new(password), ..passive(port) };
+    let with =
+        |password: &str| Peer { key: Password::try_new(password).map(SessionKey::Md5), ..passive(port) };
     let signed_call = async |password: &'static [u8]| {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         super::super::sockopt::set_md5_key(&socket, loopback(1), password).unwrap();

@@ -80,7 +80,12 @@ async fn only_identity_timers_and_capabilities_reset_a_session_and_only_its_own(
     check("peerAddress", |peer| Peer { router: RouterAt::Address(somewhere.ip()), ..peer }, Replaced).await;
     check("peerPort", |peer| Peer { port: somewhere.port(), ..peer }, Replaced).await;
     check("sourceAddress", |peer| Peer { source: Some([127, 0, 0, 5].into()), ..peer }, Replaced).await;
-    check("password", |peer| Peer { password: Password::try_new("herald"), ..peer }, Replaced).await;
+    check(
+        "password",
+        |peer| Peer { key: Password::try_new("herald").map(SessionKey::Md5), ..peer },
+        Replaced,
+    )
+    .await;
     check("ttlSecurity", |peer| Peer { ttl_security: NonZeroU8::new(1), ..peer }, Replaced).await;
     check("a missing Secret", |peer| Peer { refused: Some(no_secret()), ..peer }, Replaced).await;
 }

@@ -6,12 +6,13 @@ mod edits;
 mod judged;
 mod paths;
 mod router;
+mod signed;
 mod turn_over;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use api::config::{Password, Peer, PeerRefusal, RemoteAsn, RouterAt};
+use api::config::{Password, Peer, PeerRefusal, RemoteAsn, RouterAt, SessionKey};
 use api::selector::Selectors;
 use api::v1beta2::ConnectMode;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
@@ -90,7 +91,7 @@ pub(crate) fn peer(address: SocketAddr) -> Peer {
         connect_time: None,
         router_id: None,
         node_selectors: Selectors::default(),
-        password: None,
+        key: None,
         graceful_restart: true,
         refused: None,
         dual_stack: true,
@@ -294,7 +295,10 @@ async fn a_password_is_carried_and_a_new_one_restarts_only_its_own_session() {
     super::sockopt::set_md5_key(&signed.listener, from, b"herald").unwrap();
     let table = one_route();
     let mut bench = Bench::start();
-    let signed_peer = |password: &str| Peer { password: Password::try_new(password), ..peer(signed.address) };
+    let signed_peer = |password: &str| Peer {
+        key: Password::try_new(password).map(SessionKey::Md5),
+        ..peer(signed.address)
+    };
     bench.want([("signed", signed_peer("herald"), &table), ("plain", peer(plain.address), &table)]);
     let (mut session, mut other) = tokio::join!(signed.establish(), plain.establish());
     session.hear_until("the route", |routes| routes.len() == 1).await;

@@ -210,7 +210,7 @@ async fn the_key_goes_with_the_socket() {
     }
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     crate::peering::sockopt::set_md5_key(&router.listener, Ipv4Addr::LOCALHOST.into(), b"herald").unwrap();
-    let signed = || Peer { password: Password::try_new("herald"), ..peer(router.address) };
+    let signed = || Peer { key: Password::try_new("herald").map(SessionKey::Md5), ..peer(router.address) };
     let mut old = InTurn::start(&folder);
     old.becomes(Role::Active).await;
     old.bench.want([("tor", signed(), &one_route())]);
@@ -224,7 +224,7 @@ async fn the_key_goes_with_the_socket() {
     // Another password is another session.
     let mut last = InTurn::start(&folder);
     last.becomes(Role::Waiting).await;
-    let changed = Peer { password: Password::try_new("changed"), ..peer(router.address) };
+    let changed = Peer { key: Password::try_new("changed").map(SessionKey::Md5), ..peer(router.address) };
     last.bench.want([("tor", changed, &many_routes(3))]);
     let (code, subcode, _) = session.hear_end().await.expect("a NOTIFICATION");
     assert_eq!((code, subcode), (6, 6));

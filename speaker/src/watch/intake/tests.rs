@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::config::Kind;
+use api::config::{Kind, Password, SessionKey};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -231,7 +231,8 @@ fn a_peer_waits_for_its_secret_and_notices_a_new_password() {
     assert!(intake.plan(now()).is_none());
     intake.take(Fact::Secret(secret("two")));
     let planned = intake.plan(now()).unwrap();
-    assert_eq!(planned.plan.peers["router"].peer.password.as_ref().unwrap().octets(), b"two");
+    let two = Password::try_new("two").map(SessionKey::Md5);
+    assert_eq!(planned.plan.peers["router"].peer.key, two);
     intake.take(Fact::Secret(Change::Delete(object(json!({"metadata": {"name": "bgp"}})))));
     assert!(refused(intake.plan(now()).unwrap()));
 }
