@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -70,12 +70,31 @@ fn capabilities(granted: Option<&str>) -> Vec<String> {
     }
 }
 
+/// What starts a program that sees the clock of a file.
+fn wrong_clock(file: &Path) -> Result<Vec<String>> {
+    let places = fs::read_dir("/usr/lib").context("looking for libfaketime")?;
+    let library = places
+        .flatten()
+        .map(|place| place.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.is_file())
+        .context("the package faketime has no library in /usr/lib")?;
+    Ok(vec![
+        "env".to_owned(),
+        format!("LD_PRELOAD={}", library.display()),
+        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+    ])
+}
+
 /// The daemons that run, by node and kind.
 #[derive(Debug, Default)]
 pub struct Herald {
     running: BTreeMap<(String, Daemon), Process>,
     /// Capabilities beyond those of the manifests, which are none.
     granted: BTreeMap<(String, Daemon), &'static str>,
+    /// Files that say how far a clock is off.
+    clocks: BTreeMap<(String, Daemon), PathBuf>,
     successors: usize,
 }
 
@@ -179,6 +198,21 @@ impl Lab {
     /// Gives a daemon a capability from its next start on (`net_raw`, say), as an operator would who needs it.
     pub fn grant(&mut self, node: &str, daemon: Daemon, capability: &'static str) {
         self.herald_mut().granted.insert((node.to_owned(), daemon), capability);
+    }
+
+    /// Sets the wall clock that a daemon sees, e.g. `-900d`: from its start on, if it does not run yet, else at once if it
+    /// was started with a clock of its own. The monotonic clock is right all the time, as after a boot without a battery.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn set_clock(&mut self, node: &str, daemon: Daemon, offset: &str) -> Result<()> {
+        let file = self.node(node)?.folder().join(format!("{}.clock", daemon.program()));
+        // Whoever looks sees the whole text.
+        let new = file.with_extension("new");
+        fs::write(&new, format!("{offset}\n")).context("setting a clock")?;
+        fs::rename(&new, &file).context("setting a clock")?;
+        self.herald_mut().clocks.insert((node.to_owned(), daemon), file);
+        Ok(())
     }
 
     /// A new speaker follows the running one of a node, as a DaemonSet with `maxSurge` does it: it starts, gets ready, and
@@ -305,7 +339,11 @@ impl Lab {
             .args([&format!("--reuid={USER}"), &format!("--regid={USER}")])
             .args(["--clear-groups", "--no-new-privs"])
             .args(capabilities(self.herald().granted.get(&(node.to_owned(), daemon)).copied()))
-            .arg("--")
+            .arg("--");
+        if let Some(clock) = self.herald().clocks.get(&(node.to_owned(), daemon)) {
+            command.args(wrong_clock(clock)?);
+        }
+        command
             .arg(program)
             .args(["--kubeconfig", &kubeconfig.text()])
             .args(["--namespace", crate::HERALD_NAMESPACE])

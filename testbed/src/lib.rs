@@ -22,6 +22,7 @@ pub mod network;
 pub mod process;
 pub mod run;
 pub mod service;
+pub mod stage;
 pub mod traffic;
 
 /// Where the manifests put Herald. A constant of its own: were `api` to change its default, existing clusters would break,

@@ -1,13 +1,15 @@
-//! Herald on real kubelets: builds the image for this machine's platform and lets the test bed tell the story of its life.
+//! Herald on real kubelets: builds the image for this machine's platform and lets the test bed tell its stories: Herald's whole
+//! life, a newcomer with the guide to install, and a change-over from MetalLB and back. Or leaves the cluster to a person.
 //!
 //! A machine on which containers cannot run is named with its reason; nothing passes in silence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cargo, image, workspace};
+use crate::{cargo, image, tools, workspace};
 
 const DOCUMENT: &str = "docs/performance-kubelet.md";
 
@@ -18,9 +20,12 @@ const HEAD: &str = "\
 kube-controller-manager, kube-scheduler, and two nodes with containerd, kubelet and kube-proxy of their own, on one
 machine that is shared with other work. The image is the one that is published, `manifests/herald.yaml` is applied as it is,
 FRR is the router, and every request comes from a computer behind it. Times are this machine's; another one's will differ.
-A request is lost if it has no page after 0.9 s.
+A request is lost if it has no page after 0.9 s. The last rows are of two more clusters: the one on which docs/install.md is typed as it
+stands, and the one that changes over from MetalLB v0.16.1 and back by docs/from-metallb.md.
 
 ";
+
+const USAGE: &str = "usage: cargo xtask kubelet [--keep | PART_OF_A_STORY'S_NAME...]";
 
 /// What became of the story.
 pub(crate) enum Outcome {
@@ -30,8 +35,19 @@ pub(crate) enum Outcome {
     NotRun(String),
 }
 
-/// Tells the story and writes the figures down.
-pub(crate) fn run() -> Result<()> {
+/// Tells all stories and writes the figures down; with words, only the stories whose names have one of them. With
+/// `--keep`, starts a cluster with nothing installed and leaves it until Ctrl-C.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if let Some(flag) = arguments.iter().find(|word| word.starts_with('-') && *word != "--keep") {
+        bail!("there is no {flag}\n{USAGE}");
+    }
+    let keep = arguments.iter().any(|word| word == "--keep");
+    if keep && arguments.len() > 1 {
+        bail!("a cluster that is kept tells no story\n{USAGE}");
+    }
+    if keep || !arguments.is_empty() {
+        return tell_some(arguments, keep);
+    }
     match tell()? {
         Outcome::Told(table) => fs::write(workspace::root().join(DOCUMENT), format!("{HEAD}{table}"))
             .with_context(|| format!("writing {DOCUMENT}")),
@@ -50,18 +66,35 @@ pub(crate) fn verify() -> Result<()> {
     Ok(())
 }
 
+fn tell_some(words: &[String], keep: bool) -> Result<()> {
+    let (mut test, _) = stories()?;
+    if keep {
+        test.env("HERALD_KUBELET_KEEP", "1");
+    } else {
+        test.arg("--").args(words);
+    }
+    cargo::finish(&mut test, "the test bed")
+}
+
 fn tell() -> Result<Outcome> {
-    let (archive, _) = build_image()?;
-    let report = archive.with_file_name("report.md");
+    let (mut test, report) = stories()?;
     let _ = fs::remove_file(&report);
-    let mut test = cargo::command(&["test", "--package", "testbed", "--test", "kubelet"]);
-    test.env("HERALD_KUBELET_IMAGE", &archive).env("HERALD_KUBELET_REPORT", &report);
-    cargo::finish(&mut test, "the story on real kubelets")?;
+    cargo::finish(&mut test, "the stories on real kubelets")?;
     let said = fs::read_to_string(&report).context("reading what the story says of itself")?;
     Ok(match said.strip_prefix("not run: ") {
         Some(why) => Outcome::NotRun(why.trim().to_owned()),
         None => Outcome::Told(said),
     })
+}
+
+/// The test, with all that it needs, and the place of its report.
+fn stories() -> Result<(Command, PathBuf)> {
+    let (archive, program) = build_image()?;
+    let report = archive.with_file_name("report.md");
+    let mut test = cargo::command(&["test", "--package", "testbed", "--test", "kubelet"]);
+    test.env("HERALD_KUBELET_IMAGE", &archive).env("HERALD_KUBELET_REPORT", &report);
+    test.env("HERALD_KUBELET_PROGRAM", program).env("HERALD_KUBELET_HELM", tools::chart_python()?);
+    Ok((test, report))
 }
 
 /// Builds the image for this machine's platform; gives its archive and the program in it.

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Some("image") => image::run(&rest),
         Some("burst") => burst::run(&rest),
         Some("containerlab") => containerlab::run(&rest),
-        Some("kubelet") => kubelet::run(),
+        Some("kubelet") => kubelet::run(&rest),
         Some("failures") => failures::run(&rest),
         Some("soak") => soak::run(&rest),
         Some("measure") => measure::run(&rest),

@@ -38,6 +38,10 @@ const HEAD: &str = "\
 `cargo xtask performance` measures all of this in one run and writes this file: Herald's BGP core beside a floor, the
 published BGP crates and the routing daemons of Debian. It needs root only where a daemon has to be installed first.
 
+This is the BGP core. The parts around it have figures of their own: [on real kubelets](performance-kubelet.md) (install, memory in
+the Pod, rolling update, change-over from MetalLB), [the controller](ipam.md), [the image](performance-image.md), and
+[what each failure costs](failures.md).
+
 Read the ratios: both sides of each were measured in the same run, in turns, best round of each. Columns with a `*`
 are this machine's, and another one's will differ. The **floor** is a yardstick, not a library (`benches/yardstick`):
 the least work that the task can be, with lengths checked and nothing else, in plain loops; where Herald's loops wait

@@ -9,6 +9,7 @@
 
 mod backoff;
 mod barrier;
+mod guarded;
 mod health;
 mod mirror;
 mod page;
@@ -23,11 +24,9 @@ use serde::de::DeserializeOwned;
 
 pub use backoff::Backoff;
 pub use barrier::{Barrier, Synced};
+pub use guarded::{Guarded, Unreadable};
 pub use mirror::Mirror;
 pub use tally::register_metrics;
-
-/// An object, or the reason why it cannot be read together with its metadata. See [`kube::core::DeserializeGuard`].
-pub type Guarded<K> = kube::core::DeserializeGuard<K>;
 
 /// What a watch says.
 #[derive(Clone, Debug, PartialEq, Eq)]

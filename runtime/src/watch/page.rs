@@ -1,15 +1,34 @@
-//! One page of a list, read object by object: one that cannot be read does not take the others with it.
+//! Pages of a list and events of a watch. Objects come as text, and are read one by one: one that cannot be read does not take
+//! the others with it, and how a kind is read is there once.
 //!
-//! Leaves out what follows from a page. The text is parsed in place; only the objects wanted are kept.
+//! Leaves out what follows from a page or an event. A page is parsed in place; only the objects wanted are kept.
 
-use kube::api::ListParams;
+use std::pin::Pin;
+
+use futures::Stream;
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::Request;
 use kube::{Api, Client};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// Where pages come from.
+/// An object of an event, as text.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text(Box<RawValue>);
+
+impl Text {
+    /// The object, if it has the form of its kind; else what is wrong with it.
+    pub(super) fn read<K: DeserializeOwned>(&self) -> Result<K, String> {
+        serde_json::from_str(self.0.get()).map_err(|error| error.to_string())
+    }
+}
+
+/// What comes of a watch.
+pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchEvent<Text>, kube::Error>> + Send>>;
+
+/// Where pages and events come from.
 pub(super) struct Shelf {
     client: Client,
     request: Request,
@@ -55,6 +74,19 @@ impl Shelf {
             if self.metadata_only { self.request.list_metadata(params) } else { self.request.list(params) };
         let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
         parse(&text).map_err(kube::Error::SerdeError)
+    }
+}
+
+impl Shelf {
+    /// Opens a watch behind `version`.
+    pub(super) async fn watch(&self, params: &WatchParams, version: &str) -> Result<Events, kube::Error> {
+        let request = if self.metadata_only {
+            self.request.watch_metadata(params, version)
+        } else {
+            self.request.watch(params, version)
+        };
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        Ok(Box::pin(self.client.request_events::<Text>(request).await?))
     }
 }
 

@@ -3,10 +3,9 @@
 //! Leaves out what the objects mean and what trouble is worth logging (`health`).
 
 use std::fmt::Debug;
-use std::pin::Pin;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::Status;
@@ -14,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
 use super::health::Health;
-use super::page::{After, Page, Shelf};
+use super::page::{After, Events, Page, Shelf, Text};
 use super::tally;
 use super::{Change, Query};
 use crate::chance::Jitter;
@@ -33,10 +32,7 @@ const OVERDUE: Duration = Duration::from_secs(5);
 /// A resumed watch that stands this long without an error works, even if nothing happens.
 const STEADY: Duration = Duration::from_secs(5);
 
-type Events<K> = Pin<Box<dyn Stream<Item = Result<WatchEvent<K>, kube::Error>> + Send>>;
-
 struct Watch<K> {
-    api: Api<K>,
     shelf: Shelf,
     query: Query,
     jitter: Jitter,
@@ -52,11 +48,11 @@ enum Stage<K> {
     /// A paged list is under way; these objects of its current page are still to be said.
     Page { objects: std::vec::IntoIter<K>, after: After },
     /// A streaming list is under way.
-    Initial { events: Events<K> },
+    Initial { events: Events },
     /// Everything up to `version` has been said; the watch has to be opened from there.
     Resume { version: String },
     /// The watch is open.
-    Follow { version: String, events: Events<K>, heard: bool, overdue: Duration },
+    Follow { version: String, events: Events, heard: bool, overdue: Duration },
 }
 
 /// See [`super::watch`].
@@ -68,7 +64,6 @@ where
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let watch = Watch {
         shelf: Shelf::of(&api),
-        api,
         query,
         jitter: Jitter::new(seed),
         health: Health::new(kind, seed ^ 1),
@@ -117,9 +112,9 @@ where
     async fn start_streaming(&mut self) -> Option<Change<K>> {
         let (params, _) = self.watch_params();
         // Without a version the server answers with the latest state; with "0" it might go back in time.
-        match call(START_LIMIT, self.api.watch(&params.initial_events(), "")).await {
+        match call(START_LIMIT, self.shelf.watch(&params.initial_events(), "")).await {
             Ok(events) => {
-                self.stage = Stage::Initial { events: Box::pin(events.into_stream()) };
+                self.stage = Stage::Initial { events };
                 Some(Change::Restarted)
             }
             Err(error) if refuses_streaming(&error) => {
@@ -130,15 +125,15 @@ where
         }
     }
 
-    async fn read_initial(&mut self, mut events: Events<K>) -> Option<Change<K>> {
+    async fn read_initial(&mut self, mut events: Events) -> Option<Change<K>> {
         match timeout(SILENCE_LIMIT, events.next()).await {
-            Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
+            Ok(Some(Ok(WatchEvent::Added(text) | WatchEvent::Modified(text)))) => {
                 self.stage = Stage::Initial { events };
-                Some(Change::Apply(object))
+                self.read(&text).map(Change::Apply)
             }
-            Ok(Some(Ok(WatchEvent::Deleted(object)))) => {
+            Ok(Some(Ok(WatchEvent::Deleted(text)))) => {
                 self.stage = Stage::Initial { events };
-                Some(Change::Delete(object))
+                self.read(&text).map(Change::Delete)
             }
             Ok(Some(Ok(WatchEvent::Bookmark(mark)))) => {
                 if !mark.metadata.annotations.contains_key("k8s.io/initial-events-end") {
@@ -201,9 +196,8 @@ where
 
     async fn resume(&mut self, version: String) -> Option<Change<K>> {
         let (params, seconds) = self.watch_params();
-        match call(START_LIMIT, self.api.watch(&params, &version)).await {
+        match call(START_LIMIT, self.shelf.watch(&params, &version)).await {
             Ok(events) => {
-                let events: Events<K> = Box::pin(events.into_stream());
                 self.stage = Stage::Follow { version, events, heard: false, overdue: overdue(seconds) };
                 None
             }
@@ -215,7 +209,7 @@ where
     async fn follow(
         &mut self,
         version: String,
-        mut events: Events<K>,
+        mut events: Events,
         heard: bool,
         overdue: Duration,
     ) -> Option<Change<K>> {
@@ -232,13 +226,15 @@ where
             }
         };
         match event {
-            Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                self.heard(&object, version, events, overdue);
-                Some(Change::Apply(object))
+            Some(Ok(WatchEvent::Added(text) | WatchEvent::Modified(text))) => {
+                let object = self.read(&text);
+                self.heard(object.as_ref(), version, events, overdue);
+                object.map(Change::Apply)
             }
-            Some(Ok(WatchEvent::Deleted(object))) => {
-                self.heard(&object, version, events, overdue);
-                Some(Change::Delete(object))
+            Some(Ok(WatchEvent::Deleted(text))) => {
+                let object = self.read(&text);
+                self.heard(object.as_ref(), version, events, overdue);
+                object.map(Change::Delete)
             }
             Some(Ok(WatchEvent::Bookmark(mark))) => {
                 self.health.works();
@@ -270,10 +266,15 @@ where
         }
     }
 
-    /// Goes on after an object: the next watch starts behind it.
-    fn heard(&mut self, object: &K, version: String, events: Events<K>, overdue: Duration) {
+    /// One that cannot be read is told and skipped.
+    fn read(&mut self, text: &Text) -> Option<K> {
+        text.read().map_err(|error| self.health.skipped(error)).ok()
+    }
+
+    /// Goes on after an object: the next watch starts behind it, or behind the last one that could be read.
+    fn heard(&mut self, object: Option<&K>, version: String, events: Events, overdue: Duration) {
         self.health.works();
-        let version = object.meta().resource_version.clone().unwrap_or(version);
+        let version = object.and_then(|object| object.meta().resource_version.clone()).unwrap_or(version);
         self.stage = Stage::Follow { version, events, heard: true, overdue };
     }
 

@@ -11,7 +11,6 @@ use api::selector::Labels;
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
 use api::v1beta2::BGPPeer;
 use kube::ResourceExt;
-use kube::core::DeserializeGuard;
 use runtime::watch::{Change, Guarded, Mirror};
 
 use super::convert::SlimSecret;
@@ -189,13 +188,13 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Objects<K> {
                 self.complaints.begin();
                 false
             }
-            Change::Apply(DeserializeGuard(Ok(object))) => {
+            Change::Apply(Guarded(Ok(object))) => {
                 let name = object.name_any();
                 self.complaints.apply(name.clone(), None);
                 self.readable.apply(name, Some(object));
                 true
             }
-            Change::Apply(DeserializeGuard(Err(invalid))) => {
+            Change::Apply(Guarded(Err(invalid))) => {
                 let name = invalid.metadata.name.unwrap_or_default();
                 self.readable.keep(&name);
                 self.complaints.apply(name, Some(invalid.error));

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Parser;
 use testbed::demo::{self, Screen};
 use testbed::lab::{Lab, LabPlan};
 use testbed::machine;
 use testbed::run::Run;
-use tokio::signal::unix::{SignalKind, signal};
+use testbed::stage::{self, Stop};
 
 /// Plays Herald's home network with real parts: a Kubernetes control plane, kube-proxy, an FRR router, nginx.
 ///
@@ -33,37 +33,19 @@ fn main() -> ExitCode {
         words.remove(1);
     }
     let arguments = Arguments::parse_from(words);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("demo: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    // The exit status of a demo that was to stay and was ended by hand is that of success.
+    let ended = |stop: Stop| {
+        println!("\nstopped; everything is taken away");
+        if arguments.keep { ExitCode::SUCCESS } else { ExitCode::from(stop.code()) }
     };
-    let outcome = runtime.block_on(play_until_stopped(&arguments));
-    match outcome {
-        Ok(code) => code,
+    match stage::play(play(&arguments)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(stop)) => ended(stop),
         Err(why) => {
             eprintln!("\ndemo: {why:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// A signal drops the story where it is; what it holds is taken away on the way out.
-async fn play_until_stopped(arguments: &Arguments) -> Result<ExitCode> {
-    let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-    let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    tokio::select! {
-        outcome = play(arguments) => outcome.map(|()| ExitCode::SUCCESS),
-        _ = interrupted.recv() => Ok(stopped(arguments, 130)),
-        _ = terminated.recv() => Ok(stopped(arguments, 143)),
-    }
-}
-
-fn stopped(arguments: &Arguments, code: u8) -> ExitCode {
-    println!("\nstopped; everything is taken away");
-    if arguments.keep { ExitCode::SUCCESS } else { ExitCode::from(code) }
 }
 
 async fn play(arguments: &Arguments) -> Result<()> {

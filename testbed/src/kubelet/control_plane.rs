@@ -187,7 +187,9 @@ impl Starter<'_> {
             .arg("--service-account-issuer=https://kubernetes.default.svc")
             .arg(format!("--token-auth-file={}", file("tokens.csv")))
             .args(["--authorization-mode=RBAC", "--allow-privileged=true"])
-            .arg("--kubelet-preferred-address-types=InternalIP");
+            .arg("--kubelet-preferred-address-types=InternalIP")
+            // No kube-proxy runs beside it: webhooks are called at their Pods, not at the address of their Service.
+            .arg("--enable-aggregator-routing=true");
         self.start(Tool::ApiServer, command)
     }
 

@@ -139,6 +139,16 @@ impl RealNode {
         output(ctr(&self.folder).args(["images", "tag", "--force", image, another])).await.map(drop)
     }
 
+    /// Puts a filter of system calls where Pods may name it (`seccompProfile` of the type `Localhost`).
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_system_call_filter(&self, name: &str, filter: &str) -> Result<()> {
+        let folder = self.folder.join("kubelet/seccomp");
+        fs::create_dir_all(&folder).context("making the folder of filters")?;
+        fs::write(folder.join(name), filter).with_context(|| format!("writing the filter {name}"))
+    }
+
     /// The names of the images that it has.
     ///
     /// # Errors

@@ -64,6 +64,14 @@ impl Rootfs {
     /// When the program is missing.
     pub async fn add_program(&self, path: &str) -> Result<()> {
         self.add_tree(path).await?;
+        self.add_libraries(path).await
+    }
+
+    /// Copies the libraries of a program, and not the program.
+    ///
+    /// # Errors
+    /// When one of them is missing.
+    pub async fn add_libraries(&self, path: &str) -> Result<()> {
         // `ldd` says no for a static program, which needs nothing.
         let loaded = run_to_end(Command::new("ldd").arg(path)).await?;
         let text = String::from_utf8_lossy(&loaded.stdout).into_owned();

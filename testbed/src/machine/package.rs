@@ -36,6 +36,7 @@ pub const PROGRAMS: &[Program] = &[
     program("bird", "bird2", "another maker's router"),
     program("nginx", "nginx-light", "the server behind the Service"),
     program("curl", "curl", "the client"),
+    program("faketime", "faketime", "a node whose clock is wrong"),
 ];
 
 /// What a cluster with real kubelets runs besides.

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 
 use super::{Say, package};
+use crate::process::output;
 
 /// A program of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,21 @@ impl Tools {
             build(tool, say).await?;
         }
         tool.place()
+    }
+
+    /// The folder with the sources that a program was built from, as its module was published.
+    ///
+    /// # Errors
+    /// When there is no Go, or the module cannot be had.
+    pub async fn sources(tool: Tool) -> Result<PathBuf> {
+        let Some(go) = package::find("go") else {
+            bail!("Go is missing; it knows where {} is", tool.package())
+        };
+        let mut list = Command::new(go);
+        list.current_dir(tool.module_folder())
+            .args(["list", "-mod=readonly", "-f", "{{.Module.Dir}}"])
+            .arg(tool.package());
+        Ok(PathBuf::from(output(&mut list).await?.trim()))
     }
 
     /// The path of one program as text.

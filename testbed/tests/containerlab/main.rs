@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use testbed::machine::{self, Machine, repository};
 use testbed::run::Run;
-use tokio::signal::unix::{SignalKind, signal};
+use testbed::stage;
 
 use containers::Parts;
 use engine::{Driver, Engine};
@@ -38,25 +38,13 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be built");
-    let outcome = runtime.block_on(async {
-        let mut interrupted = signal(SignalKind::interrupt()).context("listening for Ctrl-C")?;
-        let mut terminated = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-        tokio::select! {
-            outcome = play_all(&image) => outcome,
-            _ = interrupted.recv() => bail!("interrupted"),
-            _ = terminated.recv() => bail!("terminated"),
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            println!("\ncontainerlab: {why:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let why = match stage::play(play_all(&image)) {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(stop)) => stop.to_string(),
+        Err(why) => format!("{why:#}"),
+    };
+    println!("\ncontainerlab: {why}");
+    ExitCode::FAILURE
 }
 
 async fn play_all(image: &Path) -> Result<()> {

@@ -23,6 +23,7 @@ mod restart;
 mod rights;
 mod runner;
 mod session;
+mod trouble;
 mod upgrade;
 mod why;
 mod witness;
@@ -53,6 +54,7 @@ fn main() -> std::process::ExitCode {
         rejection::TESTS,
         data_path::TESTS,
         rights::TESTS,
+        trouble::TESTS,
         fixture::TESTS,
         why::TESTS,
         attribute::TESTS,

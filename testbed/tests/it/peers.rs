@@ -21,6 +21,11 @@ pub(crate) const TESTS: &[Test] = &[
         story: |lab| Box::pin(called(lab)),
     },
     Test {
+        name: "a_port_that_another_speaker_has_is_named_and_taken_when_it_is_free",
+        plan: || with_router(CALLS),
+        story: |lab| Box::pin(port_in_use(lab)),
+    },
+    Test {
         name: "routers_of_a_network_call_with_a_password",
         plan: || {
             let password = ["neighbor NODES password open-sesame"];
@@ -131,6 +136,19 @@ async fn called(lab: &mut Lab) -> Result<()> {
         })
         .await?;
     }
+    lab.check_daemons()
+}
+
+async fn port_in_use(lab: &mut Lab) -> Result<()> {
+    dial_another_port(lab).await?;
+    let other = lab.node("n1")?.namespace().listen("0.0.0.0:1790".parse()?).await?;
+    install(lab).await?;
+    lab.start_pod("nginx", "n1").await?;
+    set_peer(lab, "peerASN: 65530, peerAddress: 10.0.2.1, connectMode: Passive, listenPort: 1790").await?;
+    wait_for_words(lab, "another program on this node, a BGP speaker perhaps, has that port").await?;
+    lab.check_daemons()?;
+    drop(other);
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     lab.check_daemons()
 }
 

@@ -16,7 +16,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use testbed::lab::{Lab, LabPlan};
 use testbed::machine::{self, Machine};
 use testbed::run::Run;
-use tokio::signal::unix::{SignalKind, signal};
+use testbed::stage::until_stopped;
 
 /// The gate sets this: then a test that cannot run is a failure, and what is missing is installed.
 const REQUIRE: &str = "HERALD_REQUIRE_SYSTEM_TESTS";
@@ -77,11 +77,9 @@ async fn run_all(tests: Vec<Test>, required: bool, labs: usize) -> ExitCode {
             return finish(0, tests.len(), 0, Duration::ZERO);
         }
     };
-    let mut terminated = signal(SignalKind::terminate()).expect("a handler can be set");
-    tokio::select! {
-        code = run_side_by_side(tests, &machine, labs) => code,
-        _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-        _ = terminated.recv() => ExitCode::from(143),
+    match until_stopped(run_side_by_side(tests, &machine, labs)).await.expect("a handler can be set") {
+        Ok(code) => code,
+        Err(stop) => ExitCode::from(stop.code()),
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) async fn tell(cluster: &RealCluster) -> Result<()> {
     reinstall(cluster).await.context("installing again")?;
     missing_right(cluster).await.context("a missing right")?;
     read_only_state(cluster).await.context("a state folder that cannot be written")?;
+    old_kernel(cluster).await.context("an old kernel")?;
     wrong_node_name(cluster).await.context("a wrong node name")
 }
 
@@ -87,6 +88,34 @@ async fn read_only_state(cluster: &RealCluster) -> Result<()> {
     stays_calm(cluster).await?;
     wait_for_paths(cluster, &["n1"], SOON).await?;
     undo(cluster).await
+}
+
+/// What a kernel without TCP_USER_TIMEOUT (before 2.6.37, and some sandboxes today) answers to it: ENOPROTOOPT.
+const OLD_KERNEL: &str = r#"{
+  "defaultAction": "SCMP_ACT_ALLOW",
+  "syscalls": [{
+    "names": ["setsockopt"], "action": "SCMP_ACT_ERRNO", "errnoRet": 92,
+    "args": [{"index": 1, "value": 6, "op": "SCMP_CMP_EQ"}, {"index": 2, "value": 18, "op": "SCMP_CMP_EQ"}]
+  }]
+}"#;
+
+async fn old_kernel(cluster: &RealCluster) -> Result<()> {
+    chapter("The kernel does not know one of the speaker's socket options");
+    for node in cluster.nodes() {
+        node.add_system_call_filter("old-kernel.json", OLD_KERNEL)?;
+    }
+    let patch = r#"[{"op": "replace", "path": "/spec/template/spec/securityContext/seccompProfile", "value": {"type": "Localhost", "localhostProfile": "old-kernel.json"}}]"#;
+    // One after the other, so that the new speaker dials: it sets no option on a connection that it takes over.
+    change(cluster, r#"[{"op": "replace", "path": "/spec/updateStrategy/rollingUpdate", "value": {"maxSurge": 0, "maxUnavailable": 1}}]"#).await?;
+    change(cluster, patch).await?;
+    cluster.rollout(HERALD_NAMESPACE, "daemonset/speaker", Duration::from_secs(120)).await?;
+    let logs = ["logs", "--namespace", HERALD_NAMESPACE, "-l", SPEAKER, "--tail=200"];
+    said(cluster, &logs, "the kernel does not know a socket option").await?;
+    stays_calm(cluster).await?;
+    wait_for_paths(cluster, &["n1"], SOON).await?;
+    cluster.control_plane().do_kubectl(&["apply", "-f", &manifest("herald.yaml")]).await?;
+    cluster.rollout(HERALD_NAMESPACE, "daemonset/speaker", Duration::from_secs(120)).await?;
+    wait_for_paths(cluster, &["n1"], SOON).await
 }
 
 async fn change(cluster: &RealCluster, patch: &str) -> Result<()> {

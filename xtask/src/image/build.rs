@@ -1,5 +1,5 @@
-//! Static programs for each platform, with zig as C compiler, and as linker where the standard library is built along: no
-//! cross gcc is needed.
+//! Static programs for each platform, with their standard library built along, and with zig as C compiler and, where rustup
+//! does not know the target, as linker: no cross gcc is needed.
 //!
 //! Paths of this machine do not come into the programs, so that two builds of one commit give the same bytes.
 
@@ -43,19 +43,15 @@ pub(super) fn prepare(platforms: &[Platform]) -> Result<()> {
     let installed: BTreeSet<&str> = installed.lines().collect();
     for platform in platforms {
         let target = platform.target();
-        if platform.has_ready_std() && !installed.contains(target) {
-            println!("image: rustup target add {target} (the standard library of {platform})");
+        if platform.is_with_rustup() && !installed.contains(target) {
+            println!("image: rustup target add {target} (what begins and ends a program of {platform})");
             rustup(&["target", "add", target])?;
         }
     }
-    if platforms.iter().any(|platform| !platform.has_ready_std()) {
-        let components = rustup(&["component", "list", "--installed"])?;
-        if !components.lines().any(|line| line == "rust-src") {
-            println!(
-                "image: rustup component add rust-src (linux/arm/v7 has no ready-made standard library)"
-            );
-            rustup(&["component", "add", "rust-src"])?;
-        }
+    let components = rustup(&["component", "list", "--installed"])?;
+    if !components.lines().any(|line| line == "rust-src") {
+        println!("image: rustup component add rust-src (the standard library is built along)");
+        rustup(&["component", "add", "rust-src"])?;
     }
     tools::zig().map(drop)
 }
@@ -66,19 +62,20 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
     let mut build = Command::new(tools::zig()?.join("cargo-zigbuild"));
     build.arg("rustc").current_dir(&place.root);
     build.args(["--locked", "--profile", PROFILE, "--package", PACKAGE, "--target", platform.target()]);
-    if !platform.has_ready_std() {
-        // The compiler is a stable one; building its own library along is not stable yet.
-        build.args(["-Z", "build-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1");
-    }
+    // The standard library is built along: for size, and without the reader of debug tables, which finds none here. The
+    // compiler is a stable one, for which that is not stable yet.
+    build.args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features="]).env("RUSTC_BOOTSTRAP", "1");
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         build.env_remove(name);
     }
     build.env("CARGO_TARGET_DIR", &place.target).env("PATH", path_with_zig()?);
     build.env(format!("CARGO_TARGET_{}_RUSTFLAGS", screaming(platform.target())), flags(platform)?);
-    if platform.has_ready_std() {
+    if platform.is_with_rustup() {
         // The compiler's own linker, which makes a position-independent program and reads the script.
         let script = place.root.join(TABLES);
         build.args(["--", "-Clinker=rust-lld", "-Clink-arg=--no-eh-frame-hdr"]);
+        // What a program that may lie anywhere has to mend when it starts is one bit each instead of 24 octets.
+        build.arg("-Clink-arg=--pack-dyn-relocs=relr");
         build.arg(format!("-Clink-arg=-T{}", script.display()));
     }
     cargo::finish(&mut build, "cargo-zigbuild rustc")?;
@@ -99,8 +96,8 @@ fn flags(platform: Platform) -> Result<String> {
         "-Cforce-unwind-tables=no --remap-path-prefix={}=/cargo --remap-path-prefix={sysroot}=/rust",
         home.display()
     );
-    if !platform.has_ready_std() {
-        // The objects that start a program come from zig, as there is no ready-made library to bring them.
+    if !platform.is_with_rustup() {
+        // The objects that start a program come from zig, as rustup brings none.
         flags.push_str(" -Clink-self-contained=no");
     }
     Ok(flags)

@@ -9,6 +9,7 @@ mod check;
 pub(crate) mod digest;
 mod layer;
 pub(crate) mod platform;
+mod size;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,13 @@ use crate::{cargo, dependency, workspace};
 /// Herald's version: the workspace has one.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const USAGE: &str = "usage: cargo xtask image [--platform linux/amd64|linux/arm64|linux/arm/v7]... [--tag REPOSITORY:TAG] [--output FILE] [--check] [--twice]";
+const USAGE: &str = "usage: cargo xtask image [--platform linux/amd64|linux/arm64|linux/arm/v7]... [--tag REPOSITORY:TAG] [--output FILE] [--check] [--twice] [--document]";
 
 /// The repository that the manifests name. `localhost` is nobody's registry, so no node ever fetches from there.
 pub(crate) const REPOSITORY: &str = "localhost/herald";
+
+/// The program of each platform.
+type Programs = Vec<(Platform, Vec<u8>)>;
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,12 +43,17 @@ struct Order {
     check: bool,
     /// Build the first platform once more, elsewhere, and compare.
     twice: bool,
+    /// Write the sizes down for people.
+    document: bool,
 }
 
 /// Builds what `arguments` say; without any, everything.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let order = Order::read(arguments)?;
-    let programs = make(&order)?;
+    let (programs, table) = make(&order)?;
+    if order.document {
+        size::write(&table)?;
+    }
     if order.twice {
         let (platform, program) = programs.first().context("an order is for a platform at least")?;
         check::build_twice(*platform, program)?;
@@ -56,8 +65,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Builds and packs; gives the programs.
-fn make(order: &Order) -> Result<Vec<(Platform, Vec<u8>)>> {
+/// Builds and packs; gives the programs and the table of their sizes.
+fn make(order: &Order) -> Result<(Programs, String)> {
     // Before the build, which takes long: what is built is what is named.
     let image = image(&order.name)?;
     build::prepare(&order.platforms)?;
@@ -75,12 +84,14 @@ fn make(order: &Order) -> Result<Vec<(Platform, Vec<u8>)>> {
     let materials = order.output.with_extension("cdx.json");
     fs::write(&materials, dependency::shipped(&order.platforms)?.materials()?)
         .with_context(|| format!("writing {}", materials.display()))?;
-    println!("\n| platform | program, octets | image, compressed octets |\n|---|---|---|");
-    for ((platform, program), (_, compressed)) in programs.iter().zip(&archive.sizes) {
-        println!("| {platform} | {} | {compressed} |", program.len());
-    }
-    println!("\n{} {}@{}", order.output.display(), order.name, archive.index);
-    Ok(programs)
+    let rows: Vec<_> = programs
+        .iter()
+        .zip(&archive.sizes)
+        .map(|((platform, program), (_, compressed))| (*platform, program.len(), *compressed))
+        .collect();
+    let table = size::table(&rows);
+    println!("\n{table}\n{} {}@{}", order.output.display(), order.name, archive.index);
+    Ok((programs, table))
 }
 
 impl Order {
@@ -91,17 +102,22 @@ impl Order {
             output: cargo::target().join(format!("image/herald-{VERSION}.tar")),
             check: false,
             twice: false,
+            document: false,
         };
         let mut rest = arguments.iter();
         while let Some(flag) = rest.next() {
             match flag.as_str() {
                 "--check" => order.check = true,
                 "--twice" => order.twice = true,
+                "--document" => order.document = true,
                 _ => order.set(flag, rest.next())?,
             }
         }
         if order.platforms.is_empty() {
             order.platforms = Platform::ALL.to_vec();
+        }
+        if order.document && order.platforms != Platform::ALL {
+            bail!("the document is about all platforms: leave --platform out\n{USAGE}");
         }
         order.platforms.sort();
         order.platforms.dedup();

@@ -51,8 +51,8 @@ impl Platform {
         }
     }
 
-    /// Whether rustup has the standard library of the target; where not, it is built along.
-    pub(crate) const fn has_ready_std(self) -> bool {
+    /// Whether rustup knows the target, and brings the C library and the objects that start its programs.
+    pub(crate) const fn is_with_rustup(self) -> bool {
         match self {
             Self::Amd64 | Self::Arm64 => true,
             Self::ArmV7 => false,
