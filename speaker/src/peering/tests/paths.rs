@@ -84,3 +84,28 @@ async fn bfd_that_is_not_up_keeps_no_session_down() {
     assert_eq!(row.bfd.map(|bfd| bfd.state), Some(State::Down));
     bench.stopped(StopHow::Restart).await;
 }
+
+#[tokio::test]
+async fn peers_with_one_router_address_share_one_watch_and_both_hear_of_its_end() {
+    let _ports = PORTS.lock().await;
+    let (one, other) = (Router::bind("127.0.0.1:0").await, Router::bind("127.0.0.1:0").await);
+    let mut bench = Bench::start();
+    let routes = one_route();
+    let watched = |router: &Router, interval| Peer { bfd: Some(profile(interval)), ..peer(router.address) };
+    bench.want([("a", watched(&one, 300), &routes), ("b", watched(&other, 700), &routes)]);
+    let (mut first, mut second) = tokio::join!(one.establish(), other.establish());
+    let of_the_first = Duration::from_millis(900);
+    for name in ["a", "b"] {
+        let is_up = |row: &crate::plan::SessionRow| {
+            let bfd = row.bfd.as_ref();
+            bfd.is_some_and(|bfd| bfd.state == State::Up && bfd.detection_time == Some(of_the_first))
+        };
+        bench.row(name, "BFD up by the profile of the first", is_up).await;
+    }
+    say_down();
+    for session in [&mut first, &mut second] {
+        let (code, subcode, _) = session.hear_end().await.expect("a NOTIFICATION");
+        assert_eq!((code, subcode), (6, 10), "Cease / BFD Down");
+    }
+    bench.stopped(StopHow::Restart).await;
+}
