@@ -150,7 +150,9 @@ pub(crate) fn fact(kind: Kind, news: &News) -> Fact {
 }
 
 fn change<K: DeserializeOwned>(kind: Kind, news: &News) -> Change<K> {
-    let read = |number: u8, object: &Object| serde_json::from_value(as_json(kind, number, object)).unwrap();
+    let read = |number: u8, object: &Object| {
+        serde_json::from_str(&as_json(kind, number, object).to_string()).unwrap()
+    };
     match news {
         News::Restarted => Change::Restarted,
         News::Apply(number, object) => Change::Apply(read(*number, object)),

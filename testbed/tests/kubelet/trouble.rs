@@ -113,6 +113,8 @@ async fn old_kernel(cluster: &RealCluster) -> Result<()> {
     said(cluster, &logs, "the kernel does not know a socket option").await?;
     stays_calm(cluster).await?;
     wait_for_paths(cluster, &["n1"], SOON).await?;
+    // `apply` alone would leave the name of the filter, which the file does not mention.
+    change(cluster, r#"[{"op": "replace", "path": "/spec/template/spec/securityContext/seccompProfile", "value": {"type": "RuntimeDefault"}}]"#).await?;
     cluster.control_plane().do_kubectl(&["apply", "-f", &manifest("herald.yaml")]).await?;
     cluster.rollout(HERALD_NAMESPACE, "daemonset/speaker", Duration::from_secs(120)).await?;
     wait_for_paths(cluster, &["n1"], SOON).await

@@ -27,7 +27,7 @@ fn now() -> Instant {
 }
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).unwrap()
+    serde_json::from_str(&value.to_string()).unwrap()
 }
 
 fn config_object(kind: &str, version: &str, name: &str, spec: Value) -> Value {
