@@ -107,7 +107,8 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
             }
         },
     ));
-    let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };
+    let peering_settings =
+        PeeringSettings { node_name: settings.node.clone(), seed, times: counters.wire.clone() };
     let place = Place { socket: settings.takeover_socket(), node: settings.node.clone() };
     let peering = tokio::spawn(peering::run_in_turn(
         wanted,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use api::config::{Password, Peer, RemoteAsn};
 use benches::cluster;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use speaker::metrics::WireTimes;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};
 use tokio::sync::watch;
@@ -47,7 +48,12 @@ fn main() -> ExitCode {
         // An error means that the driver has ended already.
         let _ended = stop.send(Some(how));
     });
-    runtime.block_on(run(plan, table, PeeringSettings { node_name: "bench".to_owned(), seed: 1 }, stops));
+    runtime.block_on(run(
+        plan,
+        table,
+        PeeringSettings { node_name: "bench".to_owned(), seed: 1, times: WireTimes::default() },
+        stops,
+    ));
     ExitCode::SUCCESS
 }
 

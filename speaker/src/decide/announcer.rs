@@ -200,6 +200,7 @@ impl Announcer {
                 verdicts: Arc::new(self.verdicts.clone()),
                 synced: true,
                 version: self.version,
+                ..Plan::unsynced()
             };
             Planned { plan, transitions }
         })

@@ -34,5 +34,5 @@ pub fn announcements(snapshot: &Snapshot) -> Plan {
         });
         (name.clone(), PeerPlan { peer: Arc::clone(peer), routes: Arc::new(RouteSet::from_iter(routes)) })
     });
-    Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 0 }
+    Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, ..Plan::unsynced() }
 }

@@ -97,22 +97,31 @@ pub fn follow(
             };
             let heard = Instant::now();
             let mut taken = 0;
-            let mut about_endpoints = false;
+            let (mut about_endpoints, mut about_services) = (false, false);
             if let Some(fact) = fact {
                 taken += 1;
                 about_endpoints = matches!(fact, Fact::Slice(_));
+                about_services = matches!(fact, Fact::Service(_));
                 intake.take(fact);
             }
             // What has already arrived belongs to the same plan; nothing is waited for.
             while taken < BATCH {
                 let Some(Some(fact)) = facts.next().now_or_never() else { break };
                 about_endpoints |= matches!(fact, Fact::Slice(_));
+                about_services |= matches!(fact, Fact::Service(_));
                 intake.take(fact);
                 taken += 1;
             }
             journal.count_updates(taken);
             if let Some(planned) = intake.plan(heard) {
-                outlets.plan.send_replace(Arc::new(planned.plan.clone()));
+                let before = Arc::clone(&outlets.plan.borrow());
+                let mut plan = planned.plan.clone();
+                plan.heard = before.heard.clone();
+                // What the first lists hold is no event.
+                if before.synced && (about_endpoints || about_services) && plan.moves_routes(&before) {
+                    plan.heard = plan.heard.with(plan.version, heard);
+                }
+                outlets.plan.send_replace(Arc::new(plan));
                 if about_endpoints {
                     journal.time_endpoints(heard.elapsed());
                 }

@@ -13,6 +13,7 @@ mod ipam;
 mod ipam_conformance;
 mod ipam_crash;
 mod ipam_guide;
+mod latency;
 mod moving;
 mod outage;
 mod peers;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
         upgrade::TESTS,
         session::TESTS,
         peers::TESTS,
+        latency::TESTS,
         moving::TESTS,
         ipam_crash::TESTS,
         ipam::TESTS,
