@@ -76,6 +76,8 @@ pub struct Herald {
     running: BTreeMap<(String, Daemon), Process>,
     /// Capabilities beyond those of the manifests, which are none.
     granted: BTreeMap<(String, Daemon), &'static str>,
+    /// Arguments beyond those of the manifests.
+    arguments: BTreeMap<(String, Daemon), Vec<&'static str>>,
     successors: usize,
 }
 
@@ -179,6 +181,11 @@ impl Lab {
     /// Gives a daemon a capability from its next start on (`net_raw`, say), as an operator would who needs it.
     pub fn grant(&mut self, node: &str, daemon: Daemon, capability: &'static str) {
         self.herald_mut().granted.insert((node.to_owned(), daemon), capability);
+    }
+
+    /// Gives a daemon one more argument from its next start on.
+    pub fn add_argument(&mut self, node: &str, daemon: Daemon, argument: &'static str) {
+        self.herald_mut().arguments.entry((node.to_owned(), daemon)).or_default().push(argument);
     }
 
     /// A new speaker follows the running one of a node, as a DaemonSet with `maxSurge` does it: it starts, gets ready, and
@@ -317,6 +324,7 @@ impl Lab {
             command.arg("--state-dir").arg(home.join("state"));
             command.args(["--daemon-set", "speaker"]);
         }
+        command.args(self.herald().arguments.get(&(node.to_owned(), daemon)).into_iter().flatten());
         Ok(command)
     }
 

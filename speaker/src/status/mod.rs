@@ -2,13 +2,15 @@
 //!
 //! Only the node's own objects, written by server-side apply, on change only and at a bounded pace. Nothing here
 //! feeds back into what is announced, so the API server may be away for as long as it likes. `report`, `object`,
-//! `pace` and `session` are pure; `writer` keeps one object.
+//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted.
 
 pub mod answer;
 pub mod object;
 pub mod pace;
 pub mod report;
 pub mod routes;
+pub mod service;
+pub mod services;
 pub mod session;
 pub mod why;
 mod writer;

@@ -1,4 +1,4 @@
-//! The two objects that a speaker writes, as the JSON of a server-side apply. Pure.
+//! The two objects that every speaker writes, as the JSON of a server-side apply. Pure.
 
 use api::config::ObjectRef;
 use api::herald::{SpeakerState, SpeakerStateStatus};
@@ -67,12 +67,12 @@ impl Owner {
         object
     }
 
-    fn reference(&self) -> Value {
+    pub(super) fn reference(&self) -> Value {
         json!([{"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": self.node_uid}])
     }
 }
 
-fn head<K: Resource<DynamicType = ()>>(name: &str, namespace: &str) -> Value {
+pub(super) fn head<K: Resource<DynamicType = ()>>(name: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
         "metadata": {"name": name, "namespace": namespace},

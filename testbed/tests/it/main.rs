@@ -21,6 +21,7 @@ mod rejection;
 mod restart;
 mod rights;
 mod runner;
+mod service_status;
 mod session;
 mod upgrade;
 mod why;
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         home::TESTS,
         restart::TESTS,
         upgrade::TESTS,
+        service_status::TESTS,
         session::TESTS,
         peers::TESTS,
         latency::TESTS,

@@ -157,6 +157,9 @@ fn speaker(mut template: Template) -> Result<String> {
         "        {{- if .Values.speaker.ignoreExcludeLB }}
         - --ignore-exclude-lb
         {{- end }}
+        {{- if .Values.speaker.serviceBGPStatus }}
+        - --service-bgp-status=on
+        {{- end }}
         {{- with include \"herald.metricsPort\" . }}
         - --metrics-addr=0.0.0.0:{{ . }}
         {{- end }}
