@@ -80,7 +80,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
     let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
-    let (told_node, clearing) = (settings.node.clone(), client.clone());
+    let clearing = client.clone();
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let file = StateFile::new(&settings.state_dir, &settings.node, settings.state_max_age);
     // What is announced, which may be the plan on file itself: a speaker that runs on it keeps it young.
@@ -100,18 +100,18 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
         move |tasks| {
             let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
+            match service_status {
+                ServiceStatus::On => {
+                    let (client, namespace, own) = (client.clone(), namespace.clone(), own.clone());
+                    tasks.spawn(services::run(client, namespace, own, inlets.clone()));
+                }
+                ServiceStatus::Off => {}
+            }
             match status_objects {
                 StatusObjects::On => {
                     tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
                 }
                 StatusObjects::Off => {}
-            }
-            let (client, namespace, own) = (told_client.clone(), namespace.clone(), told_node.clone());
-            match service_status {
-                ServiceStatus::On => {
-                    tasks.spawn(services::run(client, namespace, own, inlets.clone()));
-                }
-                ServiceStatus::Off => {}
             }
         },
     ));

@@ -4,7 +4,7 @@
 //! readiness. Both are complete states in `tokio::sync::watch` channels, never changes, and share structure:
 //! a route set that did not change is the same `Arc`. Holds data only; who decides and who dials is elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,8 @@ pub struct Plan {
     pub version: u64,
     /// When the events behind the newest plans came in.
     pub heard: Heard,
+    /// The BGPAdvertisements for a bounded number of nodes that this node could follow, for the other speakers to know.
+    pub able: Arc<BTreeSet<String>>,
 }
 
 /// When the events came in that changed the routes of the newest plans. Holds the last few plans, so that one that was
@@ -75,6 +77,7 @@ impl Plan {
             synced: false,
             version: 0,
             heard: Heard::default(),
+            able: Arc::default(),
         }
     }
 

@@ -228,7 +228,7 @@ fn the_objects_belong_to_the_node() {
     let owner =
         Owner { namespace: "metallb-system".to_owned(), node: "n1".to_owned(), node_uid: "u-1".to_owned() };
     assert_eq!(
-        owner.configuration_state(),
+        owner.configuration_state(&BTreeSet::new()),
         json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
             "metadata": {

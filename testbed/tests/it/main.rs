@@ -25,6 +25,7 @@ mod service_status;
 mod session;
 mod upgrade;
 mod why;
+mod width;
 mod witness;
 
 use runner::Test;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
         rights::TESTS,
         fixture::TESTS,
         why::TESTS,
+        width::TESTS,
         attribute::TESTS,
     ];
     let soak = std::env::var_os("HERALD_SOAK").map_or(&[][..], |_| failure::SOAK);

@@ -48,6 +48,7 @@ pub(crate) fn generate(
         made("controller.yaml", "controller.yaml", controller)?,
         made("disruption.yaml", "disruption.yaml", disruption)?,
         made("speaker.yaml", "speaker.yaml", speaker)?,
+        made("speakers.yaml", "speakers.yaml", speakers)?,
         made("monitors.yaml", "components/monitoring/monitors.yaml", monitors)?,
         made("rules.yaml", "components/monitoring/rules.yaml", rules)?,
     ]))
@@ -166,6 +167,12 @@ fn speaker(mut template: Template) -> Result<String> {
 ",
     )?;
     workload(template, "speaker")
+}
+
+/// The labels of the Pods, by which the Service finds them, are the same under every name of a release.
+fn speakers(mut template: Template) -> Result<String> {
+    template.namespace(NAMESPACE)?;
+    Ok(only_if(".Values.speaker.enabled", template.text()))
 }
 
 /// What both workloads have in common.
