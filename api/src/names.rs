@@ -64,6 +64,13 @@ pub mod annotation {
     pub const OLD_IP_ALLOCATED_FROM_POOL: &str = "metallb.universe.tf/ip-allocated-from-pool";
 }
 
+/// The headless Service of the speakers. Its EndpointSlices say on which nodes a speaker is ready.
+pub const SPEAKERS_SERVICE: &str = "herald-speakers";
+
+/// On the ConfigurationState of a speaker: the BGPAdvertisements with `maxNodes` that its node could follow, with a comma
+/// between the names.
+pub const ABLE_ANNOTATION: &str = "herald-lb.io/able";
+
 /// Labels on nodes, slices and our own objects.
 pub mod label {
     /// On a Node, with any value: it announces nothing.

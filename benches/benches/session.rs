@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use benches::cluster;
 use bgp_proto::RouteSet;
+use speaker::metrics::WireTimes;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};
 use tokio::sync::watch;
@@ -51,7 +52,7 @@ fn announce(peers: usize, routes: &Arc<RouteSet>) -> Arrival {
     let (_plans, plan) = watch::channel(Arc::new(plan));
     let (table, _sessions) = watch::channel(Arc::new(SessionTable::default()));
     let (stop, stops) = watch::channel(None);
-    let settings = PeeringSettings { node_name: "bench".to_owned(), seed: 1 };
+    let settings = PeeringSettings { node_name: "bench".to_owned(), seed: 1, times: WireTimes::default() };
     let collector = std::thread::spawn(move || {
         let arrivals = sinks.into_iter().map(|sink| sink.thread.join().expect("a sink does not panic"));
         let slowest = arrivals

@@ -67,6 +67,7 @@ pub fn config(pool: Pool, peers: impl IntoIterator<Item = Peer>) -> Config {
         graceful_shutdown: false,
         link_bandwidth: LinkBandwidth::Off,
         without_endpoints: WithoutEndpoints::Withdraw,
+        max_nodes: None,
         communities: Vec::new(),
         pools: [pool.name.clone()].into(),
         pool_selectors: Vec::new(),

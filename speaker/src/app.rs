@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::args::{Settings, StatusObjects};
+use crate::args::{ServiceStatus, Settings, StatusObjects};
 use crate::journal::Journal;
 use crate::mark::Mark;
 use crate::metrics::{Counters, States};
@@ -26,7 +26,7 @@ use crate::peering::{self, PeeringSettings, connected_networks};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
 use crate::state::{self, StateFile};
 use crate::status::answer::Answers;
-use crate::status::{self, Inlets, report, routes};
+use crate::status::{self, Inlets, report, routes, services};
 use crate::takeover::{Place, Role};
 use crate::termination::judge;
 use crate::termination::workload::Question;
@@ -79,7 +79,8 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     );
     let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
-    let status_objects = settings.status_objects;
+    let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
+    let clearing = client.clone();
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let file = StateFile::new(&settings.state_dir, &settings.node, settings.state_max_age);
     // What is announced, which may be the plan on file itself: a speaker that runs on it keeps it young.
@@ -99,6 +100,13 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
         move |tasks| {
             let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
+            match service_status {
+                ServiceStatus::On => {
+                    let (client, namespace, own) = (client.clone(), namespace.clone(), own.clone());
+                    tasks.spawn(services::run(client, namespace, own, inlets.clone()));
+                }
+                ServiceStatus::Off => {}
+            }
             match status_objects {
                 StatusObjects::On => {
                     tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
@@ -107,7 +115,8 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
             }
         },
     ));
-    let peering_settings = PeeringSettings { node_name: settings.node.clone(), seed };
+    let peering_settings =
+        PeeringSettings { node_name: settings.node.clone(), seed, times: counters.wire.clone() };
     let place = Place { socket: settings.takeover_socket(), node: settings.node.clone() };
     let peering = tokio::spawn(peering::run_in_turn(
         wanted,
@@ -140,9 +149,20 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         keep_for_next_start(&file, &announced.borrow(), removed);
     }
     stop_sender.send_replace(Some(how));
-    if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
-        tracing::warn!("sessions did not end in time");
-    }
+    let ending = async {
+        if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
+            tracing::warn!("sessions did not end in time");
+        }
+    };
+    let tidying = async {
+        match settings.service_bgp_status {
+            ServiceStatus::On if removed && speaks => {
+                services::clear(clearing, &settings.common.namespace, &settings.node).await;
+            }
+            ServiceStatus::On | ServiceStatus::Off => {}
+        }
+    };
+    tokio::join!(ending, tidying);
     watching.abort();
     if removed && speaks {
         mark.remove();

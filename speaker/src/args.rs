@@ -48,6 +48,19 @@ pub struct Args {
     /// nodes would write too much; the local socket tells the same
     #[arg(long, env = "HERALD_STATUS_OBJECTS", value_name = "SWITCH", value_enum, default_value_t = StatusObjects::On, ignore_case = true)]
     status_objects: StatusObjects,
+
+    /// Write a ServiceBGPStatus for each Service that this node announces: as many objects as nodes times Services
+    #[arg(long, env = "HERALD_SERVICE_BGP_STATUS", value_name = "SWITCH", value_enum, default_value_t = ServiceStatus::Off, ignore_case = true)]
+    service_bgp_status: ServiceStatus,
+}
+
+/// Whether there is a ServiceBGPStatus for each Service that the node announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServiceStatus {
+    /// There is, written at a bounded pace.
+    On,
+    /// There is none.
+    Off,
 }
 
 /// Whether the node's own status objects are written.
@@ -91,6 +104,8 @@ pub struct Settings {
     pub on_terminate: OnTerminate,
     /// Whether the node's own status objects are written.
     pub status_objects: StatusObjects,
+    /// Whether there is a ServiceBGPStatus for each Service that the node announces.
+    pub service_bgp_status: ServiceStatus,
 }
 
 impl Settings {
@@ -119,6 +134,7 @@ impl From<Args> for Settings {
             daemon_set: args.daemon_set.filter(|name| !name.is_empty()),
             on_terminate: args.on_terminate,
             status_objects: args.status_objects,
+            service_bgp_status: args.service_bgp_status,
         }
     }
 }
@@ -175,6 +191,7 @@ mod tests {
         assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
         assert_eq!(settings.on_terminate, OnTerminate::Auto);
         assert_eq!(settings.status_objects, StatusObjects::On);
+        assert_eq!(settings.service_bgp_status, ServiceStatus::Off);
         assert_eq!((settings.state_max_age, settings.daemon_set), (Duration::from_secs(3600), None));
     }
 
@@ -190,6 +207,7 @@ mod tests {
             "--on-terminate=Remove",
             "--namespace=lb",
             "--status-objects=off",
+            "--service-bgp-status=On",
         ])
         .unwrap();
         assert_eq!(settings.node, "n1.example.com");
@@ -201,6 +219,7 @@ mod tests {
         assert_eq!(settings.on_terminate, OnTerminate::Remove);
         assert_eq!(settings.common.namespace, "lb");
         assert_eq!(settings.status_objects, StatusObjects::Off);
+        assert_eq!(settings.service_bgp_status, ServiceStatus::On);
     }
 
     #[test]

@@ -34,6 +34,46 @@ pub struct Counters {
     pub plans: Counter,
     /// Seconds from an EndpointSlice event to the published plan.
     pub endpoint_to_plan: Histogram,
+    /// How long events take to the routers.
+    pub wire: WireTimes,
+}
+
+/// How long it takes from an EndpointSlice or Service event to a router, for each session that has to be told.
+#[derive(Clone, Debug)]
+pub struct WireTimes {
+    /// Seconds until the kernel has taken the octets.
+    pub written: Histogram,
+    /// Seconds until the router's TCP has acknowledged them.
+    pub acknowledged: Histogram,
+    /// Times that were not taken to their end: the session ended first, or the router was too far behind.
+    pub abandoned: Counter,
+}
+
+impl Default for WireTimes {
+    fn default() -> Self {
+        // 100 µs to 26 s: the budget of a withdrawal is 2 ms, and a router may be slow.
+        let histogram = || Histogram::new(exponential_buckets(0.000_1, 2.0, 19));
+        Self { written: histogram(), acknowledged: histogram(), abandoned: Counter::default() }
+    }
+}
+
+impl WireTimes {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "herald_speaker_event_to_written",
+            "Time from an EndpointSlice or Service event until the kernel took its octets for a router",
+            Unit::Seconds,
+            self.written.clone(),
+        );
+        registry.register_with_unit(
+            "herald_speaker_event_to_acknowledged",
+            "Time from an EndpointSlice or Service event until the TCP of a router acknowledged its octets",
+            Unit::Seconds,
+            self.acknowledged.clone(),
+        );
+        let help = "Events whose way to a router was not timed to its end";
+        registry.register("herald_speaker_event_times_abandoned", help, self.abandoned.clone());
+    }
 }
 
 impl Default for Counters {
@@ -44,6 +84,7 @@ impl Default for Counters {
             plans: Counter::default(),
             // 10 µs to 82 ms: the budget is well below 1 ms.
             endpoint_to_plan: Histogram::new(exponential_buckets(0.000_01, 2.0, 14)),
+            wire: WireTimes::default(),
         }
     }
 }
@@ -61,6 +102,7 @@ impl Counters {
             Unit::Seconds,
             self.endpoint_to_plan.clone(),
         );
+        self.wire.register(registry);
     }
 }
 

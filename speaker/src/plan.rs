@@ -4,11 +4,11 @@
 //! readiness. Both are complete states in `tokio::sync::watch` channels, never changes, and share structure:
 //! a route set that did not change is the same `Arc`. Holds data only; who decides and who dials is elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use api::config::Peer;
 use bfd_proto::State;
@@ -30,6 +30,32 @@ pub struct Plan {
     pub synced: bool,
     /// Counts the published plans of this process, from 0 (the unsynced one).
     pub version: u64,
+    /// When the events behind the newest plans came in.
+    pub heard: Heard,
+    /// The BGPAdvertisements for a bounded number of nodes that this node could follow, for the other speakers to know.
+    pub able: Arc<BTreeSet<String>>,
+}
+
+/// When the events came in that changed the routes of the newest plans. Holds the last few plans, so that one that was
+/// overtaken before anybody looked at it is timed, too.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<[(u64, Instant)]>);
+
+impl Heard {
+    /// How many plans are remembered.
+    pub const KEPT: usize = 32;
+
+    /// The same with one more: the plan of that version came of an event at that time.
+    #[must_use]
+    pub fn with(&self, version: u64, at: Instant) -> Self {
+        let first = (self.0.len() + 1).saturating_sub(Self::KEPT);
+        Self(self.0.iter().skip(first).copied().chain([(version, at)]).collect())
+    }
+
+    /// The events behind plans that are newer than that version, oldest first.
+    pub fn after(&self, version: u64) -> impl Iterator<Item = Instant> {
+        self.0.iter().filter(move |(of, _)| *of > version).map(|(_, at)| *at)
+    }
 }
 
 /// One peer of this node and the routes that it is to have.
@@ -45,7 +71,23 @@ impl Plan {
     /// The plan of a speaker that does not know the cluster yet.
     #[must_use]
     pub fn unsynced() -> Self {
-        Self { peers: BTreeMap::new(), verdicts: Arc::new(Verdicts::default()), synced: false, version: 0 }
+        Self {
+            peers: BTreeMap::new(),
+            verdicts: Arc::new(Verdicts::default()),
+            synced: false,
+            version: 0,
+            heard: Heard::default(),
+            able: Arc::default(),
+        }
+    }
+
+    /// Whether some session is to have other routes than by the plan before.
+    #[must_use]
+    pub fn moves_routes(&self, before: &Self) -> bool {
+        self.peers.iter().any(|(name, plan)| {
+            let known = before.peers.get(name);
+            known.is_none_or(|known| !Arc::ptr_eq(&known.routes, &plan.routes))
+        })
     }
 }
 
@@ -209,4 +251,22 @@ pub struct SessionFault {
     pub text: String,
     /// When it happened.
     pub at: SystemTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_events_of_overtaken_plans_are_remembered_and_only_so_many() {
+        let start = Instant::now();
+        let at = |version: u64| start + Duration::from_millis(version);
+        let mut heard = Heard::default();
+        for version in 1..=40 {
+            heard = heard.with(version, at(version));
+        }
+        assert_eq!(heard.after(38).collect::<Vec<_>>(), [at(39), at(40)]);
+        assert_eq!(heard.after(0).count(), Heard::KEPT);
+        assert_eq!(heard.after(40).count(), 0);
+    }
 }

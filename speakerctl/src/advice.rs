@@ -12,7 +12,7 @@ pub(crate) fn next(reason: &str, service: &ServiceKey, node: &str, namespace: &s
         "notLoadBalancer" | "noIPAllocated" | "invalidIP" => service_object(),
         "noController" => format!("kubectl -n {namespace} get pods -l component=controller"),
         "ipNotAllowed" => format!("kubectl -n {namespace} get ipaddresspools"),
-        "notOwner" | "noMatchingAdvertisement" | "peerNotSelected" => advertisements(),
+        "notChosen" | "notOwner" | "noMatchingAdvertisement" | "peerNotSelected" => advertisements(),
         "conflictingAdvertisements" => format!("kubectl -n {namespace} get bgpadvertisements -o yaml"),
         "advertisementWithheld" => {
             format!("kubectl -n {namespace} describe bgpadvertisements")

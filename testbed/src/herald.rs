@@ -95,6 +95,8 @@ pub struct Herald {
     granted: BTreeMap<(String, Daemon), &'static str>,
     /// Files that say how far a clock is off.
     clocks: BTreeMap<(String, Daemon), PathBuf>,
+    /// Arguments beyond those of the manifests.
+    arguments: BTreeMap<(String, Daemon), Vec<&'static str>>,
     successors: usize,
 }
 
@@ -213,6 +215,11 @@ impl Lab {
         fs::rename(&new, &file).context("setting a clock")?;
         self.herald_mut().clocks.insert((node.to_owned(), daemon), file);
         Ok(())
+    }
+
+    /// Gives a daemon one more argument from its next start on.
+    pub fn add_argument(&mut self, node: &str, daemon: Daemon, argument: &'static str) {
+        self.herald_mut().arguments.entry((node.to_owned(), daemon)).or_default().push(argument);
     }
 
     /// A new speaker follows the running one of a node, as a DaemonSet with `maxSurge` does it: it starts, gets ready, and
@@ -358,6 +365,7 @@ impl Lab {
             command.arg("--state-dir").arg(home.join("state"));
             command.args(["--daemon-set", "speaker"]);
         }
+        command.args(self.herald().arguments.get(&(node.to_owned(), daemon)).into_iter().flatten());
         Ok(command)
     }
 

@@ -1,6 +1,7 @@
 //! Advertisements: which pools, to whom, and with which attributes.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU16;
 
 use thiserror::Error;
 
@@ -44,6 +45,8 @@ pub struct Advertisement {
     pub link_bandwidth: LinkBandwidth,
     /// What happens to a Service of policy Cluster without endpoints.
     pub without_endpoints: WithoutEndpoints,
+    /// How many nodes announce an address at most, 1 to [`MAX_WIDTH`]; `None` is all of them.
+    pub max_nodes: Option<NonZeroU16>,
     /// Selected pools that this object does not announce, because the network would reach outside of them.
     pub unfit_pools: BTreeSet<String>,
     /// Why nothing is announced by this object, if so.
@@ -52,6 +55,9 @@ pub struct Advertisement {
 
 /// Most repetitions of our AS number: far more than any router needs to prefer another path.
 pub const MAX_PREPEND: u8 = 32;
+
+/// The largest bound on announcing nodes; routers take far fewer paths for one prefix.
+pub const MAX_WIDTH: u16 = 1024;
 
 /// Why an advertisement announces nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Error)]
@@ -166,6 +172,7 @@ impl Work<'_> {
             graceful_shutdown: spec.graceful_shutdown,
             link_bandwidth: spec.link_bandwidth.unwrap_or_default(),
             without_endpoints: spec.without_endpoints.unwrap_or_default(),
+            max_nodes: width(spec.max_nodes)?,
             unfit_pools: BTreeSet::new(),
             withheld: unknown.clone().map(|alias| AdvertisementRefusal::UnknownCommunity { alias }),
         };
@@ -232,6 +239,17 @@ fn prepend(written: Option<u8>) -> Result<u8, RejectionReason> {
     }
     let (value, high) = (i64::from(value), i64::from(MAX_PREPEND));
     Err(RejectionReason::OutOfRange { field: "asPathPrepend", value, low: 0, high })
+}
+
+fn width(written: Option<u16>) -> Result<Option<NonZeroU16>, RejectionReason> {
+    let Some(value) = written else { return Ok(None) };
+    match NonZeroU16::new(value).filter(|value| value.get() <= MAX_WIDTH) {
+        Some(most) => Ok(Some(most)),
+        None => {
+            let high = i64::from(MAX_WIDTH);
+            Err(RejectionReason::OutOfRange { field: "maxNodes", value: i64::from(value), low: 1, high })
+        }
+    }
 }
 
 fn aggregation(

@@ -90,6 +90,10 @@ pub struct BGPAdvertisementSpec {
     /// Herald extension. What happens to the routes of a Service without a ready endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_endpoints: Option<WithoutEndpoints>,
+    /// Herald extension. At most so many nodes announce an address, 1 to 1024: the same ones on every look, chosen among
+    /// those that could, evenly over all addresses. Unset lets every node announce.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_nodes: Option<u16>,
 }
 
 /// Herald extension. Endpoints sends each route of a Service with externalTrafficPolicy Local with the link bandwidth

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use benches::cluster;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use speaker::metrics::WireTimes;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};
 use tokio::sync::watch;
@@ -54,7 +55,12 @@ fn main() -> ExitCode {
         // An error means that the driver has ended already.
         let _ended = stop.send(Some(StopHow::Restart));
     });
-    runtime.block_on(run(plan, table, PeeringSettings { node_name: "bench".to_owned(), seed: 1 }, stops));
+    runtime.block_on(run(
+        plan,
+        table,
+        PeeringSettings { node_name: "bench".to_owned(), seed: 1, times: WireTimes::default() },
+        stops,
+    ));
     ExitCode::SUCCESS
 }
 

@@ -17,6 +17,7 @@ use api::config::{Password, Peer, RemoteAsn, SessionKey};
 use api::v1beta2::ConnectMode;
 use benches::cluster;
 use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use speaker::metrics::WireTimes;
 use speaker::peering::{PeeringSettings, run};
 use speaker::plan::{PeerPlan, Plan, SessionTable, StopHow};
 use tokio::sync::watch;
@@ -49,7 +50,12 @@ fn main() -> ExitCode {
         // An error means that the driver has ended already.
         let _ended = stop.send(Some(how));
     });
-    runtime.block_on(run(plan, table, PeeringSettings { node_name: "bench".to_owned(), seed: 1 }, stops));
+    runtime.block_on(run(
+        plan,
+        table,
+        PeeringSettings { node_name: "bench".to_owned(), seed: 1, times: WireTimes::default() },
+        stops,
+    ));
     ExitCode::SUCCESS
 }
 

@@ -5,15 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use api::config::Config;
 use api::service::ServiceKey;
 
 use super::ledger::Ledger;
 use super::rules::Rules;
-use super::snapshot::{EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
+use super::snapshot::{Circumstances, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
 use super::verdict::{Reason, Verdict};
 use super::verdicts::Verdicts;
+use super::width::{Fleet, Hosts};
 use super::{Explanation, decide, explain};
 use crate::plan::{PeerPlan, Plan};
 
@@ -39,8 +41,16 @@ pub struct Announcer {
     ledger: Ledger,
     verdicts: Verdicts,
     peers: BTreeMap<String, PeerPlan>,
+    able: Arc<BTreeSet<String>>,
+    /// Services that lost their place here to other nodes, and until when they stay.
+    lingering: BTreeMap<ServiceKey, Instant>,
+    now: Option<Instant>,
     version: u64,
 }
+
+/// How long a node goes on announcing what other nodes were chosen for: they see the same change later, and have to
+/// announce before this one withdraws.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What the next plan has to look at.
 #[derive(Debug)]
@@ -103,6 +113,9 @@ impl Announcer {
             facts: Snapshot {
                 services: BTreeMap::new(),
                 endpoints: BTreeMap::new(),
+                hosts: BTreeMap::new(),
+                fleet: Fleet::default(),
+                own: Box::default(),
                 node: None,
                 config: Arc::new(Config::default()),
                 exclude_label,
@@ -112,8 +125,63 @@ impl Announcer {
             ledger: Ledger::default(),
             verdicts: Verdicts::default(),
             peers: BTreeMap::new(),
+            able: Arc::default(),
+            lingering: BTreeMap::new(),
+            now: None,
             version: 0,
         }
+    }
+
+    /// On the node of that name, by which nodes are chosen where not all announce.
+    #[must_use]
+    pub fn on(mut self, node: &str) -> Self {
+        self.facts.own = node.into();
+        self
+    }
+
+    /// The time; what lingers until then goes with the next plan. Without it nothing lingers.
+    pub fn set_time(&mut self, now: Instant) {
+        let before = self.now.replace(now);
+        let over = self.lingering.iter().filter(|(_, until)| before < Some(**until) && **until <= now);
+        for service in over.map(|(service, _)| service.clone()).collect::<Vec<_>>() {
+            self.touch(service);
+        }
+    }
+
+    /// When time alone will change the plan.
+    #[must_use]
+    pub fn due(&self, now: Instant) -> Option<Instant> {
+        self.lingering.values().copied().filter(|until| *until > now).min()
+    }
+
+    /// What the speakers of the cluster say about themselves.
+    pub fn set_fleet(&mut self, fleet: &Fleet) {
+        if self.facts.fleet != *fleet {
+            self.facts.fleet = fleet.clone();
+            if self.bounds_any() {
+                self.dirty = Dirty::Everything;
+            }
+        }
+    }
+
+    /// The nodes with ready endpoints of a Service; `None` where they are not known.
+    pub fn set_hosts(&mut self, key: ServiceKey, hosts: Option<Hosts>) {
+        if self.facts.hosts.get(&key) == hosts.as_ref() {
+            return;
+        }
+        match hosts {
+            Some(hosts) => self.facts.hosts.insert(key.clone(), hosts),
+            None => self.facts.hosts.remove(&key),
+        };
+        if self.facts.services.contains_key(&key) {
+            self.touch(key);
+        }
+    }
+
+    /// Whether some advertisement on this node is for a bounded number of nodes, by the last plan.
+    #[must_use]
+    pub fn bounds_any(&self) -> bool {
+        self.rules.as_ref().is_some_and(Rules::bounds_any)
     }
 
     /// The facts as they are known.
@@ -172,8 +240,7 @@ impl Announcer {
             (Some(rules), Dirty::Services(_)) => rules,
             (before, Dirty::Everything | Dirty::Services(_)) => {
                 rules_changed = true;
-                let (config, node) = (Arc::clone(&self.facts.config), self.facts.node.as_ref());
-                Rules::new(config, node, self.facts.exclude_label, before.as_ref())
+                Rules::new(&self.facts, before.as_ref())
             }
         };
         let keys = match dirty {
@@ -192,6 +259,13 @@ impl Announcer {
             changed |= !same_peers(&self.peers, &peers);
             self.peers = peers;
         }
+        if rules_changed {
+            let able = rules.able();
+            if *self.able != able {
+                self.able = Arc::new(able);
+                changed = true;
+            }
+        }
         self.rules = Some(rules);
         changed.then(|| {
             self.version += 1;
@@ -200,9 +274,17 @@ impl Announcer {
                 verdicts: Arc::new(self.verdicts.clone()),
                 synced: true,
                 version: self.version,
+                able: Arc::clone(&self.able),
+                ..Plan::unsynced()
             };
             Planned { plan, transitions }
         })
+    }
+
+    /// The verdicts of the last plan.
+    #[must_use]
+    pub fn verdicts(&self) -> &Verdicts {
+        &self.verdicts
     }
 
     /// Whether any decision may come as far as asking for endpoints: there are Services, and advertisements on this node.
@@ -218,8 +300,9 @@ impl Announcer {
     #[must_use]
     pub fn explain(&self, key: &ServiceKey) -> Option<Explanation> {
         let service = self.facts.services.get(key)?;
-        let endpoints = self.facts.endpoints.get(key).copied().unwrap_or_default();
-        Some(explain(service, &endpoints, self.rules.as_ref()?))
+        let lingers = self.lingering.get(key).is_some_and(|until| Some(*until) > self.now);
+        let around = Circumstances { lingers, ..self.facts.circumstances(key) };
+        Some(explain(service, &around, self.rules.as_ref()?))
     }
 
     fn touch(&mut self, key: ServiceKey) {
@@ -231,11 +314,36 @@ impl Announcer {
         }
     }
 
-    fn decide_again(&mut self, key: ServiceKey, rules: &Rules) -> Option<Transition> {
-        let after = self.facts.services.get(&key).map(|service| {
-            let endpoints = self.facts.endpoints.get(&key).copied().unwrap_or_default();
-            decide(service, &endpoints, rules)
+    /// The verdict as the facts have it, or the one of a Service that lingers: others were chosen for what it had.
+    fn verdict(&mut self, key: &ServiceKey, rules: &Rules) -> Option<Verdict> {
+        let Some(service) = self.facts.services.get(key) else {
+            self.lingering.remove(key);
+            return None;
+        };
+        let around = self.facts.circumstances(key);
+        let plain = decide(service, &around, rules);
+        if plain.left_to_others().next().is_none() {
+            self.lingering.remove(key);
+            return Some(plain);
+        }
+        let had = self.verdicts.get(key).map(Verdict::addresses).unwrap_or_default();
+        let loses = plain.left_to_others().any(|address| match address {
+            Some(address) => had.contains(&address),
+            None => !had.is_empty(),
         });
+        let lingers = match (self.lingering.get(key), self.now) {
+            (Some(until), Some(now)) => *until > now,
+            (None, Some(now)) if loses => {
+                self.lingering.insert(key.clone(), now + LINGER);
+                true
+            }
+            (None | Some(_), _) => false,
+        };
+        Some(if lingers { decide(service, &Circumstances { lingers, ..around }, rules) } else { plain })
+    }
+
+    fn decide_again(&mut self, key: ServiceKey, rules: &Rules) -> Option<Transition> {
+        let after = self.verdict(&key, rules);
         let before = self.verdicts.get(&key);
         if before == after.as_ref() {
             return None;

@@ -12,16 +12,14 @@ use super::snapshot::Snapshot;
 use super::verdicts::Verdicts;
 use crate::plan::{PeerPlan, Plan};
 
-/// The plan for a snapshot. Its `version` is 0, since a version counts what was published.
+/// The plan for a snapshot in which nobody lingers. Its `version` is 0, since a version counts what was published.
 #[must_use]
 pub fn announcements(snapshot: &Snapshot) -> Plan {
-    let rules =
-        Rules::new(Arc::clone(&snapshot.config), snapshot.node.as_ref(), snapshot.exclude_label, None);
+    let rules = Rules::new(snapshot, None);
     let mut verdicts = Verdicts::default();
     let mut contributions: BTreeMap<Prefix, Vec<Share>> = BTreeMap::new();
     for (key, service) in &snapshot.services {
-        let endpoints = snapshot.endpoints.get(key).copied().unwrap_or_default();
-        let verdict = decide(service, &endpoints, &rules);
+        let verdict = decide(service, &snapshot.circumstances(key), &rules);
         for announcement in verdict.announcements() {
             contributions.entry(announcement.prefix).or_default().push(share(announcement));
         }
@@ -34,5 +32,6 @@ pub fn announcements(snapshot: &Snapshot) -> Plan {
         });
         (name.clone(), PeerPlan { peer: Arc::clone(peer), routes: Arc::new(RouteSet::from_iter(routes)) })
     });
-    Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 0 }
+    let able = Arc::new(rules.able());
+    Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), able, synced: true, ..Plan::unsynced() }
 }

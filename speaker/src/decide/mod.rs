@@ -12,6 +12,7 @@ pub mod snapshot;
 pub mod verdict;
 pub mod verdicts;
 pub mod why;
+pub mod width;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use bgp_proto::Prefix;
 pub use announcer::Announcer;
 use rules::Offer;
 pub use rules::Rules;
-use snapshot::{EndpointCounts, EndpointFacts, ServiceFacts};
+use snapshot::{Circumstances, EndpointCounts, ServiceFacts};
 use verdict::{AddressFamily, Announcement, Reason, Verdict};
 pub use why::Explanation;
 use why::{Finding, Unheard, Witness};
@@ -33,21 +34,21 @@ use why::{Finding, Unheard, Witness};
 /// Decides one Service. The tests come in MetalLB's order and the first that fails names the reason; what depends
 /// on an address is asked for each address by itself, since pool, advertisement and endpoints may differ by family.
 #[must_use]
-pub fn decide(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Verdict {
-    weigh(service, endpoints, rules, &mut Unheard)
+pub fn decide(service: &ServiceFacts, around: &Circumstances<'_>, rules: &Rules) -> Verdict {
+    weigh(service, around, rules, &mut Unheard)
 }
 
 /// The same decision, with everything that was asked on the way to it.
 #[must_use]
-pub fn explain(service: &ServiceFacts, endpoints: &EndpointFacts, rules: &Rules) -> Explanation {
+pub fn explain(service: &ServiceFacts, around: &Circumstances<'_>, rules: &Rules) -> Explanation {
     let mut steps = Vec::new();
-    let verdict = weigh(service, endpoints, rules, &mut steps);
+    let verdict = weigh(service, around, rules, &mut steps);
     Explanation { verdict, steps }
 }
 
 fn weigh(
     service: &ServiceFacts,
-    endpoints: &EndpointFacts,
+    around: &Circumstances<'_>,
     rules: &Rules,
     witness: &mut impl Witness,
 ) -> Verdict {
@@ -61,7 +62,7 @@ fn weigh(
     let mut announcements = Vec::new();
     let mut withheld = Vec::new();
     for &address in addresses {
-        match weigh_address(address, service, endpoints, rules, witness) {
+        match weigh_address(address, service, around, rules, witness) {
             Ok(mut some) => announcements.append(&mut some),
             Err(reason) => {
                 witness.refuse(Some(address), &reason);
@@ -97,7 +98,7 @@ fn weigh_service<'a>(service: &'a ServiceFacts, witness: &mut impl Witness) -> R
 fn weigh_address(
     address: IpAddr,
     service: &ServiceFacts,
-    endpoints: &EndpointFacts,
+    around: &Circumstances<'_>,
     rules: &Rules,
     witness: &mut impl Witness,
 ) -> Result<Vec<Announcement>, Reason> {
@@ -136,7 +137,7 @@ fn weigh_address(
     if let Some(reason) = rules.bar() {
         return Err(reason.clone());
     }
-    let counts = endpoints.of(family);
+    let counts = around.endpoints.of(family);
     if let Some(leaving) = rules.left().filter(|_| !is_last_path(policy, counts)) {
         return Err(Reason::NodeLeaves(leaving));
     }
@@ -155,6 +156,7 @@ fn weigh_address(
             keeping
         }
     };
+    let usable = chosen(address, policy, &usable, around, &mut hear)?;
     if let Some(length) = usable.iter().find_map(|offer| offer.narrowed(family, policy)) {
         hear(&|| Finding::Narrowed { length });
     }
@@ -165,6 +167,40 @@ fn weigh_address(
         weight: if offer.weighs { weight(policy, counts) } else { None },
     };
     Ok(usable.into_iter().map(announce).collect())
+}
+
+/// The advertisements that this node follows for the address, where only some nodes are to. One that lost its place to
+/// another node lingers, so that the other is there before this one goes.
+fn chosen<'a>(
+    address: IpAddr,
+    policy: TrafficPolicy,
+    offers: &[&'a Offer],
+    around: &Circumstances<'_>,
+    hear: &mut impl FnMut(&dyn Fn() -> Finding),
+) -> Result<Vec<&'a Offer>, Reason> {
+    let family = AddressFamily::of(address);
+    let hosts = match policy {
+        TrafficPolicy::Local => Some(around.hosts_of(family)),
+        TrafficPolicy::Cluster => None,
+    };
+    let prefix = |offer: &Offer| aggregate(address, offer.length(family, policy));
+    let here =
+        |offer: &Offer| offer.width.as_ref().is_none_or(|width| width.includes_us(&prefix(offer), hosts));
+    let choice = |offer: &Offer| offer.width.as_ref().and_then(|width| width.choice(&prefix(offer), hosts));
+    let staying: Vec<&Offer> = offers.iter().copied().filter(|offer| around.lingers || here(offer)).collect();
+    let Some(limited) = offers.iter().copied().find(|offer| offer.width.is_some()) else {
+        return Ok(staying);
+    };
+    let others = || choice(limited).expect("a node is left out for others only");
+    if staying.is_empty() {
+        return Err(Reason::NotChosen(others()));
+    }
+    if here(limited) {
+        hear(&|| choice(limited).map_or(Finding::NobodyKnownToBeAble, Finding::Chosen));
+    } else if around.lingers {
+        hear(&|| Finding::HandsOver(others()));
+    }
+    Ok(staying)
 }
 
 /// What traffic to this node is worth, next to other nodes. With policy Cluster every node is worth the same, as it

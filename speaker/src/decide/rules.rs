@@ -3,7 +3,7 @@
 //! Made once for each change of configuration or Node, so that deciding one Service does not look at what cannot
 //! apply here. Holds no Service and no endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,8 +15,9 @@ use api::service::TrafficPolicy;
 use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
 
 use super::ledger::Audience;
-use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts};
+use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts, Snapshot};
 use super::verdict::{AddressFamily, DEFAULT_LOCAL_PREF, Reason, Terms};
+use super::width::{Fleet, Width};
 
 /// What applies on this node.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub(super) struct Offer {
     pub(super) weighs: bool,
     /// Whether a Service of policy Cluster stays without endpoints.
     pub(super) keeps: bool,
+    /// Which nodes follow it, where not all of them do.
+    pub(super) width: Option<Width>,
     length_v4: u8,
     length_v6: u8,
 }
@@ -54,7 +57,7 @@ pub(super) struct Offer {
 impl Offer {
     /// The advertisement as this node makes it. A node that takes leave asks routers to prefer any other way, by the
     /// community for eBGP and by the lowest LOCAL_PREF for iBGP (RFC 8326 §4).
-    fn of(advertisement: &Advertisement, drain: Option<Drain>) -> Self {
+    fn of(advertisement: &Advertisement, drain: Option<Drain>, own: &str, fleet: &Fleet) -> Self {
         let mut communities = advertisement.communities.clone();
         let avoided = drain.is_some() || advertisement.graceful_shutdown;
         if avoided {
@@ -76,6 +79,7 @@ impl Offer {
                 (false, wanted) => wanted.unwrap_or(DEFAULT_LOCAL_PREF),
             },
             weighs: advertisement.link_bandwidth == LinkBandwidth::Endpoints,
+            width: advertisement.max_nodes.map(|most| Width::new(most, own, &advertisement.name, fleet)),
             keeps: advertisement.without_endpoints == WithoutEndpoints::Keep,
             services: advertisement.service_selectors.clone(),
             refusal: advertisement.withheld.as_ref().map(ToString::to_string),
@@ -114,12 +118,9 @@ impl Rules {
     /// The rules of this node. Without a Node object nothing applies: no peer runs and nothing is announced.
     /// Objects that did not change since `before` keep their `Arc`.
     #[must_use]
-    pub fn new(
-        config: Arc<Config>,
-        node: Option<&NodeFacts>,
-        exclude_label: ExcludeLabel,
-        before: Option<&Self>,
-    ) -> Self {
+    pub fn new(facts: &Snapshot, before: Option<&Self>) -> Self {
+        let Snapshot { config, node, exclude_label, own, fleet, .. } = facts;
+        let (config, exclude_label) = (Arc::clone(config), *exclude_label);
         let Some(node) = node else {
             return Self {
                 config,
@@ -144,7 +145,7 @@ impl Rules {
             .advertisements
             .values()
             .filter(|advertisement| advertisement.node_selectors.matches(&node.labels))
-            .map(|advertisement| (advertisement, Arc::new(Offer::of(advertisement, node.drain))))
+            .map(|advertisement| (advertisement, Arc::new(Offer::of(advertisement, node.drain, own, fleet))))
             .collect();
         let offers_of_pool = config
             .pools
@@ -186,6 +187,20 @@ impl Rules {
     /// Whether any advertisement selects this node.
     pub(super) fn offers_any(&self) -> bool {
         !self.offers.is_empty()
+    }
+
+    /// Whether some advertisement on this node is for a bounded number of nodes.
+    pub(super) fn bounds_any(&self) -> bool {
+        self.offers.iter().any(|offer| offer.width.is_some())
+    }
+
+    /// The advertisements for a bounded number of nodes that this node could follow: nothing bars it, it does not leave,
+    /// and a router is told by them here.
+    pub(super) fn able(&self) -> BTreeSet<String> {
+        let told = |offer: &Offer| self.peers.keys().any(|peer| offer.terms.reaches(peer));
+        let able = self.offers.iter().filter(|offer| offer.width.is_some() && offer.refusal.is_none());
+        let able = able.filter(|offer| self.bar.is_none() && self.drain.is_none() && told(offer));
+        able.map(|offer| offer.terms.advertisement.clone()).collect()
     }
 
     /// Whether this node takes leave, and why.

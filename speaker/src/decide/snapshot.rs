@@ -3,7 +3,7 @@
 //! Built by `watch` from API objects; a few dozen octets for a Service beyond its labels. Holds no object, no
 //! endpoint list and no rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::config::Config;
@@ -12,6 +12,7 @@ use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
 
 use super::verdict::AddressFamily;
+use super::width::{Fleet, Hosts, NodeHash};
 
 /// Everything that decides what this node announces.
 #[derive(Clone, Debug)]
@@ -20,12 +21,52 @@ pub struct Snapshot {
     pub services: BTreeMap<ServiceKey, ServiceFacts>,
     /// Endpoint counts by Service, also of Services that are not (yet) in `services`.
     pub endpoints: BTreeMap<ServiceKey, EndpointFacts>,
+    /// Nodes with ready endpoints by Service, where they are needed: only while an advertisement bounds the number of nodes.
+    pub hosts: BTreeMap<ServiceKey, Hosts>,
+    /// What the speakers of the cluster say about themselves.
+    pub fleet: Fleet,
+    /// The name of this node.
+    pub own: Box<str>,
     /// This node; `None` when the API server has no Node object of that name.
     pub node: Option<NodeFacts>,
     /// The checked configuration.
     pub config: Arc<Config>,
     /// Whether the label that excludes a node from load balancing counts.
     pub exclude_label: ExcludeLabel,
+}
+
+impl Snapshot {
+    /// What a Service is decided by besides itself; it does not linger.
+    #[must_use]
+    pub fn circumstances(&self, service: &ServiceKey) -> Circumstances<'_> {
+        Circumstances {
+            endpoints: self.endpoints.get(service).copied().unwrap_or_default(),
+            hosts: self.hosts.get(service),
+            lingers: false,
+        }
+    }
+}
+
+/// What a Service is decided by besides itself and the rules.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'a> {
+    /// Its endpoints, counted.
+    pub endpoints: EndpointFacts,
+    /// The nodes where they are; `None` where that is not known.
+    pub hosts: Option<&'a Hosts>,
+    /// Whether this node stays although others were chosen, until they announce.
+    pub lingers: bool,
+}
+
+impl<'a> Circumstances<'a> {
+    /// The nodes with ready endpoints of that family; nobody where they are not known.
+    pub(super) fn hosts_of(&self, family: AddressFamily) -> &'a BTreeSet<NodeHash> {
+        static NOBODY: BTreeSet<NodeHash> = BTreeSet::new();
+        self.hosts.map_or(&NOBODY, |hosts| match family {
+            AddressFamily::V4 => &hosts.v4,
+            AddressFamily::V6 => &hosts.v6,
+        })
+    }
 }
 
 /// What is read of a Service.

@@ -11,6 +11,7 @@ use api::community::CommunityValue;
 use bgp_proto::Prefix;
 
 use super::snapshot::Leaving;
+use super::width::Choice;
 
 /// The decision for one Service. At least one announcement in `Announce`, so "announced" needs no look inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,19 @@ impl Verdict {
         match self {
             Self::Announce { .. } => None,
             Self::Withhold(reason) => Some(reason),
+        }
+    }
+
+    /// The addresses that other nodes were chosen for.
+    #[must_use]
+    pub fn left_to_others(&self) -> Box<dyn Iterator<Item = Option<IpAddr>> + '_> {
+        match self {
+            Self::Withhold(Reason::NotChosen(_)) => Box::new(std::iter::once(None)),
+            Self::Withhold(_) => Box::new(std::iter::empty()),
+            Self::Announce { withheld, .. } => {
+                let left = withheld.iter().filter(|(_, reason)| matches!(reason, Reason::NotChosen(_)));
+                Box::new(left.map(|(address, _)| Some(*address)))
+            }
         }
     }
 
@@ -178,6 +192,9 @@ pub enum Reason {
     /// No endpoint anywhere that may serve.
     #[error("no {0} endpoint of the Service is ready anywhere")]
     NoEndpoints(AddressFamily),
+    /// The advertisement bounds the number of nodes, and others are it.
+    #[error("this node is not among the {0}")]
+    NotChosen(Choice),
 }
 
 impl Reason {
@@ -205,6 +222,7 @@ impl Reason {
             },
             Self::NoLocalEndpoints(_) => "noLocalEndpoints",
             Self::NoEndpoints(_) => "noEndpoints",
+            Self::NotChosen(_) => "notChosen",
         }
     }
 }

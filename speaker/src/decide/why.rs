@@ -10,6 +10,7 @@ use api::service::TrafficPolicy;
 
 use super::snapshot::{EndpointCounts, Leaving};
 use super::verdict::{AddressFamily, Reason, Verdict};
+use super::width::Choice;
 
 /// A decision and how it came about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,12 @@ pub enum Finding {
     },
     /// No endpoint could serve, and these advertisements announce all the same.
     KeptWithoutEndpoints(Vec<String>),
+    /// The advertisement bounds the number of nodes, and this one is among them.
+    Chosen(Choice),
+    /// Other nodes are it now; this one stays for a moment, until they announce.
+    HandsOver(Choice),
+    /// The advertisement bounds the number of nodes, and no speaker has said that it could announce this.
+    NobodyKnownToBeAble,
     /// An aggregate would draw traffic for what other nodes serve, so the address is announced by itself.
     Narrowed {
         /// The aggregation length as configured.
@@ -80,6 +87,7 @@ impl Finding {
             Self::OnThisNode(_) | Self::Usable(_) => "advertisement",
             Self::NodeStays | Self::NodeLeaves(_) => "node",
             Self::Endpoints { .. } | Self::KeptWithoutEndpoints(_) => "endpoints",
+            Self::Chosen(_) | Self::HandsOver(_) | Self::NobodyKnownToBeAble => "width",
             Self::Narrowed { .. } => "prefix",
         }
     }
@@ -99,6 +107,7 @@ impl Reason {
             | Self::ConflictingAdvertisements { .. } => "advertisement",
             Self::NodeNetworkUnavailable | Self::NodeLabeledExcludeBalancers | Self::NodeLeaves(_) => "node",
             Self::NoLocalEndpoints(_) | Self::NoEndpoints(_) => "endpoints",
+            Self::NotChosen(_) => "width",
         }
     }
 }
@@ -126,6 +135,13 @@ impl fmt::Display for Finding {
                 let names = list(names.iter().cloned());
                 write!(f, "none is ready; {names} keeps the route (withoutEndpoints: Keep)")
             }
+            Self::Chosen(choice) => write!(f, "is among the {choice}"),
+            Self::HandsOver(choice) => {
+                write!(f, "goes on announcing for a moment, until others do: it is not among the {choice}")
+            }
+            Self::NobodyKnownToBeAble => f.write_str(
+                "every node announces, whatever maxNodes says: no ready speaker has said that it could",
+            ),
             Self::Narrowed { length } => write!(
                 f,
                 "announced by itself and not as /{length}: with externalTrafficPolicy Local other nodes serve the rest"

@@ -61,6 +61,8 @@ pub(super) struct Connection {
     start: usize,
     end: usize,
     outbox: BytesMut,
+    /// Octets that the kernel took from this process.
+    written: u64,
     stage: Stage,
 }
 
@@ -87,6 +89,18 @@ impl Connection {
         Some((self.stream.peer_addr().ok()?.ip(), octets))
     }
 
+    /// Octets that the kernel took from this process.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How many of these octets the router's TCP has acknowledged, at least; `None` where the kernel does not say. (Of a
+    /// connection of another process its octets may be among those that are still on the way.)
+    pub(super) fn acknowledged(&self) -> Option<u64> {
+        let on_the_way = sockopt::unacknowledged(&self.stream).ok()?;
+        Some(self.written.saturating_sub(on_the_way.into()))
+    }
+
     /// Takes over a connected stream.
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
@@ -95,6 +109,7 @@ impl Connection {
             start: 0,
             end: 0,
             outbox: BytesMut::new(),
+            written: 0,
             stage: Stage::Open,
         }
     }
@@ -172,6 +187,7 @@ impl Connection {
             match self.stream.try_write(&self.outbox) {
                 Ok(length) => {
                     progress |= length > 0;
+                    self.written = self.written.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
                     self.outbox.advance(length);
                 }
                 Err(fault) if is_temporary(&fault) => return Written::Blocked { progress },

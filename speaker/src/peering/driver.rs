@@ -22,6 +22,7 @@ use super::connection::Received;
 use super::dial::{DialFault, Dials};
 use super::gather::Gathering;
 use super::interface::{self, Home};
+use super::latency::Latency;
 use super::listen::Doors;
 use super::paths::Paths;
 use super::report::{self, Around, WallClock};
@@ -69,6 +70,7 @@ pub(super) struct Driver {
     paths: Paths,
     gathering: Gathering,
     waiting_plan: Option<Arc<Plan>>,
+    latency: Latency,
     relocate_at: Option<Instant>,
     /// When to look for routers that are not written down, and at callers that have gone.
     look_at: Option<Instant>,
@@ -108,6 +110,7 @@ impl Driver {
             paths: Paths::new(settings.seed.rotate_left(32)),
             gathering: Gathering::default(),
             waiting_plan: None,
+            latency: Latency::new(settings.times.clone()),
             relocate_at: None,
             look_at: None,
             stranger_at: None,
@@ -195,6 +198,7 @@ impl Driver {
             self.look_at,
             self.doors.next_retry(),
             self.report_at,
+            self.latency.due(),
             self.stopping_until,
             self.put_off_until,
         ]
@@ -231,6 +235,7 @@ impl Driver {
             self.doors.serve(now, &self.roster.entrances());
             self.report_at = Some(now);
         }
+        self.latency.look(now, &self.connections);
         self.remove_if_due(now);
         self.connections.retain(|_, live| live.connection.deadline().is_none_or(|until| until > now));
     }
@@ -252,8 +257,15 @@ impl Driver {
     fn pass_on_plan(&mut self, now: Instant) {
         self.gathering.released(now);
         let Some(plan) = self.waiting_plan.take() else { return };
+        let before: BTreeMap<_, _> =
+            self.roster.members().map(|(_, member)| (member.key, Arc::clone(&member.routes))).collect();
         self.roster.apply(now, &plan);
         self.settle(now);
+        let news = self.roster.members().filter(|(_, member)| {
+            before.get(&member.key).is_some_and(|before| !Arc::ptr_eq(before, &member.routes))
+        });
+        let news = news.map(|(_, member)| member.key).collect();
+        self.latency.begin(&plan, &news, &self.connections, &self.speaker);
     }
 
     /// Brings everything into line with the roster.
@@ -417,6 +429,7 @@ impl Driver {
         for (id, reason) in broken {
             self.close(now, id, reason);
         }
+        self.latency.follow(now, &self.connections, &self.speaker);
     }
 
     fn handle_speaker_event(&mut self, event: SpeakerEvent) {

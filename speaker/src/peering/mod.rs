@@ -4,7 +4,7 @@
 //! in watch channels. Inside:
 //! `roster` (which peers run), `member` (one of them), `whereabouts` (finding routers that are not written down),
 //! `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
-//! `dial` (opening TCP), `listen` (being called), `connection` (octets in and out), `gather` (when news goes out),
+//! `dial` (opening TCP), `listen` (being called), `connection` (octets in and out), `gather` (when news goes out), `latency` (how long they take),
 //! `interface` (next hops) and `netlink` below it, `advert` (being found on unnumbered links),
 //! `paths` (BFD beside the sessions),
 //! `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options).
@@ -16,6 +16,7 @@ mod dial;
 mod driver;
 pub mod gather;
 mod interface;
+mod latency;
 mod listen;
 mod member;
 mod netlink;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use api::herald::MAX_NETWORKS_LISTED;
 use tokio::sync::watch;
 
+use crate::metrics::WireTimes;
 use crate::plan::{Plan, SessionTable, StopHow};
 use crate::takeover::{Place, Role, Succession};
 
@@ -59,6 +61,8 @@ pub struct PeeringSettings {
     pub node_name: String,
     /// Where the jitter of timers comes from; different on each node.
     pub seed: u64,
+    /// Where it is counted how long events take to the routers.
+    pub times: WireTimes,
 }
 
 /// Runs the sessions until `stop` carries a [`StopHow`], and ends when the orderly end is done (a few seconds at

@@ -2,22 +2,25 @@
 //!
 //! Only the node's own objects, written by server-side apply, on change only and at a bounded pace. Nothing here
 //! feeds back into what is announced, so the API server may be away for as long as it likes. `report`, `object`,
-//! `pace` and `session` are pure; `writer` keeps one object.
+//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted.
 
 pub mod answer;
 pub mod object;
 pub mod pace;
 pub mod report;
 pub mod routes;
+pub mod service;
+pub mod services;
 pub mod session;
 pub mod why;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::herald::{SpeakerState, SpeakerStateStatus};
-use api::names::speaker_configuration_state;
+use api::names::{ABLE_ANNOTATION, speaker_configuration_state};
 use api::v1beta1::{ConfigurationState, ConfigurationStateStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{Timestamp, Unit};
@@ -136,6 +139,13 @@ impl Networks {
     }
 }
 
+/// What a ConfigurationState says: of the configuration, and of what the node could announce.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Configured {
+    status: ConfigurationStateStatus,
+    able: Arc<BTreeSet<String>>,
+}
+
 struct Keeper {
     namespace: String,
     node: String,
@@ -144,7 +154,7 @@ struct Keeper {
     told: Arc<SessionTable>,
     news: Vec<SessionNews>,
     speaker: Kept<SpeakerState, SpeakerStateStatus>,
-    configuration: Kept<ConfigurationState, ConfigurationStateStatus>,
+    configuration: Kept<ConfigurationState, Configured>,
     /// Whether what an earlier process wrote has been read.
     resumed: bool,
     networks: Networks,
@@ -165,7 +175,7 @@ impl Keeper {
             },
             configuration: Kept {
                 writer: Writer::new(Api::namespaced(client.clone(), &namespace)),
-                wanted: ConfigurationStateStatus::default(),
+                wanted: Configured::default(),
                 written: None,
                 pace: Pace::new(now),
                 not_before: None,
@@ -239,11 +249,12 @@ impl Keeper {
         self.speaker.wanted = status;
         self.speaker.pace.note(now, difference);
 
-        let before = self.configuration.written.as_ref().map_or(&[][..], |status| &status.conditions);
+        let before = self.configuration.written.as_ref().map_or(&[][..], |told| &told.status.conditions);
         let at = Timestamp::now().round(Unit::Second).unwrap_or(Timestamp::UNIX_EPOCH);
         let status = object::configuration_status(&self.inlets.config.borrow(), before, &Time(at));
-        let same = self.configuration.written.as_ref() == Some(&status);
-        self.configuration.wanted = status;
+        let wanted = Configured { status, able: Arc::clone(&plan.able) };
+        let same = self.configuration.written.as_ref() == Some(&wanted);
+        self.configuration.wanted = wanted;
         self.configuration.pace.note(now, if same { Difference::None } else { Difference::Transition });
     }
 
@@ -262,8 +273,9 @@ impl Keeper {
                 self.look(now);
             }
             if is_due(self.configuration.due(now)) {
-                let status = owner.configuration_status(&self.configuration.wanted);
-                let result = self.configuration.writer.write(&owner.configuration_state(), &status).await;
+                let Configured { status, able } = &self.configuration.wanted;
+                let (object, status) = (owner.configuration_state(able), owner.configuration_status(status));
+                let result = self.configuration.writer.write(&object, &status).await;
                 self.configuration.judge(result);
             }
         }
@@ -278,7 +290,11 @@ impl Keeper {
     /// Takes up what an earlier process wrote, so that a restart alone neither writes nor counts as a transition.
     async fn resume(&mut self) {
         let found = self.configuration.writer.read(&speaker_configuration_state(&self.node)).await;
-        self.configuration.written = found.and_then(|found| found.status);
+        self.configuration.written = found.and_then(|found| {
+            let able = found.metadata.annotations.and_then(|all| all.get(ABLE_ANNOTATION).cloned());
+            let able = able.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+            Some(Configured { status: found.status?, able: Arc::new(able) })
+        });
     }
 
     fn owner(&self) -> Option<Owner> {

@@ -1,9 +1,11 @@
-//! The two objects that a speaker writes, as the JSON of a server-side apply. Pure.
+//! The two objects that every speaker writes, as the JSON of a server-side apply. Pure.
+
+use std::collections::BTreeSet;
 
 use api::config::ObjectRef;
 use api::herald::{SpeakerState, SpeakerStateStatus};
 use api::names::condition::{ConditionReason, ConditionType};
-use api::names::{label, speaker_configuration_state};
+use api::names::{ABLE_ANNOTATION, label, speaker_configuration_state};
 use api::v1beta1::{ConfigurationState, ConfigurationStateStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::Resource;
@@ -36,9 +38,9 @@ impl Owner {
         object
     }
 
-    /// The ConfigurationState without its status.
+    /// The ConfigurationState without its status, with what the node could announce where not all nodes are to.
     #[must_use]
-    pub fn configuration_state(&self) -> Value {
+    pub fn configuration_state(&self, able: &BTreeSet<String>) -> Value {
         let mut object =
             head::<ConfigurationState>(&speaker_configuration_state(&self.node), &self.namespace);
         object["metadata"]["ownerReferences"] = self.reference();
@@ -46,6 +48,10 @@ impl Owner {
             (label::COMPONENT_TYPE): label::COMPONENT_SPEAKER,
             (label::NODE_NAME): self.node,
         });
+        if !able.is_empty() {
+            let names: Vec<&str> = able.iter().map(String::as_str).collect();
+            object["metadata"]["annotations"] = json!({ (ABLE_ANNOTATION): names.join(",") });
+        }
         object["spec"] = json!({});
         object
     }
@@ -67,12 +73,12 @@ impl Owner {
         object
     }
 
-    fn reference(&self) -> Value {
+    pub(super) fn reference(&self) -> Value {
         json!([{"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": self.node_uid}])
     }
 }
 
-fn head<K: Resource<DynamicType = ()>>(name: &str, namespace: &str) -> Value {
+pub(super) fn head<K: Resource<DynamicType = ()>>(name: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()),
         "metadata": {"name": name, "namespace": namespace},

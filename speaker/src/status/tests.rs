@@ -228,7 +228,7 @@ fn the_objects_belong_to_the_node() {
     let owner =
         Owner { namespace: "metallb-system".to_owned(), node: "n1".to_owned(), node_uid: "u-1".to_owned() };
     assert_eq!(
-        owner.configuration_state(),
+        owner.configuration_state(&BTreeSet::new()),
         json!({
             "apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState",
             "metadata": {
@@ -274,7 +274,13 @@ fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Exp
         let peer = Peer { name: (*name).to_owned(), ..some_peer() };
         ((*name).to_owned(), PeerPlan { peer: Arc::new(peer), routes })
     });
-    let plan = Plan { peers: peers.collect(), verdicts: Arc::new(verdicts), synced: true, version: 1 };
+    let plan = Plan {
+        peers: peers.collect(),
+        verdicts: Arc::new(verdicts),
+        synced: true,
+        version: 1,
+        ..Plan::unsynced()
+    };
     let steps = vec![Step { address: None, outcome: Ok(Finding::Addresses(vec![address])) }];
     (plan, Explanation { verdict, steps })
 }

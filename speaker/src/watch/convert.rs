@@ -4,8 +4,10 @@
 //! wrote strangely must not stop the watch that it comes through. The types of Services and configuration objects
 //! are in `api`.
 
+use std::collections::BTreeSet;
+
 use api::config::{PasswordSecret, TcpAo, TcpAoFault};
-use api::names::{PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
+use api::names::{ABLE_ANNOTATION, PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
 use api::selector::Labels;
 use api::service::{Ingress, ServiceType, ServiceView};
 use k8s_openapi::ByteString;
@@ -126,6 +128,19 @@ impl SlimSlice {
         }
         Ok(SliceFold { service: name.as_str().into(), family, counts })
     }
+
+    /// The Service that it belongs to, by its label.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(label::SERVICE_NAME).map(String::as_str)
+    }
+
+    /// The nodes of its ready endpoints; one as often as it has some.
+    pub fn ready_nodes(&self) -> impl Iterator<Item = &str> {
+        let ready =
+            |endpoint: &&SlimEndpoint| endpoint.addresses.0 && endpoint.conditions.ready.unwrap_or(true);
+        self.endpoints.iter().filter(ready).filter_map(|endpoint| endpoint.node_name.as_deref())
+    }
 }
 
 impl SliceFold {
@@ -152,6 +167,51 @@ impl SliceFold {
         counts.any_ready = with(counts.any_ready, any_ready);
         counts.any_serving = with(counts.any_serving, any_serving);
     }
+}
+
+/// A ConfigurationState of a speaker as far as it is read: whose it is, and what its node could announce.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SlimState {
+    #[serde(default, deserialize_with = "state_meta")]
+    pub(super) metadata: ObjectMeta,
+}
+
+impl SlimState {
+    /// The node, and the BGPAdvertisements for a bounded number of nodes that it could follow. `None` for the object of
+    /// something else than a speaker.
+    #[must_use]
+    pub fn able(&self) -> Option<(&str, BTreeSet<Box<str>>)> {
+        let node = self.metadata.labels.as_ref()?.get(label::NODE_NAME)?;
+        let able = self.metadata.annotations.as_ref().and_then(|all| all.get(ABLE_ANNOTATION));
+        let names = able.into_iter().flat_map(|names| names.split(','));
+        Some((node, names.filter(|name| !name.is_empty()).map(Into::into).collect()))
+    }
+}
+
+/// With one label and one annotation.
+fn state_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    struct Meta {
+        #[serde(default)]
+        annotations: Option<OneAnnotation>,
+        #[serde(flatten)]
+        rest: SlimMeta<OneLabel>,
+    }
+    #[derive(Deserialize)]
+    struct OneAnnotation {
+        #[serde(rename = "herald-lb.io/able")]
+        able: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct OneLabel {
+        #[serde(rename = "metallb.io/node-name")]
+        node: Option<String>,
+    }
+    let Meta { annotations, rest } = Meta::deserialize(from)?;
+    let keep = |labels: OneLabel| Some(Labels::from([(label::NODE_NAME.to_owned(), labels.node?)]));
+    let able = annotations.and_then(|annotations| annotations.able);
+    let annotations = able.map(|able| [(ABLE_ANNOTATION.to_owned(), able)].into());
+    Ok(ObjectMeta { annotations, ..rest.with_labels(keep) })
 }
 
 /// A Node as far as it is read; only this speaker's own one is watched.
@@ -457,6 +517,23 @@ mod tests {
         let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(leaving(deleted), Some(Leaving::Deleted));
         assert_eq!(leaving(json!({"spec": {"unschedulable": true, "taints": null}})), None);
+    }
+
+    #[test]
+    fn a_speaker_says_in_an_annotation_what_its_node_could_announce() {
+        let state = |value: Value| serde_json::from_value::<SlimState>(value).unwrap();
+        let able = |state: &SlimState| {
+            let (node, able) = state.able()?;
+            Some(format!("{node}: {}", able.into_iter().collect::<Vec<_>>().join(" ")))
+        };
+        let labels = json!({"metallb.io/node-name": "n1", "metallb.io/component-type": "speaker"});
+        let meta = json!({"name": "speaker-n1", "namespace": "lb", "resourceVersion": "7", "labels": labels,
+            "annotations": {"herald-lb.io/able": "wide,narrow", "other": "x"}});
+        let speaking = state(json!({"metadata": meta, "status": {"result": "Valid"}}));
+        assert_eq!(able(&speaking).as_deref(), Some("n1: narrow wide"));
+        assert_eq!(speaking.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(able(&state(json!({"metadata": {"labels": labels}}))).as_deref(), Some("n1: "));
+        assert_eq!(able(&state(json!({"metadata": {"name": "controller"}}))), None);
     }
 
     #[test]

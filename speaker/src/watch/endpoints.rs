@@ -11,6 +11,8 @@ use runtime::watch::Change;
 
 use super::convert::{SliceFold, SlimSlice};
 use crate::decide::snapshot::EndpointFacts;
+use crate::decide::verdict::AddressFamily;
+use crate::decide::width::{Hosts, NodeHash};
 
 /// Counters by slice, and sums by Service.
 #[derive(Debug)]
@@ -19,17 +21,24 @@ pub struct Endpoints {
     slices: BTreeMap<SliceKey, Kept>,
     epoch: u32,
     sums: BTreeMap<ServiceKey, Sum>,
+    /// Whether the nodes of ready endpoints are kept, too.
+    keeps_hosts: bool,
 }
+
+/// How many slices have a ready endpoint on a node, by family. Rarely needed, so it is a pointer elsewhere.
+type HostCounts = Option<Box<[BTreeMap<NodeHash, u32>; 2]>>;
 
 #[derive(Clone, Debug)]
 struct Kept {
     fold: SliceFold,
+    hosts: Option<Box<[NodeHash]>>,
     epoch: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sum {
     facts: EndpointFacts,
+    hosts: HostCounts,
     slices: u32,
 }
 
@@ -53,7 +62,26 @@ impl Endpoints {
     /// Seen from the node of that name.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self { node: node.into(), slices: BTreeMap::new(), epoch: 0, sums: BTreeMap::new() }
+        Self {
+            node: node.into(),
+            slices: BTreeMap::new(),
+            epoch: 0,
+            sums: BTreeMap::new(),
+            keeps_hosts: false,
+        }
+    }
+
+    /// Whether the nodes of ready endpoints are kept from now on. What was taken in before does not tell them: the watch
+    /// has to begin anew.
+    pub fn keep_hosts(&mut self, keep: bool) {
+        self.keeps_hosts = keep;
+    }
+
+    /// The nodes with ready endpoints of a Service; `None` where they are not kept.
+    #[must_use]
+    pub fn hosts_of(&self, service: &ServiceKey) -> Option<Hosts> {
+        let [v4, v6] = &**self.sums.get(service)?.hosts.as_ref()?;
+        Some(Hosts { v4: v4.keys().copied().collect(), v6: v6.keys().copied().collect() })
     }
 
     /// Takes what the watch says; returns the Services whose sum may have changed.
@@ -64,18 +92,23 @@ impl Endpoints {
             Change::Restarted => self.epoch = self.epoch.wrapping_add(1),
             Change::Apply(slice) => {
                 let key = SliceKey::of(&slice);
+                let hosts = self.keeps_hosts.then(|| {
+                    let hosts: BTreeSet<NodeHash> = slice.ready_nodes().map(NodeHash::of).collect();
+                    hosts.into_iter().collect()
+                });
                 let fold = slice.fold(&self.node);
                 if let Err(fault) = fold {
                     tracing::debug!(slice = %key.0, reason = %fault, "EndpointSlice counts for no Service");
                 }
-                self.replace(key, fold.ok(), &mut touched);
+                let kept = fold.ok().map(|fold| Kept { fold, hosts, epoch: self.epoch });
+                self.replace(key, kept, &mut touched);
             }
             Change::Delete(slice) => self.replace(SliceKey::of(&slice), None, &mut touched),
             Change::Synced => {
                 let epoch = self.epoch;
                 let gone: Vec<_> = self.slices.extract_if(.., |_, kept| kept.epoch != epoch).collect();
                 for (key, kept) in gone {
-                    self.subtract(&key, &kept.fold, &mut touched);
+                    self.subtract(&key, &kept, &mut touched);
                 }
             }
         }
@@ -95,33 +128,56 @@ impl Endpoints {
         self.sums.get(service).map(|sum| sum.facts)
     }
 
-    fn replace(&mut self, key: SliceKey, fold: Option<SliceFold>, touched: &mut BTreeSet<ServiceKey>) {
-        if let Some(fold) = &fold {
+    fn replace(&mut self, key: SliceKey, slice: Option<Kept>, touched: &mut BTreeSet<ServiceKey>) {
+        if let Some(Kept { fold, hosts, .. }) = &slice {
             let service = key.service(&fold.service);
             let sum = self.sums.entry(service.clone()).or_default();
             fold.add_to(&mut sum.facts);
+            if let Some(hosts) = hosts {
+                let counts = of_family(sum.hosts.get_or_insert_default(), fold.family);
+                hosts.iter().for_each(|host| *counts.entry(*host).or_default() += 1);
+            }
             sum.slices = sum.slices.saturating_add(1);
             touched.insert(service);
         }
-        let before = match fold {
-            Some(fold) => self.slices.insert(key.clone(), Kept { fold, epoch: self.epoch }),
+        let before = match slice {
+            Some(slice) => self.slices.insert(key.clone(), slice),
             None => self.slices.remove(&key),
         };
         if let Some(before) = before {
-            self.subtract(&key, &before.fold, touched);
+            self.subtract(&key, &before, touched);
         }
     }
 
-    fn subtract(&mut self, key: &SliceKey, fold: &SliceFold, touched: &mut BTreeSet<ServiceKey>) {
+    fn subtract(&mut self, key: &SliceKey, slice: &Kept, touched: &mut BTreeSet<ServiceKey>) {
+        let Kept { fold, hosts, .. } = slice;
         let service = key.service(&fold.service);
         if let Some(sum) = self.sums.get_mut(&service) {
             fold.take_from(&mut sum.facts);
+            if let (Some(hosts), Some(counts)) = (hosts, &mut sum.hosts) {
+                let counts = of_family(counts, fold.family);
+                for host in hosts.iter() {
+                    let count = counts.entry(*host).or_default();
+                    *count = count.saturating_sub(1);
+                }
+                counts.retain(|_, count| *count > 0);
+            }
             sum.slices = sum.slices.saturating_sub(1);
             if sum.slices == 0 {
                 self.sums.remove(&service);
             }
         }
         touched.insert(service);
+    }
+}
+
+fn of_family(
+    [v4, v6]: &mut [BTreeMap<NodeHash, u32>; 2],
+    family: AddressFamily,
+) -> &mut BTreeMap<NodeHash, u32> {
+    match family {
+        AddressFamily::V4 => v4,
+        AddressFamily::V6 => v6,
     }
 }
 
@@ -193,6 +249,31 @@ mod tests {
         assert_eq!(take(&mut endpoints, Change::Apply(slice("a", None, "IPv4", "R"))), [""; 0]);
         assert_eq!(take(&mut endpoints, Change::Apply(slice("a", Some("web"), "FQDN", "R"))), [""; 0]);
         assert!(endpoints.sums.is_empty() && endpoints.slices.is_empty());
+    }
+
+    #[test]
+    fn the_nodes_of_ready_endpoints_are_known_once_the_watch_began_anew() {
+        let mut endpoints = Endpoints::new("here");
+        let web = ServiceKey::new("ns", "web");
+        let (here, there) = (NodeHash::of("here"), NodeHash::of("there"));
+        let _ = endpoints.take(Change::Apply(slice("a", Some("web"), "IPv4", "Rr")));
+        assert_eq!(endpoints.hosts_of(&web), None);
+        endpoints.keep_hosts(true);
+        let _ = endpoints.take(Change::Restarted);
+        let _ = endpoints.take(Change::Apply(slice("a", Some("web"), "IPv4", "RRr")));
+        let _ = endpoints.take(Change::Apply(slice("b", Some("web"), "IPv4", "rS")));
+        let _ = endpoints.take(Change::Apply(slice("c", Some("web"), "IPv6", "R")));
+        let _ = endpoints.take(Change::Synced);
+        let hosts = |v4: &[NodeHash], v6: &[NodeHash]| {
+            Some(Hosts { v4: v4.iter().copied().collect(), v6: v6.iter().copied().collect() })
+        };
+        assert_eq!(endpoints.hosts_of(&web), hosts(&[here, there], &[here]));
+        let _ = endpoints.take(Change::Delete(slice("a", Some("web"), "IPv4", "RRr")));
+        assert_eq!(endpoints.hosts_of(&web), hosts(&[there], &[here]), "a terminating one is not ready");
+        endpoints.keep_hosts(false);
+        let _ = endpoints.take(Change::Apply(slice("b", Some("web"), "IPv4", "rS")));
+        let _ = endpoints.take(Change::Apply(slice("c", Some("web"), "IPv6", "R")));
+        assert_eq!(endpoints.hosts_of(&web), hosts(&[], &[]));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use runtime::watch::{Barrier, Change, Guarded, Mirror, Synced as Token};
 
 use super::WatchSettings;
 use super::configuration::{ConfigReport, Configuration};
-use super::convert::{Leaving, NodeView, SlimNode, SlimSecret, SlimSlice, service_facts};
+use super::convert::{Leaving, NodeView, SlimNode, SlimSecret, SlimSlice, SlimState, service_facts};
 use super::endpoints::Endpoints;
 use super::farewell::Farewell;
+use super::speakers::Speakers;
 use crate::decide::announcer::{Planned, Synced};
 use crate::decide::snapshot::NodeFacts;
 use crate::decide::{Announcer, Explanation};
@@ -42,6 +43,19 @@ pub enum Fact {
     Slice(Change<SlimSlice>),
     /// EndpointSlices are not watched any more, because nothing depended on them.
     SlicesForgotten,
+    /// The ConfigurationState of a speaker.
+    State(Change<SlimState>),
+    /// ConfigurationStates are not watched any more, because nothing depended on them.
+    StatesForgotten,
+}
+
+/// What EndpointSlices are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SliceUse {
+    /// To be counted.
+    Counts,
+    /// For the nodes of ready endpoints as well.
+    Hosts,
 }
 
 /// The watches, by what they follow.
@@ -88,7 +102,8 @@ impl Fact {
             Self::Secret(change) => (Source::Secret, synced(change)),
             Self::Service(change) => (Source::Service, synced(change)),
             Self::Slice(change) => (Source::Slice, synced(change)),
-            Self::SlicesForgotten => return None,
+            // Not waited for: until it is known what others could, every node announces.
+            Self::SlicesForgotten | Self::State(_) | Self::StatesForgotten => return None,
         };
         synced.then_some(source)
     }
@@ -104,6 +119,7 @@ pub struct Intake {
     /// The Services of our class, with their uids; what else is known of them is with the announcer.
     services: Mirror<ServiceKey, Box<str>>,
     endpoints: Endpoints,
+    speakers: Speakers,
     /// Whether the Node object is there; `node` outlives it.
     node_object: Mirror<(), ()>,
     node: Option<NodeView>,
@@ -123,9 +139,10 @@ impl Intake {
             class: settings.class.clone(),
             barrier: barrier.clone(),
             tokens: Source::ALL.into_iter().map(|(source, name)| (source, barrier.register(name))).collect(),
-            announcer: Announcer::new(settings.exclude_label),
+            announcer: Announcer::new(settings.exclude_label).on(&settings.node),
             services: Mirror::new(),
             endpoints: Endpoints::new(&settings.node),
+            speakers: Speakers::new(&settings.namespace),
             node_object: Mirror::new(),
             node: None,
             farewell: Farewell::default(),
@@ -149,16 +166,22 @@ impl Intake {
             Fact::Secret(change) => self.configuration.take_secret(change),
             Fact::Service(change) => self.take_service(change),
             Fact::Slice(change) => {
+                self.speakers.hear_slice(&change);
                 for service in self.endpoints.take(change) {
-                    let facts = self.endpoints.of(&service);
-                    self.announcer.set_endpoints(service, facts);
+                    let (facts, hosts) = (self.endpoints.of(&service), self.endpoints.hosts_of(&service));
+                    self.announcer.set_endpoints(service.clone(), facts);
+                    self.announcer.set_hosts(service, hosts);
                 }
             }
             Fact::SlicesForgotten => {
+                self.speakers.forget_slices();
                 for service in self.endpoints.forget() {
-                    self.announcer.set_endpoints(service, None);
+                    self.announcer.set_endpoints(service.clone(), None);
+                    self.announcer.set_hosts(service, None);
                 }
             }
+            Fact::State(change) => self.speakers.hear_state(&change),
+            Fact::StatesForgotten => self.speakers.forget_states(),
         }
         if let Some(token) = completes.and_then(|source| self.tokens.get(&source)) {
             token.mark();
@@ -175,6 +198,10 @@ impl Intake {
             self.announcer.set_node(Some(NodeFacts { drain, ..node.facts.clone() }));
         }
         self.planned = true;
+        self.announcer.set_time(now);
+        if let Some(fleet) = self.speakers.take_fleet() {
+            self.announcer.set_fleet(&fleet);
+        }
         let labels_changed = std::mem::take(&mut self.labels_changed);
         let config = self.configuration.build();
         if config.is_some() || labels_changed {
@@ -184,19 +211,29 @@ impl Intake {
         if let Some(config) = config {
             self.announcer.set_config(config);
         }
-        self.announcer.plan(Synced::all_watches())
+        let planned = self.announcer.plan(Synced::all_watches());
+        self.endpoints.keep_hosts(self.announcer.bounds_any());
+        planned
     }
 
     /// When to ask for a plan again although no fact may have come.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.farewell.due(now)
+        self.farewell.due(now).into_iter().chain(self.announcer.due(now)).min()
     }
 
-    /// Whether decisions depend on EndpointSlices; before everything was read once, they may.
+    /// Whether decisions depend on EndpointSlices, and on what of them; before everything was read once, they may.
     #[must_use]
-    pub fn needs_slices(&self) -> bool {
-        !self.barrier.is_synced() || self.announcer.reads_endpoints()
+    pub fn slices_needed(&self) -> Option<SliceUse> {
+        let needed = !self.barrier.is_synced() || self.announcer.reads_endpoints();
+        let what = if self.announcer.bounds_any() { SliceUse::Hosts } else { SliceUse::Counts };
+        needed.then_some(what)
+    }
+
+    /// Whether decisions depend on what other speakers say of themselves.
+    #[must_use]
+    pub fn needs_states(&self) -> bool {
+        self.announcer.bounds_any()
     }
 
     /// What was made of the configuration, if that changed since the last call.

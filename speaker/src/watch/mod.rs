@@ -14,11 +14,13 @@ pub mod intake;
 mod on_demand;
 pub mod question;
 mod resource;
+mod speakers;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::names::label;
 use api::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool};
 use api::v1beta2::BGPPeer;
 use futures::stream::{BoxStream, SelectAll};
@@ -33,7 +35,7 @@ use crate::journal::Journal;
 use crate::plan::Plan;
 use configuration::ConfigReport;
 use convert::NodeView;
-use intake::{Fact, Intake};
+use intake::{Fact, Intake, SliceUse};
 use on_demand::while_wanted;
 use question::Questions;
 
@@ -84,8 +86,9 @@ pub fn follow(
         // A thousand speakers that start at one moment must not list everything at one moment.
         let spread = Jitter::new(settings.seed).between(Duration::ZERO, START_SPREAD);
         tokio::time::sleep(spread).await;
-        let (want_slices, slices_wanted) = tokio::sync::watch::channel(true);
-        let mut facts = facts(&client, &settings, slices_wanted);
+        let (want_slices, slices_wanted) = tokio::sync::watch::channel(Some(SliceUse::Counts));
+        let (want_states, states_wanted) = tokio::sync::watch::channel(None);
+        let mut facts = facts(&client, &settings, slices_wanted, states_wanted);
         loop {
             let fact = tokio::select! {
                 fact = facts.next() => fact,
@@ -97,30 +100,41 @@ pub fn follow(
             };
             let heard = Instant::now();
             let mut taken = 0;
-            let mut about_endpoints = false;
+            let (mut about_endpoints, mut about_services) = (false, false);
             if let Some(fact) = fact {
                 taken += 1;
                 about_endpoints = matches!(fact, Fact::Slice(_));
+                about_services = matches!(fact, Fact::Service(_));
                 intake.take(fact);
             }
             // What has already arrived belongs to the same plan; nothing is waited for.
             while taken < BATCH {
                 let Some(Some(fact)) = facts.next().now_or_never() else { break };
                 about_endpoints |= matches!(fact, Fact::Slice(_));
+                about_services |= matches!(fact, Fact::Service(_));
                 intake.take(fact);
                 taken += 1;
             }
             journal.count_updates(taken);
             if let Some(planned) = intake.plan(heard) {
-                outlets.plan.send_replace(Arc::new(planned.plan.clone()));
+                let before = Arc::clone(&outlets.plan.borrow());
+                let mut plan = planned.plan.clone();
+                plan.heard = before.heard.clone();
+                // What the first lists hold is no event.
+                if before.synced && (about_endpoints || about_services) && plan.moves_routes(&before) {
+                    plan.heard = plan.heard.with(plan.version, heard);
+                }
+                outlets.plan.send_replace(Arc::new(plan));
                 if about_endpoints {
                     journal.time_endpoints(heard.elapsed());
                 }
                 journal.record(&planned, |service| intake.uid_of(service));
                 journal.record_node(intake.node().is_some());
             }
-            let needed = intake.needs_slices();
+            let needed = intake.slices_needed();
             want_slices.send_if_modified(|wanted| std::mem::replace(wanted, needed) != needed);
+            let needed = intake.needs_states().then_some(());
+            want_states.send_if_modified(|wanted| std::mem::replace(wanted, needed) != needed);
             if let Some(report) = intake.take_report() {
                 journal.record_config(&report);
                 outlets.config.send_replace(Arc::new(report));
@@ -147,7 +161,8 @@ async fn until(then: Option<Instant>) {
 fn facts(
     client: &Client,
     settings: &WatchSettings,
-    slices_wanted: Receiver<bool>,
+    slices_wanted: Receiver<Option<SliceUse>>,
+    states_wanted: Receiver<Option<()>>,
 ) -> SelectAll<BoxStream<'static, Fact>> {
     let namespace = settings.namespace.as_str();
     let mut seed = settings.seed;
@@ -191,9 +206,13 @@ fn facts(
         watch(Api::namespaced(client.clone(), namespace), passwords, next_seed()).map(Fact::Secret).boxed(),
     );
     facts.push(watch(Api::all(client.clone()), services, next_seed()).map(Fact::Service).boxed());
+    let speakers = Query::labels(format!("{}={}", label::COMPONENT_TYPE, label::COMPONENT_SPEAKER));
+    let (states, mut state_seeds) = (Api::namespaced(client.clone(), namespace), Jitter::new(next_seed()));
+    let states = move || watch(states.clone(), speakers.clone(), state_seeds.draw()).map(Fact::State).boxed();
+    facts.push(while_wanted(states_wanted, states, || Fact::StatesForgotten).boxed());
     let (client, mut slice_seeds) = (client.clone(), Jitter::new(next_seed()));
     let slices = move || {
-        let query = Query::labels(api::names::label::SERVICE_NAME);
+        let query = Query::labels(label::SERVICE_NAME);
         watch(Api::all(client.clone()), query, slice_seeds.draw()).map(Fact::Slice).boxed()
     };
     facts.push(while_wanted(slices_wanted, slices, || Fact::SlicesForgotten).boxed());

@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 
-use super::convert::{SlimNode, SlimSecret, SlimSlice};
+use super::convert::{SlimNode, SlimSecret, SlimSlice, SlimState};
 use crate::termination::wish::{Place, SlimDaemonSet};
 
 macro_rules! resource {
     ($slim:ty, $scope:ty, $group:literal, $kind:literal, $plural:literal) => {
+        resource!($slim, $scope, $group, "v1", $kind, $plural);
+    };
+    ($slim:ty, $scope:ty, $group:literal, $version:literal, $kind:literal, $plural:literal) => {
         impl kube::Resource for $slim {
             type DynamicType = ();
             type Scope = $scope;
@@ -23,7 +26,7 @@ macro_rules! resource {
             }
 
             fn version((): &()) -> Cow<'_, str> {
-                "v1".into()
+                $version.into()
             }
 
             fn plural((): &()) -> Cow<'_, str> {
@@ -42,6 +45,14 @@ macro_rules! resource {
 }
 
 resource!(SlimSlice, NamespaceResourceScope, "discovery.k8s.io", "EndpointSlice", "endpointslices");
+resource!(
+    SlimState,
+    NamespaceResourceScope,
+    "metallb.io",
+    "v1beta1",
+    "ConfigurationState",
+    "configurationstates"
+);
 resource!(SlimNode, ClusterResourceScope, "", "Node", "nodes");
 resource!(SlimSecret, NamespaceResourceScope, "", "Secret", "secrets");
 resource!(SlimDaemonSet, NamespaceResourceScope, "apps", "DaemonSet", "daemonsets");

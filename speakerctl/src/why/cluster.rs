@@ -184,6 +184,7 @@ fn subject(reason: &str) -> &'static str {
         "serviceDeleted" | "notLoadBalancer" => "service",
         "noIPAllocated" | "invalidIP" | "loadBalancerIPChanged" => "address",
         "ipNotAllowed" => "pool",
+        "notChosen" => "width",
         "noLocalEndpoints" | "noEndpoints" => "endpoints",
         "nodeNetworkUnavailable" | "nodeLabeledExcludeBalancers" | "draining" | "nodeBeingDeleted" => "node",
         _ => "advertisement",

@@ -15,6 +15,7 @@ mod ipam_crash;
 mod ipam_crd;
 mod ipam_guide;
 mod ipam_takeover;
+mod latency;
 mod moving;
 mod outage;
 mod peers;
@@ -22,10 +23,12 @@ mod rejection;
 mod restart;
 mod rights;
 mod runner;
+mod service_status;
 mod session;
 mod trouble;
 mod upgrade;
 mod why;
+mod width;
 mod witness;
 
 use runner::Test;
@@ -39,8 +42,10 @@ fn main() -> std::process::ExitCode {
         home::TESTS,
         restart::TESTS,
         upgrade::TESTS,
+        service_status::TESTS,
         session::TESTS,
         peers::TESTS,
+        latency::TESTS,
         moving::TESTS,
         ipam_crash::TESTS,
         ipam::TESTS,
@@ -57,6 +62,7 @@ fn main() -> std::process::ExitCode {
         trouble::TESTS,
         fixture::TESTS,
         why::TESTS,
+        width::TESTS,
         attribute::TESTS,
     ];
     let soak = std::env::var_os("HERALD_SOAK").map_or(&[][..], |_| failure::SOAK);

@@ -39,6 +39,8 @@ const FORBIDDEN: &[(&str, &str, &[&str], &str)] = &[
     ("metallb.io", "ipaddresspools", &["create", "update", "patch", "delete"], HERALD_NAMESPACE),
     ("metallb.io", "bgppeers", &["create", "update", "patch", "delete"], HERALD_NAMESPACE),
     ("metallb.io", "bgpadvertisements", &["create", "update", "patch", "delete"], HERALD_NAMESPACE),
+    ("metallb.io", "servicebgpstatuses", &["update", "watch"], HERALD_NAMESPACE),
+    ("metallb.io", "servicebgpstatuses", &["get", "list", "create", "patch", "delete"], "default"),
     ("coordination.k8s.io", "leases", &["get", "update", "patch", "delete"], "kube-system"),
 ];
 
@@ -47,6 +49,7 @@ const ONLY_ONE: &[(&str, &str, &str, &str, &str)] = &[
     ("controller", "", "services/status", "patch", "default"),
     ("speaker", "", "secrets", "get", HERALD_NAMESPACE),
     ("speaker", "discovery.k8s.io", "endpointslices", "watch", "default"),
+    ("speaker", "metallb.io", "servicebgpstatuses", "create", HERALD_NAMESPACE),
 ];
 
 async fn no_right_without_a_use(lab: &mut Lab) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What a single session must bear: a password, a cable that is pulled, a speaker that hangs.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use testbed::chronicle::{Chapter, Cost, tell};
@@ -62,6 +62,26 @@ async fn password(lab: &mut Lab) -> Result<()> {
     let took = lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     let outcome = "no session until the Secret is right; then the path comes";
     tell(Chapter::Routers, "a wrong MD5 password is put right", outcome, took, Cost::NotMeasured);
+    rotate(lab).await
+}
+
+/// A new password: both sides end the session for it, so its price is the time between the two.
+async fn rotate(lab: &Lab) -> Result<()> {
+    let at_the_router = "configure terminal\nrouter bgp 65530\nneighbor NODES password sesame-open";
+    lab.router().vtysh(at_the_router).await?;
+    let began = Instant::now();
+    eventually(SOON, "the router to end the session of the old password", async || {
+        let up = lab.router().established().await?;
+        if up.is_empty() { Ok(()) } else { bail!("established: {up:?}") }
+    })
+    .await?;
+    set_password(lab, "sesame-open").await?;
+    lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
+    let outcome = "the session ends and begins anew with the new key; the path is back";
+    let event = "the MD5 password is changed, at the router first and then in the Secret";
+    tell(Chapter::Routers, event, outcome, began.elapsed(), Cost::NotMeasured);
+    let sessions = lab.router().established().await?;
+    ensure!(sessions.len() == 1, "{sessions:?}");
     Ok(())
 }
 

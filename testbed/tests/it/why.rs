@@ -60,6 +60,26 @@ async fn why(lab: &mut Lab) -> Result<()> {
     lab.start_pod("nginx", "n2").await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
 
+    // Wrong: the node is kept out of load balancing.
+    let label = "node.kubernetes.io/exclude-from-external-load-balancers";
+    let answer = lab.cluster().kubectl(&["label", "node", "n1", &format!("{label}=true")]).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    lab.wait_for_paths(FIRST, &["n2"], SOON).await?;
+    let told = ["NO  node", label, "(nodeLabeledExcludeBalancers)", "next: kubectl describe node n1"];
+    by_socket(lab, "nginx", false, &told).await?;
+    let answer = lab.cluster().kubectl(&["label", "node", "n1", &format!("{label}-")]).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+
+    // Wrong: the peer's password is nowhere.
+    password(lab, r#"{"name":"nowhere"}"#).await?;
+    lab.wait_for_paths(FIRST, &[], SOON).await?;
+    let told = ["ok  endpoints", "NO  session", "is Refused", "nowhere", "(sessionDown)"];
+    by_socket(lab, "nginx", false, &told).await?;
+    by_api(lab, "nginx", false, &["NO  session", "is Refused", "nowhere"]).await?;
+    password(lab, "null").await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+
     // Wrong: the router is away, and so is the API. The socket still knows.
     lab.stop_api_server().await?;
     lab.router_mut().power_off().await?;
@@ -72,7 +92,7 @@ async fn why(lab: &mut Lab) -> Result<()> {
 }
 
 /// Changes the advertisements of the sample.
-async fn advertise(lab: &Lab, patch: &str) -> Result<()> {
+pub(crate) async fn advertise(lab: &Lab, patch: &str) -> Result<()> {
     let (kind, namespace) = ("bgpadvertisements.metallb.io", testbed::HERALD_NAMESPACE);
     let names = lab.cluster().kubectl(&["get", kind, "-n", namespace, "-o", "name"]).await?;
     ensure!(names.accepted && !names.text.is_empty(), "{}", names.text);
@@ -81,6 +101,16 @@ async fn advertise(lab: &Lab, patch: &str) -> Result<()> {
         let answer = lab.cluster().kubectl(&arguments).await?;
         ensure!(answer.accepted, "{}", answer.text);
     }
+    Ok(())
+}
+
+/// Where the password of the sample's peer is.
+async fn password(lab: &Lab, secret: &str) -> Result<()> {
+    let patch = format!(r#"{{"spec":{{"passwordSecret":{secret}}}}}"#);
+    let namespace = testbed::HERALD_NAMESPACE;
+    let arguments = ["patch", "bgppeers.metallb.io", "router", "-n", namespace, "--type=merge", "-p", &patch];
+    let answer = lab.cluster().kubectl(&arguments).await?;
+    ensure!(answer.accepted, "{}", answer.text);
     Ok(())
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn generate(
         made("controller.yaml", "controller.yaml", controller)?,
         made("disruption.yaml", "disruption.yaml", disruption)?,
         made("speaker.yaml", "speaker.yaml", speaker)?,
+        made("speakers.yaml", "speakers.yaml", speakers)?,
         made("monitors.yaml", "components/monitoring/monitors.yaml", monitors)?,
         made("rules.yaml", "components/monitoring/rules.yaml", rules)?,
     ]))
@@ -165,12 +166,21 @@ fn speaker(mut template: Template) -> Result<String> {
         "        {{- if .Values.speaker.ignoreExcludeLB }}
         - --ignore-exclude-lb
         {{- end }}
+        {{- if .Values.speaker.serviceBGPStatus }}
+        - --service-bgp-status=on
+        {{- end }}
         {{- with include \"herald.metricsPort\" . }}
         - --metrics-addr=0.0.0.0:{{ . }}
         {{- end }}
 ",
     )?;
     workload(template, "speaker")
+}
+
+/// The labels of the Pods, by which the Service finds them, are the same under every name of a release.
+fn speakers(mut template: Template) -> Result<String> {
+    template.namespace(NAMESPACE)?;
+    Ok(only_if(".Values.speaker.enabled", template.text()))
 }
 
 /// What both workloads have in common.

@@ -87,6 +87,7 @@ fn specials() -> Vec<(&'static str, &'static str, Value)> {
             json!({ "minimum": 0, "maximum": 128, "default": 128 }),
         ),
         ("BGPAdvertisement", "spec.asPathPrepend", json!({ "format": "int32", "minimum": 0, "maximum": 32 })),
+        ("BGPAdvertisement", "spec.maxNodes", json!({ "format": "int32", "minimum": 1, "maximum": 1024 })),
         ("BGPAdvertisement", "spec.communities", json!({ "maxItems": 512 })),
         ("BGPAdvertisement", "spec.communities[]", json!({ "maxLength": 253 })),
         ("BGPAdvertisement", "spec.ipAddressPools[]", json!({ "maxLength": 253 })),

@@ -1,5 +1,6 @@
 //! The text scripts of `testdata`, and the property that the incremental plan equals the full one.
 
+mod handing_over;
 mod script;
 
 use std::collections::BTreeSet;
@@ -54,15 +55,15 @@ struct Follower {
 impl Follower {
     fn new(snapshot: &Snapshot) -> Self {
         Self {
-            announcer: Announcer::new(snapshot.exclude_label),
+            announcer: Announcer::new(snapshot.exclude_label).on(&snapshot.own),
             exclude_label: snapshot.exclude_label,
             plan: Plan::unsynced(),
         }
     }
 
     fn follow(&mut self, to: &Snapshot) -> &Plan {
-        if self.exclude_label != to.exclude_label {
-            // A flag of the process: it changes with a restart and not otherwise.
+        if self.exclude_label != to.exclude_label || self.announcer.facts().own != to.own {
+            // A flag of the process, and its node: they change with a restart and not otherwise.
             *self = Self::new(to);
         }
         let keys = |a: &Snapshot, b: &Snapshot| -> BTreeSet<_> {
@@ -72,7 +73,9 @@ impl Follower {
         for key in keys(self.announcer.facts(), to) {
             self.announcer.set_service(key.clone(), to.services.get(&key).cloned());
             self.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied());
+            self.announcer.set_hosts(key.clone(), to.hosts.get(&key).cloned());
         }
+        self.announcer.set_fleet(&to.fleet);
         self.announcer.set_node(to.node.clone());
         self.announcer.set_config(Arc::clone(&to.config));
         if let Some(planned) = self.announcer.plan(Synced::all_watches()) {
@@ -104,7 +107,7 @@ proptest! {
 
     #[test]
     fn the_incremental_plan_equals_the_full_one(
-        steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..4, any::<prop::sample::Index>()), 1..60)
+        steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..5, any::<prop::sample::Index>()), 1..60)
     ) {
         let rows = all_rows();
         let mut now = rows[0].snapshot.clone();
@@ -124,6 +127,7 @@ proptest! {
                         };
                     }
                 }
+                3 => now.fleet = from.fleet.clone(),
                 _ => {
                     let keys: Vec<_> = now.endpoints.keys().chain(from.endpoints.keys()).cloned().collect();
                     if !keys.is_empty() {
@@ -131,6 +135,10 @@ proptest! {
                         match from.endpoints.get(key) {
                             Some(endpoints) => now.endpoints.insert(key.clone(), *endpoints),
                             None => now.endpoints.remove(key),
+                        };
+                        match from.hosts.get(key) {
+                            Some(hosts) => now.hosts.insert(key.clone(), hosts.clone()),
+                            None => now.hosts.remove(key),
                         };
                     }
                 }

@@ -7,7 +7,8 @@
 //!   pool default 10.20.30.0/24
 //! row 4: policy Cluster, ready on iris    a row: the state ...
 //!   peer peer1 1.2.3.4                    also: nodes=zone:a|zone:b
-//!   advertisement plain                   also: med= prepend= bandwidth=Endpoints without=Keep gracefulShutdown
+//!   speaker iris able=plain               what another speaker, or this one, says of itself; also: notready
+//!   advertisement plain                   also: maxNodes= med= prepend= bandwidth=Endpoints without=Keep gracefulShutdown
 //!                                         pools= length= length6= localPref= communities= nodes= peers= services=
 //!   service test1 10.20.30.1              also: policy=Local type=ClusterIP label=a:b from=POOL; addresses a,b
 //!   slice test1 ready@iris                also: v6, notready@, serving@, plain@; without a node: ready@
@@ -26,6 +27,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::decide::snapshot::{Drain, DrainStage, EndpointFacts, ExcludeLabel, NodeFacts, Snapshot};
+use crate::decide::verdict::AddressFamily;
+use crate::decide::width::{Fleet, Hosts, NodeHash};
 use crate::plan::Plan;
 use crate::watch::convert::{SlimNode, SlimSlice, service_facts};
 
@@ -141,6 +144,7 @@ struct Objects {
     services: BTreeMap<ServiceKey, SlimService>,
     slices: Vec<SlimSlice>,
     ignore_exclude_label: bool,
+    fleet: Fleet,
 }
 
 impl Objects {
@@ -179,6 +183,13 @@ impl Objects {
                 let drain = view.leaving.map(|leaving| Drain { leaving, stage });
                 self.node = Some((name.to_owned(), NodeFacts { drain, ..view.facts }));
             }
+            "speaker" => {
+                if !options.plain.contains(&"notready") {
+                    self.fleet.ready.insert(name.into());
+                }
+                let able = options.list("able").unwrap_or_default();
+                self.fleet.able.insert(name.into(), able.into_iter().map(Into::into).collect());
+            }
             "ignore-exclude-lb" => self.ignore_exclude_label = true,
             "pool" => self.resources.pools.push(object(json!({
                 "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", "metadata": meta,
@@ -206,6 +217,7 @@ impl Objects {
                     "asPathPrepend": options.number("prepend"),
                     "linkBandwidth": options.one("bandwidth"),
                     "withoutEndpoints": options.one("without"),
+                    "maxNodes": options.number("maxNodes"),
                     "gracefulShutdown": options.plain.contains(&"gracefulShutdown"),
                 },
             }))),
@@ -258,9 +270,16 @@ impl Objects {
         assert!(rejections.is_empty(), "the objects of a row are to be good: {rejections:?}");
         let node_name = self.node.as_ref().map(|(name, _)| name.clone()).unwrap_or_default();
         let mut endpoints: BTreeMap<ServiceKey, EndpointFacts> = BTreeMap::new();
+        let mut hosts: BTreeMap<ServiceKey, Hosts> = BTreeMap::new();
         for slice in &self.slices {
             let fold = slice.fold(&node_name).unwrap();
             fold.add_to(endpoints.entry(key(&fold.service)).or_default());
+            let hosts = hosts.entry(key(&fold.service)).or_default();
+            let of_family = match fold.family {
+                AddressFamily::V4 => &mut hosts.v4,
+                AddressFamily::V6 => &mut hosts.v6,
+            };
+            of_family.extend(slice.ready_nodes().map(NodeHash::of));
         }
         Snapshot {
             services: self
@@ -269,6 +288,9 @@ impl Objects {
                 .map(|(key, service)| (key, service_facts(service.view())))
                 .collect(),
             endpoints,
+            hosts,
+            fleet: self.fleet,
+            own: node_name.into(),
             node: self.node.map(|(_, facts)| facts),
             config: Arc::new(config),
             exclude_label: match self.ignore_exclude_label {

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use self::router::{Heard, ROUTER_ASN, Router, within};
 use super::{PeeringSettings, run};
+use crate::metrics::WireTimes;
 use crate::plan::{PeerPlan, Plan, SessionPhase, SessionRow, SessionTable, StopHow};
 
 const NODE_ASN: u32 = 64_500;
@@ -38,7 +39,8 @@ impl Bench {
         let (plan, plans) = watch::channel(Arc::new(Plan::unsynced()));
         let (table, sessions) = watch::channel(Arc::default());
         let (stop, stops) = watch::channel(None);
-        let settings = PeeringSettings { node_name: "node-1".to_owned(), seed: 7 };
+        let settings =
+            PeeringSettings { node_name: "node-1".to_owned(), seed: 7, times: WireTimes::default() };
         let task = tokio::spawn(run(plans, table, settings, stops));
         Self { plan, sessions, stop, task }
     }

@@ -25,7 +25,8 @@ impl InTurn {
         let (plan, plans) = watch::channel(Arc::new(Plan::unsynced()));
         let (table, sessions) = watch::channel(Arc::default());
         let (stop, stops) = watch::channel(None);
-        let settings = PeeringSettings { node_name: "node-1".to_owned(), seed: 7 };
+        let settings =
+            PeeringSettings { node_name: "node-1".to_owned(), seed: 7, times: WireTimes::default() };
         let (roles, role) = watch::channel(Role::Asking);
         let task = tokio::spawn(run_in_turn(plans, table, settings, stops, place(folder), roles));
         Self { bench: Bench { plan, sessions, stop, task }, role }
@@ -376,7 +377,7 @@ async fn without_a_folder_there_is_no_successor_and_no_harm() {
     let (plan, plans) = watch::channel(Arc::new(Plan::unsynced()));
     let (table, sessions) = watch::channel(Arc::default());
     let (stop, stops) = watch::channel(None);
-    let settings = PeeringSettings { node_name: "node-1".to_owned(), seed: 7 };
+    let settings = PeeringSettings { node_name: "node-1".to_owned(), seed: 7, times: WireTimes::default() };
     let (roles, role) = watch::channel(Role::Asking);
     let place = Place { socket: folder.path().join("file/takeover.sock"), node: "node-1".to_owned() };
     let task = tokio::spawn(run_in_turn(plans, table, settings, stops, place, roles));

@@ -324,18 +324,21 @@ fn a_cordon_and_a_node_that_is_not_ready_change_nothing() {
 #[test]
 fn endpoint_slices_are_watched_only_while_a_decision_may_ask_for_them() {
     let (mut intake, _) = started();
-    assert!(intake.needs_slices());
+    assert!(intake.slices_needed().is_some());
     let gone = object(config_object("BGPAdvertisement", "v1beta1", "all", json!({})));
     intake.take(Fact::Advertisement(Change::Delete(gone)));
     let planned = intake.plan(now()).unwrap();
     assert!(routes(&planned).is_empty());
-    assert!(!intake.needs_slices());
+    assert!(intake.slices_needed().is_none());
     intake.take(Fact::SlicesForgotten);
     assert!(intake.plan(now()).is_none(), "what nobody asks for changes nothing");
 
     intake.take(advertisement());
     let planned = intake.plan(now()).unwrap();
-    assert!(intake.needs_slices() && routes(&planned).is_empty(), "its endpoints are not known yet");
+    assert!(
+        intake.slices_needed().is_some() && routes(&planned).is_empty(),
+        "its endpoints are not known yet"
+    );
     for change in [Change::Restarted, slice(true), Change::Synced] {
         intake.take(Fact::Slice(change));
     }
@@ -344,5 +347,67 @@ fn endpoint_slices_are_watched_only_while_a_decision_may_ask_for_them() {
     let service = object(json!({"metadata": {"name": "web", "namespace": "shop"}}));
     intake.take(Fact::Service(Change::Delete(service)));
     intake.plan(now()).unwrap();
-    assert!(!intake.needs_slices(), "there is no Service left");
+    assert!(intake.slices_needed().is_none(), "there is no Service left");
+}
+
+fn narrow() -> Fact {
+    let spec = json!({"maxNodes": 1});
+    Fact::Advertisement(Change::Apply(object(config_object("BGPAdvertisement", "v1beta1", "all", spec))))
+}
+
+fn speakers(nodes: &[&str]) -> Fact {
+    let endpoint =
+        |node: &&str| json!({"addresses": ["10.0.2.9"], "nodeName": node, "conditions": {"ready": true}});
+    Fact::Slice(Change::Apply(object(json!({
+        "metadata": {
+            "name": "herald-speakers-x", "namespace": "metallb-system",
+            "labels": {"kubernetes.io/service-name": "herald-speakers"},
+        },
+        "addressType": "IPv4", "endpoints": nodes.iter().map(endpoint).collect::<Vec<_>>(),
+    }))))
+}
+
+fn able(node: &str) -> Fact {
+    Fact::State(Change::Apply(object(json!({"metadata": {
+        "name": format!("speaker-{node}"), "namespace": "metallb-system",
+        "labels": {"metallb.io/node-name": node}, "annotations": {"herald-lb.io/able": "all"},
+    }}))))
+}
+
+#[test]
+fn where_a_bounded_number_of_nodes_announces_the_others_are_listened_to() {
+    let barrier = Barrier::new();
+    let mut intake = Intake::new(&settings(), &barrier);
+    let start = now();
+    every_watch(true).into_iter().chain(home()).for_each(|fact| intake.take(fact));
+    every_watch(false).into_iter().for_each(|fact| intake.take(fact));
+    let routes = |planned: &Planned| planned.plan.peers["router"].routes.len();
+    let first = intake.plan(start).unwrap();
+    assert_eq!((routes(&first), first.plan.able.len()), (1, 0));
+    assert_eq!((intake.slices_needed(), intake.needs_states()), (Some(SliceUse::Counts), false));
+
+    intake.take(narrow());
+    let bounded = intake.plan(start).unwrap();
+    assert!(bounded.plan.able.contains("all"), "the others are to know");
+    assert_eq!(routes(&bounded), 1, "nobody is known to be able, so everybody announces");
+    assert_eq!((intake.slices_needed(), intake.needs_states()), (Some(SliceUse::Hosts), true));
+
+    // By score for 10.0.4.1: n1, n3, n2.
+    for fact in [speakers(&["n1", "n2", "n3"]), able("n2"), able("n3")] {
+        intake.take(fact);
+    }
+    assert!(intake.plan(start).is_none(), "others were chosen, and have to be there first");
+    let later = intake.due(start).unwrap();
+    let handed_over = intake.plan(later).unwrap();
+    assert_eq!(routes(&handed_over), 0);
+    let verdict = handed_over.plan.verdicts.iter().next().unwrap().1;
+    assert_eq!(verdict.reason().unwrap().to_string(), "this node is not among the 1 chosen of 2: n3");
+
+    intake.take(able("n1"));
+    assert_eq!(routes(&intake.plan(later).unwrap()), 1, "a place that is won is taken at once");
+    intake.take(Fact::StatesForgotten);
+    intake.plan(later);
+    intake.take(advertisement());
+    assert_eq!(intake.plan(later).map(|planned| planned.plan.able.len()), Some(0));
+    assert_eq!((intake.slices_needed(), intake.needs_states()), (Some(SliceUse::Counts), false));
 }

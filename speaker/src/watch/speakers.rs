@@ -1,0 +1,100 @@
+//! The speakers of the cluster as the API server shows them: which are ready, and which could announce what.
+//!
+//! Ready is what the EndpointSlices of the speakers' own Service say; they come with all others, and change only when a
+//! speaker does. What a node could announce its speaker says in its ConfigurationState, which is watched only while an
+//! advertisement bounds the number of nodes. Leaves out the choice (`decide::width`).
+
+use std::collections::BTreeSet;
+
+use api::names::SPEAKERS_SERVICE;
+use runtime::watch::{Change, Mirror};
+
+use super::convert::{SlimSlice, SlimState};
+use crate::decide::width::Fleet;
+
+/// What is known of them.
+#[derive(Debug)]
+pub(super) struct Speakers {
+    /// Herald's namespace.
+    namespace: Box<str>,
+    /// The nodes with a ready speaker, by slice.
+    ready: Mirror<Box<str>, BTreeSet<Box<str>>>,
+    /// The advertisements, by node.
+    able: Mirror<Box<str>, BTreeSet<Box<str>>>,
+    changed: bool,
+}
+
+impl Speakers {
+    /// Nothing is known.
+    pub(super) fn new(namespace: &str) -> Self {
+        Self { namespace: namespace.into(), ready: Mirror::new(), able: Mirror::new(), changed: false }
+    }
+
+    /// What the watch of all EndpointSlices says.
+    pub(super) fn hear_slice(&mut self, change: &Change<SlimSlice>) {
+        match change {
+            Change::Restarted => self.ready.begin(),
+            Change::Apply(slice) => {
+                if let Some(name) = self.own(slice) {
+                    let nodes = slice.ready_nodes().map(Into::into).collect();
+                    self.changed = true;
+                    self.ready.apply(name, Some(nodes));
+                }
+            }
+            Change::Delete(slice) => {
+                if let Some(name) = self.own(slice) {
+                    self.changed = true;
+                    self.ready.apply(name, None);
+                }
+            }
+            Change::Synced => self.changed |= !self.ready.sweep().is_empty(),
+        }
+    }
+
+    /// No EndpointSlice is watched any more.
+    pub(super) fn forget_slices(&mut self) {
+        self.ready = Mirror::new();
+        self.changed = true;
+    }
+
+    /// What the watch of the speakers' ConfigurationStates says.
+    pub(super) fn hear_state(&mut self, change: &Change<SlimState>) {
+        match change {
+            Change::Restarted => self.able.begin(),
+            Change::Apply(state) => {
+                if let Some((node, able)) = state.able() {
+                    self.changed = true;
+                    self.able.apply(node.into(), Some(able));
+                }
+            }
+            Change::Delete(state) => {
+                if let Some((node, _)) = state.able() {
+                    self.changed = true;
+                    self.able.apply(node.into(), None);
+                }
+            }
+            Change::Synced => self.changed |= !self.able.sweep().is_empty(),
+        }
+    }
+
+    /// No ConfigurationState is watched any more.
+    pub(super) fn forget_states(&mut self) {
+        self.able = Mirror::new();
+        self.changed = true;
+    }
+
+    /// What is known, if that may have changed since the last call.
+    pub(super) fn take_fleet(&mut self) -> Option<Fleet> {
+        std::mem::take(&mut self.changed).then(|| Fleet {
+            ready: self.ready.values().flatten().cloned().collect(),
+            able: self.able.iter().map(|(node, able)| (node.clone(), able.clone())).collect(),
+        })
+    }
+
+    /// The name of a slice of the speakers' Service.
+    fn own(&self, slice: &SlimSlice) -> Option<Box<str>> {
+        let (namespace, name) = slice.key();
+        let own = namespace == &*self.namespace && slice.service() == Some(SPEAKERS_SERVICE);
+        own.then(|| name.into())
+    }
+}
