@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "TCP_MD5SIG and the labels of datagrams have no safe wrapper")]
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -213,6 +213,8 @@ pub(crate) struct Labelled {
     pub(crate) from: IpAddr,
     /// Which of our addresses it was sent to.
     pub(crate) to: IpAddr,
+    /// The number of the interface that it came by, where that is a link-local address; else 0.
+    pub(crate) link: u32,
     /// Its TTL or hop limit on arrival.
     pub(crate) ttl: u8,
 }
@@ -238,8 +240,8 @@ pub(crate) fn receive_labelled(socket: &Socket, buffer: &mut [u8]) -> io::Result
     let length = usize::try_from(length).map_err(|_negative| io::Error::last_os_error())?;
     // What the kernel has not written is zero, and a message of length zero ends the reading.
     let labels = Labels::read(&control.0);
-    let Labels { to: Some(to), ttl: Some(ttl) } = labels else { return Ok(None) };
-    Ok(sender(&name).map(|from| Labelled { length, from, to, ttl }))
+    let Labels { to: Some(to), ttl: Some(ttl), link } = labels else { return Ok(None) };
+    Ok(sender(&name).map(|from| Labelled { length, from, to, link, ttl }))
 }
 
 /// Room for both labels with their heads, of either family.
@@ -257,6 +259,7 @@ const CONTROL_HEAD: usize = size_of::<usize>() + 8;
 struct Labels {
     to: Option<IpAddr>,
     ttl: Option<u8>,
+    link: u32,
 }
 
 impl Labels {
@@ -275,7 +278,11 @@ impl Labels {
                     labels.to = octets.map(|octets| IpAddr::from(*octets));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    labels.to = value.first_chunk::<16>().map(|octets| IpAddr::from(*octets));
+                    let to = value.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
+                    let index = value.get(16..).and_then(|tail| tail.first_chunk());
+                    let is_local = to.is_some_and(|to| to.is_unicast_link_local());
+                    labels.link = index.filter(|_| is_local).map_or(0, |octets| u32::from_ne_bytes(*octets));
+                    labels.to = to.map(IpAddr::from);
                 }
                 _ => {}
             }
@@ -329,7 +336,7 @@ pub(super) fn kernel_has_md5() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::net::{Ipv4Addr, TcpListener};
 
     use super::*;
 
@@ -485,11 +492,23 @@ mod tests {
             let there = socket.local_addr().unwrap().as_socket().unwrap();
             for (sent, length) in [(&b"bfd"[..], 3), (b"more than fits", 8), (b"", 0)] {
                 sender.send_to(sent, there).unwrap();
-                let expected = Labelled { length, from: host, to: host, ttl: 77 };
+                let expected = Labelled { length, from: host, to: host, link: 0, ttl: 77 };
                 assert_eq!(receive_labelled(&socket, &mut buffer).unwrap(), Some(expected));
                 assert_eq!(buffer[..length], sent[..length]);
             }
         }
+    }
+
+    #[test]
+    fn a_link_local_datagram_says_by_which_interface_it_came() {
+        let labels = |to: &str| {
+            let to: Ipv6Addr = to.parse().unwrap();
+            let value = [&to.octets()[..], &3_u32.to_ne_bytes(), &[0; 4]].concat();
+            let numbers = [libc::IPPROTO_IPV6.to_ne_bytes(), libc::IPV6_PKTINFO.to_ne_bytes()].concat();
+            Labels::read(&[&(CONTROL_HEAD + 20).to_ne_bytes()[..], &numbers, &value].concat())
+        };
+        assert_eq!(labels("fe80::1"), Labels { to: Some("fe80::1".parse().unwrap()), ttl: None, link: 3 });
+        assert_eq!(labels("fd00::1").link, 0, "its address alone says where it is");
     }
 
     #[test]
@@ -500,7 +519,7 @@ mod tests {
         };
         let ttl = |length| message(length, libc::IPPROTO_IP, libc::IP_TTL, &[255, 0, 0, 0, 0, 0, 0, 0]);
         let good = ttl(CONTROL_HEAD + 4);
-        assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255) });
+        assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255), link: 0 });
         for cut in 0..CONTROL_HEAD + 4 {
             assert_eq!(Labels::read(&good[..cut]), Labels::default(), "cut at {cut}");
         }
