@@ -11,6 +11,9 @@ pub struct Path {
     pub local: IpAddr,
     /// The other side's address.
     pub remote: IpAddr,
+    /// The number of the interface that both addresses are on, where they are link-local; 0 where the addresses alone say
+    /// which path it is.
+    pub link: u32,
     /// How far the other side may be.
     pub hops: Hops,
 }
@@ -102,6 +105,8 @@ pub struct Arrival {
     pub local: IpAddr,
     /// The address that it came from.
     pub remote: IpAddr,
+    /// The number of the interface that it came by, where the addresses are link-local; else 0.
+    pub link: u32,
     /// Its TTL or hop limit on arrival.
     pub ttl: u8,
     /// The port that it came to.
@@ -110,6 +115,6 @@ pub struct Arrival {
 
 impl Arrival {
     pub(crate) fn path(&self) -> Path {
-        Path { local: self.local, remote: self.remote, hops: self.hops }
+        Path { local: self.local, remote: self.remote, link: self.link, hops: self.hops }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::chance::Chance;
 use crate::config::{Arrival, Path, SessionConfig};
 use crate::discard::Discard;
+use crate::handover::{AdoptFault, SessionImage};
 use crate::packet::{Discriminator, PACKET_LEN, Packet};
 use crate::session::Session;
 use crate::status::{Event, SessionStatus};
@@ -54,6 +55,32 @@ impl Endpoint {
             }
         }
         self.forget(now);
+    }
+
+    /// All sessions for another process, which goes on with them once this one has stopped: those left out that are
+    /// switched off.
+    #[must_use]
+    pub fn images(&self, now: Instant) -> Vec<SessionImage> {
+        self.sessions.values().filter_map(|session| session.image(now)).collect()
+    }
+
+    /// Goes on with a session of another process, which says and hears no more. It keeps the configuration that it had
+    /// until [`Endpoint::set_sessions`] is next called; where it is not wanted then, it ends like any other.
+    ///
+    /// # Errors
+    /// [`AdoptFault`]; nothing has changed then.
+    pub fn adopt(&mut self, now: Instant, image: &SessionImage) -> Result<(), AdoptFault> {
+        if self.sessions.contains_key(&image.path) {
+            return Err(AdoptFault::PathTaken);
+        }
+        let session = Session::adopted(now, image, &mut self.chance)?;
+        let discriminator = session.discriminator();
+        if self.owners.contains_key(&discriminator) {
+            return Err(AdoptFault::DiscriminatorTaken(discriminator));
+        }
+        self.owners.insert(discriminator, image.path);
+        self.sessions.insert(image.path, session);
+        Ok(())
     }
 
     /// Takes a packet and says whose it was.

@@ -16,7 +16,7 @@
 //!
 //! use bfd_proto::*;
 //!
-//! let path = Path { local: [192, 0, 2, 1].into(), remote: [192, 0, 2, 2].into(), hops: Hops::Single };
+//! let path = Path { local: [192, 0, 2, 1].into(), remote: [192, 0, 2, 2].into(), link: 0, hops: Hops::Single };
 //! let session = SessionConfig {
 //!     path,
 //!     desired_min_tx: Interval::from_millis(300),
@@ -31,7 +31,7 @@
 //! let (to, octets) = endpoint.poll_transmit(now).unwrap();
 //! assert_eq!((to, octets.len()), (path, 24));
 //! // An answer of the other side is handed over like this:
-//! let arrival = Arrival { local: path.local, remote: path.remote, ttl: 255, hops: Hops::Single };
+//! let arrival = Arrival { local: path.local, remote: path.remote, link: 0, ttl: 255, hops: Hops::Single };
 //! assert!(endpoint.handle_packet(now, arrival, b"no packet").is_err());
 //! assert!(endpoint.poll_timeout().unwrap() <= now + Duration::from_secs(1));
 //! ```
@@ -60,6 +60,7 @@ mod chance;
 mod config;
 mod discard;
 mod endpoint;
+mod handover;
 mod packet;
 mod session;
 mod state;
@@ -68,6 +69,7 @@ mod status;
 pub use config::{Arrival, Hops, Interval, Path, SessionConfig};
 pub use discard::Discard;
 pub use endpoint::Endpoint;
+pub use handover::{AdoptFault, Heard, SessionImage};
 pub use packet::{Discriminator, PACKET_LEN, Packet};
 pub use state::{Diagnostic, State};
 pub use status::{DownReason, Event, SessionStatus};

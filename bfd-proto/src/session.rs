@@ -4,6 +4,8 @@
 //! a Poll Sequence asks for consent to a change that would otherwise look like a failure (§6.8.3). Which packet
 //! belongs to which session is the endpoint's.
 
+mod adoption;
+
 use std::num::NonZeroU8;
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,18 @@ impl Remote {
         demand: false,
         independent: false,
     };
+
+    fn of(packet: &Packet) -> Self {
+        Self {
+            discriminator: Some(packet.my_discriminator),
+            state: packet.state,
+            required_min_rx: packet.required_min_rx,
+            desired_min_tx: packet.desired_min_tx,
+            multiplier: packet.detect_multiplier,
+            demand: packet.demand,
+            independent: packet.independent,
+        }
+    }
 }
 
 /// The two parameters that need consent.
@@ -179,15 +193,7 @@ impl Session {
         }
         self.received = self.received.saturating_add(1);
         self.heard_at = Some(now);
-        self.remote = Remote {
-            discriminator: Some(packet.my_discriminator),
-            state: packet.state,
-            required_min_rx: packet.required_min_rx,
-            desired_min_tx: packet.desired_min_tx,
-            multiplier: packet.detect_multiplier,
-            demand: packet.demand,
-            independent: packet.independent,
-        };
+        self.remote = Remote::of(packet);
         if packet.answers_poll {
             self.poll_answered();
         }
@@ -382,6 +388,10 @@ impl Session {
 
     fn packet(&mut self, answers_poll: bool) -> [u8; PACKET_LEN] {
         self.sent = self.sent.saturating_add(1);
+        self.said(answers_poll).to_octets()
+    }
+
+    fn said(&self, answers_poll: bool) -> Packet {
         Packet {
             diagnostic: self.diagnostic,
             state: self.state,
@@ -397,7 +407,6 @@ impl Session {
             required_min_rx: Some(self.told.rx),
             required_min_echo_rx: None,
         }
-        .to_octets()
     }
 }
 

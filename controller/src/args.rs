@@ -9,9 +9,12 @@ use std::time::Duration;
 use api::duration::{DurationFault, parse};
 use api::v1beta1::EditPolicy;
 use clap::Parser;
-use runtime::settings::{CommonArgs, Component};
+use runtime::settings::{CommonArgs, Component, choice};
 
 use crate::alloc::Terms;
+
+/// How long a released address rests when nothing is given.
+const QUARANTINE: &str = "60s";
 
 /// Herald's controller: gives addresses to Services of type LoadBalancer
 #[derive(Debug, Parser)]
@@ -22,10 +25,10 @@ pub struct Args {
     pub common: CommonArgs,
     /// How long a released address rests before another Service gets it, such as 60s; 0s turns it off. A pool's own
     /// releaseQuarantine wins
-    #[arg(long, env = "HERALD_RELEASE_QUARANTINE", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "HERALD_RELEASE_QUARANTINE", default_value = QUARANTINE, value_parser = duration)]
     pub release_quarantine: Duration,
     /// What a pool edit does to addresses in use that no pool hands out any more. A pool's own editPolicy wins
-    #[arg(long, env = "HERALD_EDIT_POLICY", default_value = "Keep", value_enum, ignore_case = true)]
+    #[arg(long, env = "HERALD_EDIT_POLICY", default_value = "Keep", value_parser = choice::<EditPolicyArg>(), ignore_case = true)]
     pub edit_policy: EditPolicyArg,
     /// The Deployment of the controllers: it owns the ConfigurationState, which goes with it
     #[arg(long, env = "HERALD_DEPLOYMENT", value_name = "NAME")]
@@ -33,9 +36,10 @@ pub struct Args {
 }
 
 /// [`EditPolicy`] as a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EditPolicyArg {
     /// Services keep them
+    #[default]
     Keep,
     /// Services get new ones, as with MetalLB
     Renumber,
@@ -51,7 +55,10 @@ impl From<EditPolicyArg> for EditPolicy {
 }
 
 fn duration(text: &str) -> Result<Duration, DurationFault> {
-    parse(text)
+    match text.trim() {
+        "" => parse(QUARANTINE),
+        text => parse(text),
+    }
 }
 
 /// The flags in checked form.
@@ -116,6 +123,12 @@ mod tests {
         for wrong in ["--release-quarantine=soon", "--edit-policy=Move"] {
             assert_eq!(Args::try_parse_from(["controller", wrong]).unwrap_err().exit_code(), 2, "{wrong}");
         }
+    }
+
+    #[test]
+    fn empty_values_count_as_not_given() {
+        let args = Args::try_parse_from(["controller", "--release-quarantine=", "--edit-policy="]);
+        assert_eq!(Settings::from(args.unwrap()).terms, Terms::default());
     }
 
     #[test]

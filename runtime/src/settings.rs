@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::ValueEnum;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, Command, ValueEnum};
 
 /// One of Herald's daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +47,12 @@ impl fmt::Display for Component {
     }
 }
 
+/// The namespace when none is given.
+const NAMESPACE: &str = "metallb-system";
+
+/// The log level when none is given.
+const LEVEL: &str = "info";
+
 /// A value that an empty text leaves unset. The name keeps clap from treating the field as its own `Option`.
 pub type Unless<T> = Option<T>;
 
@@ -69,7 +76,7 @@ pub struct CommonArgs {
     pub kubeconfig: Unless<PathBuf>,
 
     /// Namespace of Herald's own objects and configuration
-    #[arg(long, env = "HERALD_NAMESPACE", value_name = "NAME", value_parser = namespace, default_value = "metallb-system")]
+    #[arg(long, env = "HERALD_NAMESPACE", value_name = "NAME", value_parser = namespace, default_value = NAMESPACE)]
     pub namespace: String,
 
     /// Name of this Pod, used as identity in the lease and in events
@@ -89,11 +96,11 @@ pub struct CommonArgs {
     pub metrics_addr: Unless<SocketAddr>,
 
     /// Log level: off, error, warn, info, debug, trace, or a list such as info,speaker=debug
-    #[arg(long, env = "HERALD_LOG", value_name = "LEVEL", value_parser = level, default_value = "info")]
+    #[arg(long, env = "HERALD_LOG", value_name = "LEVEL", value_parser = level, default_value = LEVEL)]
     pub log_level: String,
 
     /// Form of the log lines
-    #[arg(long, env = "HERALD_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Auto, ignore_case = true)]
+    #[arg(long, env = "HERALD_LOG_FORMAT", value_name = "FORMAT", value_parser = choice::<LogFormat>(), default_value = "auto", ignore_case = true)]
     pub log_format: LogFormat,
 }
 
@@ -119,11 +126,39 @@ where
     }
 }
 
+/// Reads one of several words; empty or blank text means the default. For clap's `value_parser`.
+#[must_use]
+pub fn choice<E: ValueEnum + Clone + Default + Send + Sync + 'static>() -> impl TypedValueParser<Value = E> {
+    Choice(EnumValueParser::<E>::new())
+}
+
+/// Clap's own parser with a word for "not given".
+#[derive(Clone)]
+struct Choice<E: ValueEnum + Clone + Send + Sync + 'static>(EnumValueParser<E>);
+
+impl<E: ValueEnum + Clone + Default + Send + Sync + 'static> TypedValueParser for Choice<E> {
+    type Value = E;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<E, clap::Error> {
+        if value.to_str().is_some_and(|text| text.trim().is_empty()) {
+            return Ok(E::default());
+        }
+        self.0.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
+
 /// Why a namespace name is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 enum NamespaceFault {
-    #[error("is empty: name the namespace, or leave the flag and HERALD_NAMESPACE away for metallb-system")]
-    Empty,
     #[error(
         "is no namespace name: at most 63 letters a-z, digits and hyphens, with a letter or digit at both ends"
     )]
@@ -132,8 +167,8 @@ enum NamespaceFault {
 
 fn namespace(text: &str) -> Result<String, NamespaceFault> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match text {
-        "" => Err(NamespaceFault::Empty),
+    match text.trim() {
+        "" => Ok(NAMESPACE.to_owned()),
         name if name.len() > 63 || !name.bytes().all(inner) => Err(NamespaceFault::NotALabel),
         name if name.starts_with('-') || name.ends_with('-') => Err(NamespaceFault::NotALabel),
         name => Ok(name.to_owned()),
@@ -141,6 +176,7 @@ fn namespace(text: &str) -> Result<String, NamespaceFault> {
 }
 
 fn level(text: &str) -> Result<String, crate::log::LevelFault> {
+    let text = if text.trim().is_empty() { LEVEL } else { text };
     crate::log::check_level(text).map(|()| text.to_owned())
 }
 
@@ -180,6 +216,9 @@ mod tests {
             "--kubeconfig=",
             "--admin-addr=",
             "--metrics-addr=",
+            "--namespace=",
+            "--log-level=",
+            "--log-format= ",
         ]);
         let args = args.unwrap();
         assert_eq!(args.load_balancer_class, None);
@@ -187,6 +226,8 @@ mod tests {
         assert_eq!(args.kubeconfig, None);
         assert_eq!(args.admin_addr, None);
         assert_eq!(args.metrics_addr, None);
+        assert_eq!((args.namespace.as_str(), args.log_level.as_str()), ("metallb-system", "info"));
+        assert_eq!(args.log_format, LogFormat::Auto);
     }
 
     #[test]
@@ -216,7 +257,6 @@ mod tests {
         for (arg, part) in [
             ("--admin-addr=localhost", "invalid socket address"),
             ("--log-level=loud", "loud"),
-            ("--namespace=", "is empty"),
             ("--namespace=A", "is no namespace name"),
             ("--namespace=-a", "is no namespace name"),
             ("--log-format=xml", "possible values"),

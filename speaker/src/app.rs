@@ -24,7 +24,7 @@ use crate::mark::Mark;
 use crate::metrics::{Counters, States};
 use crate::peering::{self, PeeringSettings, connected_networks};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
-use crate::state::{self, StateFile};
+use crate::state::{Ending, Memory, StateFile};
 use crate::status::answer::Answers;
 use crate::status::{self, Inlets, report, routes, services};
 use crate::takeover::{Place, Role};
@@ -44,7 +44,7 @@ const END_LIMIT: Duration = Duration::from_secs(25);
 pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(), ConnectError> {
     tracing::info!(version = report::VERSION, node = settings.node, "speaker starts");
     let client = connect(settings.common.kubeconfig.as_deref(), Component::Speaker.name()).await?;
-    let (mark, start) = Mark::leave(&settings.state_dir);
+    let (mark, start) = Mark::leave(&settings.state_folder());
     let seed = fresh_seed();
     let barrier = Barrier::new();
     let counters = Counters::default();
@@ -58,7 +58,6 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (stop_sender, stop_how) = watch::channel(None);
     let (role_sender, role) = watch::channel(Role::Asking);
     let (asker, questions) = question::channel();
-    let (wanted_sender, wanted) = watch::channel(Arc::new(Plan::unsynced()));
     let (answer_sender, answer) = oneshot::channel();
     let (seen_sender, seen) = watch::channel(false);
     let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
@@ -82,13 +81,9 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
     let clearing = client.clone();
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
-    let file = StateFile::new(&settings.state_dir, &settings.node, settings.state_max_age);
-    // What is announced, which may be the plan on file itself: a speaker that runs on it keeps it young.
-    let keeping = tokio::spawn(state::keep(file.clone(), wanted.clone(), role.clone()));
-    let announced = wanted.clone();
+    let file = StateFile::new(&settings.state_folder(), &settings.node, settings.state_max_age);
     let answered = async { answer.await.unwrap_or(Ok(())) };
-    let restored = state::restore(file.clone(), answered, barrier.clone(), role.clone());
-    let feeding = tokio::spawn(state::feed(restored, plan.clone(), wanted_sender));
+    let (memory, wanted) = Memory::start(&file, answered, barrier.clone(), plan.clone(), &role);
     let question = Question {
         client: client.clone(),
         namespace: settings.common.namespace.clone(),
@@ -141,44 +136,41 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let seen = *seen.borrow();
     let how = judge(settings.on_terminate, leaving, question.ask(seen).await);
     tracing::info!(?how, "speaker ends");
-    for task in [front, keeping, feeding, looking] {
+    for task in [front, looking] {
         task.abort();
     }
-    let removed = matches!(how, StopHow::Remove(_));
-    if speaks {
-        keep_for_next_start(&file, &announced.borrow(), removed);
-    }
-    stop_sender.send_replace(Some(how));
-    let ending = async {
+    let ended = async {
         if tokio::time::timeout(END_LIMIT, peering).await.is_err() {
             tracing::warn!("sessions did not end in time");
         }
     };
-    let tidying = async {
+    let tidied = async {
         match settings.service_bgp_status {
-            ServiceStatus::On if removed && speaks => {
+            ServiceStatus::On if speaks => {
                 services::clear(clearing, &settings.common.namespace, &settings.node).await;
             }
             ServiceStatus::On | ServiceStatus::Off => {}
         }
     };
-    tokio::join!(ending, tidying);
+    match &how {
+        StopHow::Remove(_) => {
+            // First, so that no crash on the way leaves a plan that does not hold.
+            memory.end(Ending::Remove).await;
+            stop_sender.send_replace(Some(how));
+            tokio::join!(ended, tidied);
+            if speaks {
+                mark.remove();
+            }
+        }
+        StopHow::Restart => {
+            // The end may wait for a successor: until it has the sessions, what is to be announced changes on.
+            stop_sender.send_replace(Some(how));
+            ended.await;
+            memory.end(Ending::Keep).await;
+        }
+    }
     watching.abort();
-    if removed && speaks {
-        mark.remove();
-    }
     Ok(())
-}
-
-/// The newest plan, unless there is to be no next start.
-fn keep_for_next_start(file: &StateFile, plan: &Plan, removed: bool) {
-    if removed {
-        file.remove();
-    } else if plan.synced
-        && let Err(error) = file.write(plan)
-    {
-        tracing::debug!(%error, "the last plan is not on file");
-    }
 }
 
 /// What is shown to the outside follows whose turn it is. The addresses for health and metrics belong to the newest
@@ -350,6 +342,7 @@ fn debug_state(inlets: &Inlets, barrier: &Barrier) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state;
     use crate::termination::workload::LOOK_LIMIT;
 
     #[test]
@@ -358,7 +351,8 @@ mod tests {
         let line =
             manifest.lines().find_map(|line| line.trim().strip_prefix("terminationGracePeriodSeconds: "));
         let grace = Duration::from_secs(line.unwrap().parse().unwrap());
-        assert!(LOOK_LIMIT + END_LIMIT < grace, "{LOOK_LIMIT:?} + {END_LIMIT:?} against {grace:?}");
+        let all = LOOK_LIMIT + END_LIMIT + state::END_LIMIT;
+        assert!(all < grace, "{all:?} against {grace:?}");
         assert!(peering::LONGEST_END < END_LIMIT, "{:?}", peering::LONGEST_END);
     }
 }

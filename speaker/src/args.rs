@@ -1,13 +1,23 @@
 //! The speaker's flags, with their environment twins, turned into checked [`Settings`]. The flag wins.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use api::duration::{DurationFault, parse};
 use clap::{Parser, ValueEnum};
-use runtime::settings::CommonArgs;
+use runtime::settings::{CommonArgs, choice};
 
 use crate::decide::snapshot::ExcludeLabel;
+
+/// How long a plan on file is worth anything when nothing is given.
+const MAX_AGE: &str = "1h";
+
+/// The local socket when nothing is given.
+const SOCKET: &str = "/run/herald/speaker.sock";
+
+/// The folder for state when nothing is given.
+const STATE_DIR: &str = "/var/lib/herald";
 
 /// Announces LoadBalancer addresses from this node over BGP.
 #[derive(Clone, Debug, Parser)]
@@ -25,15 +35,15 @@ pub struct Args {
     ignore_exclude_lb: bool,
 
     /// Unix socket that answers GET /state, for speakerctl on this node
-    #[arg(long, env = "HERALD_SOCKET", value_name = "PATH", default_value = "/run/herald/speaker.sock")]
+    #[arg(long, env = "HERALD_SOCKET", value_name = "PATH", value_parser = path_or(SOCKET), default_value = SOCKET)]
     socket: PathBuf,
 
     /// Folder for what is remembered from one start to the next
-    #[arg(long, env = "HERALD_STATE_DIR", value_name = "PATH", default_value = "/var/lib/herald")]
+    #[arg(long, env = "HERALD_STATE_DIR", value_name = "PATH", value_parser = path_or(STATE_DIR), default_value = STATE_DIR)]
     state_dir: PathBuf,
 
     /// How long after the last speaker ran its plan is announced again when the API server is away at the start; 0 is never
-    #[arg(long, env = "HERALD_STATE_MAX_AGE", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "HERALD_STATE_MAX_AGE", value_name = "DURATION", default_value = MAX_AGE, value_parser = duration)]
     state_max_age: Duration,
 
     /// The DaemonSet of the speakers: when it is deleted or no longer wants this node, the end is a removal
@@ -41,12 +51,12 @@ pub struct Args {
     daemon_set: Option<String>,
 
     /// What the end of this process means for the routes: auto looks whether the node or the speakers leave the cluster
-    #[arg(long, env = "HERALD_ON_TERMINATE", value_name = "WHAT", value_enum, default_value_t = OnTerminate::Auto, ignore_case = true)]
+    #[arg(long, env = "HERALD_ON_TERMINATE", value_name = "WHAT", value_parser = choice::<OnTerminate>(), default_value = "auto", ignore_case = true)]
     on_terminate: OnTerminate,
 
     /// Write this node's SpeakerState and ConfigurationState and the events of its sessions: on, or off where thousands of
     /// nodes would write too much; the local socket tells the same
-    #[arg(long, env = "HERALD_STATUS_OBJECTS", value_name = "SWITCH", value_enum, default_value_t = StatusObjects::On, ignore_case = true)]
+    #[arg(long, env = "HERALD_STATUS_OBJECTS", value_name = "SWITCH", value_parser = choice::<StatusObjects>(), default_value = "on", ignore_case = true)]
     status_objects: StatusObjects,
 
     /// Write a ServiceBGPStatus for each Service that this node announces: as many objects as nodes times Services
@@ -64,18 +74,20 @@ pub enum ServiceStatus {
 }
 
 /// Whether the node's own status objects are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum StatusObjects {
     /// They are, at a bounded pace.
+    #[default]
     On,
     /// They are not; speakerctl has to ask the speaker's socket.
     Off,
 }
 
 /// What the end of the process means for the routes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum OnTerminate {
     /// Removal when the node is leaving the cluster, restart otherwise.
+    #[default]
     Auto,
     /// The routes stay with the routers (graceful restart) until the next start.
     Restart,
@@ -110,10 +122,16 @@ pub struct Settings {
 
 impl Settings {
     /// Where speakers of one node meet when one follows the other: beside the local socket, so that one shared folder
-    /// does for both.
+    /// does for both. Another Herald on the node, which has another namespace, meets elsewhere.
     #[must_use]
     pub fn takeover_socket(&self) -> PathBuf {
-        self.socket.with_file_name("takeover.sock")
+        self.socket.with_file_name(format!("takeover-{}.sock", self.common.namespace))
+    }
+
+    /// What this Herald remembers in the folder for state, apart from another one on the node.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        self.state_dir.join(&self.common.namespace)
     }
 }
 
@@ -150,8 +168,15 @@ enum Fault {
     NotASwitch,
 }
 
+fn path_or(default: &'static str) -> impl Fn(&str) -> Result<PathBuf, Infallible> + Clone {
+    move |text| Ok(PathBuf::from(if text.trim().is_empty() { default } else { text }))
+}
+
 fn duration(text: &str) -> Result<Duration, DurationFault> {
-    parse(text.trim())
+    match text.trim() {
+        "" => parse(MAX_AGE),
+        text => parse(text),
+    }
 }
 
 fn node_name(text: &str) -> Result<String, Fault> {
@@ -187,12 +212,33 @@ mod tests {
         assert_eq!(settings.node, "n1");
         assert_eq!(settings.exclude_label, ExcludeLabel::Honoured);
         assert_eq!(settings.socket, PathBuf::from("/run/herald/speaker.sock"));
-        assert_eq!(settings.takeover_socket(), PathBuf::from("/run/herald/takeover.sock"));
-        assert_eq!(settings.state_dir, PathBuf::from("/var/lib/herald"));
+        assert_eq!(settings.takeover_socket(), PathBuf::from("/run/herald/takeover-metallb-system.sock"));
+        assert_eq!(settings.state_folder(), PathBuf::from("/var/lib/herald/metallb-system"));
         assert_eq!(settings.on_terminate, OnTerminate::Auto);
         assert_eq!(settings.status_objects, StatusObjects::On);
         assert_eq!(settings.service_bgp_status, ServiceStatus::Off);
         assert_eq!((settings.state_max_age, settings.daemon_set), (Duration::from_secs(3600), None));
+    }
+
+    #[test]
+    fn empty_values_count_as_not_given() {
+        let settings = read(&[
+            "--node-name=n1",
+            "--ignore-exclude-lb=",
+            "--state-max-age=",
+            "--daemon-set=",
+            "--on-terminate=",
+            "--status-objects= ",
+            "--socket=",
+            "--state-dir=",
+        ])
+        .unwrap();
+        let defaults = read(&["--node-name=n1"]).unwrap();
+        assert_eq!(settings.exclude_label, defaults.exclude_label);
+        assert_eq!(settings.state_max_age, defaults.state_max_age);
+        assert_eq!((settings.on_terminate, settings.status_objects), (OnTerminate::Auto, StatusObjects::On));
+        assert_eq!((settings.daemon_set, defaults.daemon_set), (None, None));
+        assert_eq!((settings.socket, settings.state_dir), (defaults.socket, defaults.state_dir));
     }
 
     #[test]
@@ -220,6 +266,14 @@ mod tests {
         assert_eq!(settings.common.namespace, "lb");
         assert_eq!(settings.status_objects, StatusObjects::Off);
         assert_eq!(settings.service_bgp_status, ServiceStatus::On);
+    }
+
+    #[test]
+    fn two_heralds_of_one_node_meet_their_successors_and_keep_their_plans_apart() {
+        let of = |namespace: &str| read(&["--node-name=n1", &format!("--namespace={namespace}")]).unwrap();
+        let (one, other) = (of("metallb-system"), of("metallb-test"));
+        assert_ne!(one.takeover_socket(), other.takeover_socket());
+        assert_ne!(one.state_folder(), other.state_folder());
     }
 
     #[test]

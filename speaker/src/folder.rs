@@ -56,9 +56,35 @@ pub fn prepare(folder: &Path) -> Result<(), FolderFault> {
     Ok(())
 }
 
+/// Makes a folder inside the prepared one. A speaker that needs capabilities is another user of the same group, and
+/// follows or is followed by one that needs none: both may use it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let found = fs::metadata(folder)?;
+    let own = found.uid() == rustix::process::geteuid().as_raw();
+    if own && found.permissions().mode() & 0o7777 != MODE {
+        fs::set_permissions(folder, fs::Permissions::from_mode(MODE))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_inside_is_for_the_group() {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("state/metallb-system");
+        make(&folder).unwrap();
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, MODE);
+        fs::write(folder.join("plan"), "kept").unwrap();
+        make(&folder).unwrap();
+        assert!(folder.join("plan").exists());
+    }
 
     #[test]
     fn a_folder_is_made_and_shut_for_others_and_a_second_time_changes_nothing() {

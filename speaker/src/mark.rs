@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::folder;
+
 /// Changes with each boot of the machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -40,7 +42,9 @@ impl Mark {
             Ok(left) if left.trim() == boot => Start::Again,
             Ok(_) | Err(_) => Start::First,
         };
-        let written = fs::create_dir_all(state_dir).and_then(|()| fs::write(&file, boot));
+        // One of a speaker of another user cannot be written, but replaced.
+        let _ = fs::remove_file(&file);
+        let written = folder::make(state_dir).and_then(|()| fs::write(&file, boot));
         if let Err(error) = written {
             tracing::warn!(file = %file.display(), %error, "state folder cannot be written: restarts look like first starts");
         }

@@ -15,7 +15,7 @@ fn first() -> [u8; 24] {
 }
 
 fn arrival() -> Arrival {
-    Arrival { local: A, remote: B, ttl: 255, hops: Hops::Single }
+    Arrival { local: A, remote: B, link: 0, ttl: 255, hops: Hops::Single }
 }
 
 #[test]
@@ -61,6 +61,7 @@ fn a_first_packet_is_matched_by_both_addresses_and_its_port() {
     };
     check(Arrival { remote: A, ..arrival() }, Err(Discard::NoSession));
     check(Arrival { local: B, ..arrival() }, Err(Discard::NoSession));
+    check(Arrival { link: 3, ..arrival() }, Err(Discard::NoSession));
     check(Arrival { hops: Hops::Multi, ..arrival() }, Err(Discard::NoSession));
     check(arrival(), Ok(config(A, B).path));
 }

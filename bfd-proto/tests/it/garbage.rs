@@ -58,7 +58,7 @@ proptest! {
                     if addressed && octets.len() >= 12 {
                         octets[8..12].copy_from_slice(&mine);
                     }
-                    let arrival = Arrival { local: A, remote: B, ttl, hops: Hops::Single };
+                    let arrival = Arrival { local: A, remote: B, link: 0, ttl, hops: Hops::Single };
                     let _ = endpoint.handle_packet(now, arrival, &octets);
                 }
                 Move::Wait(micros) => now += Duration::from_micros(micros.into()),

@@ -58,7 +58,7 @@ impl Bench {
     }
 
     fn hear(&mut self, state: State, flags: u8) {
-        let arrival = Arrival { local: A, remote: B, ttl: 255, hops: Hops::Single };
+        let arrival = Arrival { local: A, remote: B, link: 0, ttl: 255, hops: Hops::Single };
         let octets = self.octets(state, flags);
         let _ = self.endpoint.handle_packet(self.now, arrival, &octets);
     }
@@ -180,7 +180,7 @@ fn a_side_in_demand_mode_gets_no_periodic_packets_but_polls() {
 #[test]
 fn a_side_that_can_receive_nothing_gets_nothing_but_answers() {
     let mut bench = Bench::in_state(State::Up);
-    let arrival = Arrival { local: A, remote: B, ttl: 255, hops: Hops::Single };
+    let arrival = Arrival { local: A, remote: B, link: 0, ttl: 255, hops: Hops::Single };
     let mut octets = bench.octets(State::Up, 0x20);
     octets[16..20].fill(0);
     bench.endpoint.handle_packet(bench.now, arrival, &octets).unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn millis(millis: u64) -> Duration {
 /// 300 ms both ways, three packets.
 pub(crate) fn config(local: IpAddr, remote: IpAddr) -> SessionConfig {
     SessionConfig {
-        path: Path { local, remote, hops: Hops::Single },
+        path: Path { local, remote, link: 0, hops: Hops::Single },
         desired_min_tx: Interval::from_millis(300),
         required_min_rx: Interval::from_millis(300),
         detect_multiplier: NonZeroU8::new(3).unwrap(),
@@ -69,6 +69,8 @@ pub(crate) struct World {
     /// Whether a packet of this end is lost; the number counts the packets of the world.
     lost: Box<dyn FnMut(usize, u64) -> bool>,
     count: u64,
+    /// An end that does nothing until then.
+    paused: Option<(usize, Instant)>,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             wire: VecDeque::new(),
             lost: Box::new(|_, _| false),
             count: 0,
+            paused: None,
         };
         for at in 0..2 {
             let config = world.ends[at].config;
@@ -113,6 +116,17 @@ impl World {
         self.drain(at);
     }
 
+    /// This end neither hears nor says anything for a while: what comes meanwhile waits in its sockets.
+    pub(crate) fn pause(&mut self, at: usize, length: Duration) {
+        let awake = self.now + length + Duration::from_micros(1);
+        for packet in self.wire.iter_mut().filter(|(_, to, _)| *to == at) {
+            packet.0 = packet.0.max(awake);
+        }
+        self.paused = Some((at, awake));
+        self.run(length);
+        self.paused = None;
+    }
+
     pub(crate) fn run(&mut self, length: Duration) {
         let end = self.now + length;
         while self.step(end) {}
@@ -133,18 +147,26 @@ impl World {
     }
 
     fn step(&mut self, end: Instant) -> bool {
-        let deadlines = self.ends.iter().filter_map(|end| end.endpoint.poll_timeout());
+        let paused = self.paused.map(|(at, _)| at);
+        let runs = self.ends.iter().enumerate().filter(|(at, _)| Some(*at) != paused);
+        let deadlines = runs.filter_map(|(_, end)| end.endpoint.poll_timeout());
         let arrivals = self.wire.iter().map(|(at, ..)| *at);
         let Some(next) = deadlines.chain(arrivals).min().filter(|next| *next <= end) else { return false };
         self.now = self.now.max(next);
         while let Some(at) = self.wire.iter().position(|(at, ..)| *at <= self.now) {
             let (_, to, octets) = self.wire.remove(at).unwrap();
             let path = self.ends[to].config.path;
-            let arrival = Arrival { local: path.local, remote: path.remote, ttl: 255, hops: path.hops };
+            let arrival = Arrival {
+                local: path.local,
+                remote: path.remote,
+                link: path.link,
+                ttl: 255,
+                hops: path.hops,
+            };
             let _ = self.ends[to].endpoint.handle_packet(self.now, arrival, &octets);
             self.drain(to);
         }
-        for at in 0..2 {
+        for at in (0..2).filter(|at| Some(*at) != paused) {
             self.ends[at].endpoint.handle_timeout(self.now);
             self.drain(at);
         }
@@ -160,7 +182,12 @@ impl World {
             end.sent.push((self.now, Packet::parse(&octets).unwrap()));
             self.count += 1;
             if !(self.lost)(at, self.count) {
-                self.wire.push_back((self.now + self.latency, 1 - at, octets));
+                let arrives = self.now + self.latency;
+                let held = self
+                    .paused
+                    .filter(|(end, _)| *end == 1 - at)
+                    .map_or(arrives, |(_, until)| arrives.max(until));
+                self.wire.push_back((held, 1 - at, octets));
             }
         }
         while let Some(event) = end.endpoint.poll_event() {

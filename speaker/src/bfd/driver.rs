@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use bfd_proto::{Discard, Endpoint, Event, Path, SessionConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, trace, warn};
 
+use super::Order;
+use super::estate::Estate;
 use super::link::Links;
 use super::listener::Listeners;
 use super::table::{self, Table, Turns};
@@ -23,6 +25,13 @@ use crate::plan::PacketCounts;
 
 /// How long the reason of a discarded packet stands before another takes its place.
 const SAME_DISCARD: Duration = Duration::from_secs(1);
+
+/// What follows from the orders.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Obeyed {
+    GoOn,
+    Vanish,
+}
 
 #[derive(Debug)]
 pub(super) struct Driver {
@@ -32,6 +41,7 @@ pub(super) struct Driver {
     wanted: watch::Receiver<Arc<[SessionConfig]>>,
     table: watch::Sender<Arc<Table>>,
     bell: UnixStream,
+    orders: mpsc::Receiver<Order>,
     turn: u64,
     turns: BTreeMap<Path, Turns>,
     packets: BTreeMap<Path, PacketCounts>,
@@ -47,6 +57,7 @@ impl Driver {
         wanted: watch::Receiver<Arc<[SessionConfig]>>,
         table: watch::Sender<Arc<Table>>,
         bell: UnixStream,
+        orders: mpsc::Receiver<Order>,
     ) -> Self {
         Self {
             endpoint: Endpoint::new(seed),
@@ -55,12 +66,36 @@ impl Driver {
             wanted,
             table,
             bell,
+            orders,
             turn: 0,
             turns: BTreeMap::new(),
             packets: BTreeMap::new(),
             discarded: BTreeMap::new(),
             ending: false,
         }
+    }
+
+    /// Goes on with what another process has left: its sessions, and its sockets, so that the routers hear the same port.
+    pub(super) fn inherit(mut self, estate: Estate) -> Self {
+        let now = Instant::now();
+        for (ear, socket) in estate.ears {
+            self.listeners.inherit(ear, socket);
+        }
+        for (image, socket) in estate.sessions {
+            let (router, local) = (image.path.remote, image.path.local);
+            match self.endpoint.adopt(now, &image) {
+                Ok(()) => {
+                    info!(%router, %local, "BFD session taken over");
+                    if let Some(socket) = socket {
+                        self.links.inherit(image.path, socket);
+                    }
+                }
+                Err(reason) => warn!(%router, %reason, "BFD session not taken over: it starts anew"),
+            }
+        }
+        // Before anything is heard: what is taken depends on what is wanted.
+        self.take_orders(now);
+        self
     }
 
     /// Until the owner is gone. The routers are told once: a process that is about to start again must not wait for
@@ -71,6 +106,9 @@ impl Driver {
             let now = Instant::now();
             self.hear(now);
             self.take_orders(now);
+            if self.obey(now) == Obeyed::Vanish {
+                return;
+            }
             self.endpoint.handle_timeout(now);
             self.listeners.retry(now);
             self.speak(now);
@@ -121,6 +159,30 @@ impl Driver {
         let wanted: &[SessionConfig] = if self.ending { &[] } else { &wanted };
         self.endpoint.set_sessions(now, wanted);
         self.listeners.serve(now, self.endpoint.sessions().map(|status| status.path));
+    }
+
+    /// Answers whoever wants to go on with the sessions, or ends because somebody does.
+    fn obey(&mut self, now: Instant) -> Obeyed {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Copy(to) => {
+                    // What is owed to routers is said before: the copy owes nothing.
+                    self.speak(now);
+                    // Who asked may have given up.
+                    let _ = to.send(self.estate(now));
+                }
+                Order::Vanish => return Obeyed::Vanish,
+            }
+        }
+        Obeyed::GoOn
+    }
+
+    fn estate(&self, now: Instant) -> Estate {
+        let images = self.endpoint.images(now).into_iter();
+        Estate {
+            sessions: images.map(|image| (image, self.links.copy(image.path))).collect(),
+            ears: self.listeners.copies(),
+        }
     }
 
     fn speak(&mut self, now: Instant) {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bfd_proto::Path;
@@ -64,6 +65,16 @@ impl Links {
     pub(super) fn keep(&mut self, paths: impl Iterator<Item = Path>) {
         let kept: BTreeSet<Path> = paths.collect();
         self.links.retain(|path, _| kept.contains(path));
+    }
+
+    /// Goes on with the socket of another process, and so with its source port.
+    pub(super) fn inherit(&mut self, path: Path, socket: OwnedFd) {
+        self.links.insert(path, Link { socket: Some(Socket::from(socket)), retry_at: None, fault: None });
+    }
+
+    /// The socket of this path for another process; `None` where there is none, or no descriptor is left.
+    pub(super) fn copy(&self, path: Path) -> Option<OwnedFd> {
+        self.links.get(&path)?.socket.as_ref()?.as_fd().try_clone_to_owned().ok()
     }
 
     /// Why packets of this path do not leave, or are not wanted at the other end.
@@ -141,7 +152,7 @@ fn in_words(path: Path, fault: &io::Error) -> LinkFault {
 }
 
 fn open(path: Path, next_port: &mut u16) -> io::Result<Socket> {
-    let remote = SocketAddr::new(path.remote, path.hops.port());
+    let remote = at(path.remote, path.hops.port(), path.link);
     let socket = Socket::new(Domain::for_address(remote), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     match path.remote {
@@ -154,18 +165,25 @@ fn open(path: Path, next_port: &mut u16) -> io::Result<Socket> {
             socket.set_tclass_v6(TRAFFIC_CLASS)?;
         }
     }
-    bind(&socket, path.local, next_port)?;
+    bind(&socket, path, next_port)?;
     socket.connect(&remote.into())?;
     Ok(socket)
 }
 
+fn at(address: IpAddr, port: u16, link: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(_) => SocketAddr::new(address, port),
+        IpAddr::V6(v6) => SocketAddrV6::new(v6, port, 0, link).into(),
+    }
+}
+
 /// Takes the next source port that is free.
-fn bind(socket: &Socket, local: IpAddr, next_port: &mut u16) -> io::Result<()> {
+fn bind(socket: &Socket, path: Path, next_port: &mut u16) -> io::Result<()> {
     let mut last = io::Error::from_raw_os_error(libc::EADDRINUSE);
     for _ in 0..TRIES {
         let port = (*next_port).max(*SOURCE_PORTS.start());
         *next_port = port.checked_add(1).unwrap_or(*SOURCE_PORTS.start());
-        match socket.bind(&SocketAddr::new(local, port).into()) {
+        match socket.bind(&at(path.local, port, path.link).into()) {
             Ok(()) => return Ok(()),
             Err(fault) if fault.raw_os_error() == Some(libc::EADDRINUSE) => last = fault,
             Err(fault) => return Err(fault),

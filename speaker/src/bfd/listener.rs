@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bfd_proto::{Arrival, Hops, Path};
@@ -27,9 +27,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Which socket a session hears by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Ear {
-    hops: Hops,
-    ipv4: bool,
+pub struct Ear {
+    /// Which port.
+    pub hops: Hops,
+    /// Which family: IPv4, or IPv6.
+    pub ipv4: bool,
 }
 
 impl Ear {
@@ -83,6 +85,20 @@ impl Listeners {
         }
     }
 
+    /// Goes on with the socket of another process: what has come to it and was not read is not lost.
+    pub(super) fn inherit(&mut self, ear: Ear, socket: OwnedFd) {
+        self.ears.insert(ear, Listener::Open(Socket::from(socket)));
+    }
+
+    /// The open sockets for another process.
+    pub(super) fn copies(&self) -> Vec<(Ear, OwnedFd)> {
+        let open = self.ears.iter().filter_map(|(ear, listener)| match listener {
+            Listener::Open(socket) => Some((*ear, socket.as_fd().try_clone_to_owned().ok()?)),
+            Listener::Closed { .. } => None,
+        });
+        open.collect()
+    }
+
     /// Tries again what could not be opened.
     pub(super) fn retry(&mut self, now: Instant) {
         let due: Vec<Ear> = self
@@ -130,8 +146,8 @@ impl Listeners {
                 // An error is the end of the batch like an empty socket: a listener has none that lasts.
                 let Ok(labelled) = receive_labelled(socket, &mut datagram) else { break };
                 // Both labels are asked for when the socket is opened; without them nothing can be judged.
-                let Some(Labelled { length, from, to, ttl }) = labelled else { continue };
-                let arrival = Arrival { local: to, remote: from, ttl, hops: ear.hops };
+                let Some(Labelled { length, from, to, link, ttl }) = labelled else { continue };
+                let arrival = Arrival { local: to, remote: from, link, ttl, hops: ear.hops };
                 take(arrival, datagram.get(..length).unwrap_or_default());
             }
         }

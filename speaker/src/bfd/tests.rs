@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn session(local: [u8; 4], remote: [u8; 4], hops: Hops) -> SessionConfig {
     SessionConfig {
-        path: Path { local: local.into(), remote: remote.into(), hops },
+        path: Path { local: local.into(), remote: remote.into(), link: 0, hops },
         desired_min_tx: Interval::from_millis(50),
         required_min_rx: Interval::from_millis(50),
         detect_multiplier: NonZeroU8::new(3).unwrap(),
@@ -140,7 +140,7 @@ async fn packets_leave_with_ttl_255_from_a_port_of_bfd_that_stays() {
     for _ in 0..3 {
         links.send(Instant::now(), here.path, b"packet");
         // Loopback delivers before the send returns.
-        let expected = Labelled { length: 6, from: here.path.local, to: here.path.remote, ttl: 255 };
+        let expected = Labelled { length: 6, from: here.path.local, to: here.path.remote, link: 0, ttl: 255 };
         assert_eq!(receive_labelled(&router, &mut [0; 32]).unwrap(), Some(expected));
         ports.push(links.source_port(here.path).unwrap());
     }

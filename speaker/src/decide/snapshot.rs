@@ -155,7 +155,8 @@ pub enum DrainStage {
 /// A sign that a node will not come back, or not soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Leaving {
-    /// `metadata.deletionTimestamp` is set, or the Node object is gone.
+    /// `metadata.deletionTimestamp` is set, which begins a drain; or the Node object is gone, which begins none, because
+    /// it may be made again in a moment, and means removal only if the process ends meanwhile.
     #[error("the Node object is being deleted")]
     Deleted,
     /// The cluster autoscaler is about to remove the machine.

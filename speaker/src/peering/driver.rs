@@ -147,7 +147,7 @@ impl Driver {
                 Wake::Turn(turn) => self.handle_turn(turn).await,
                 Wake::Plan(None) => plans = None,
                 Wake::Stop(how) => {
-                    (plans, stop) = (None, None);
+                    stop = None;
                     if !self.puts_off(now(), &how) {
                         self.handle_stop(how);
                     }
@@ -177,6 +177,8 @@ impl Driver {
         stop: Option<&mut watch::Receiver<Option<StopHow>>>,
     ) -> Wake {
         let deadline = self.next_deadline();
+        // Until the end has begun, plans are followed: also while it waits for a successor.
+        let plans = plans.filter(|_| self.stopping_until.is_none());
         tokio::select! {
             plan = next_plan(plans) => Wake::Plan(plan),
             how = stop_asked(stop) => Wake::Stop(how),

@@ -307,6 +307,82 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_door_with_a_key_is_at_no_moment_open_to_unsigned_callers() {
+        if !sockopt::kernel_has_md5() {
+            return;
+        }
+        let at = free_port();
+        let signed = entrance(at, Some("herald"));
+        let keys = [(signed.from, signed.key.clone().unwrap())].into();
+        let listener = listen(at, &keys).unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let called = tokio::time::timeout(Duration::from_millis(300), socket.connect(at)).await;
+        assert!(!matches!(called, Ok(Ok(_))), "its first SYN was answered");
+        drop(listener);
+    }
+
+    #[tokio::test]
+    async fn who_called_before_the_key_lay_on_the_door_is_not_let_in_by_it() {
+        if !sockopt::kernel_has_md5() {
+            return;
+        }
+        let (mut doors, now, at) = (Doors::default(), Instant::now(), free_port());
+        doors.serve(now, &[entrance(at, None)]);
+        let mut unsigned = TcpStream::connect(at).await.unwrap();
+        doors.serve(now, &[entrance(at, Some("herald"))]);
+        let taken = tokio::time::timeout(Duration::from_millis(300), doors.caller()).await;
+        assert!(taken.is_err(), "it waited in front of the door and came in");
+        let mut octet = [0];
+        let end = tokio::io::AsyncReadExt::read(&mut unsigned, &mut octet);
+        let end = tokio::time::timeout(Duration::from_secs(10), end).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "it is hung up on: {end:?}");
+    }
+
+    /// In a process of its own, because it takes all descriptors.
+    #[tokio::test]
+    async fn a_caller_who_came_while_descriptors_were_lacking_is_taken_when_there_are_some() {
+        const ALONE: &str = "HERALD_TEST_TAKES_ALL_DESCRIPTORS";
+        if std::env::var_os(ALONE).is_some() {
+            return lack_descriptors().await;
+        }
+        let name = "peering::listen::tests::a_caller_who_came_while_descriptors_were_lacking_is_taken_when_there_are_some";
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(ALONE, "1")
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            if let Some(status) = alone.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > deadline {
+                alone.kill().unwrap();
+                panic!("it spins");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(status.success(), "{status}");
+    }
+
+    async fn lack_descriptors() {
+        let (mut doors, at) = (Doors::default(), free_port());
+        doors.serve(Instant::now(), &[entrance(at, None)]);
+        let caller = tokio::net::TcpSocket::new_v4().unwrap();
+        let mut taken = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            taken.push(file);
+        }
+        let _caller = caller.connect(at).await.unwrap();
+        let early = tokio::time::timeout(5 * ACCEPT_PAUSE, doors.caller()).await;
+        assert!(early.is_err(), "there was no descriptor for it");
+        taken.clear();
+        let late = tokio::time::timeout(Duration::from_secs(10), doors.caller()).await;
+        assert_eq!(late.expect("nothing else wakes it").1.ip(), at.ip());
+    }
+
+    #[tokio::test]
     async fn keys_come_and_go_with_their_peers() {
         if !sockopt::kernel_has_md5() {
             return;

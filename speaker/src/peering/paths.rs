@@ -14,6 +14,8 @@ use bgp_proto::{Event, PathFault, PeerKey};
 
 use super::member::Member;
 use super::roster::Roster;
+use super::whereabouts::scope;
+use crate::bfd::estate::Estate;
 use crate::bfd::{Bfd, Turn};
 use crate::plan::BfdRow;
 
@@ -21,6 +23,9 @@ use crate::plan::BfdRow;
 #[derive(Debug)]
 pub(super) struct Paths {
     bfd: Bfd,
+    seed: u64,
+    /// Whether it is not known yet which paths there are.
+    held: bool,
     /// The path of each peer that has one. Peers with one router address share it.
     of_peers: BTreeMap<PeerKey, Path>,
 }
@@ -28,17 +33,47 @@ pub(super) struct Paths {
 impl Paths {
     /// No path yet.
     pub(super) fn new(seed: u64) -> Self {
-        Self { bfd: Bfd::new(seed), of_peers: BTreeMap::new() }
+        Self { bfd: Bfd::new(seed), seed, held: false, of_peers: BTreeMap::new() }
+    }
+
+    /// Another process of this node has left its BFD sessions. Nothing is watched before [`Self::release`]: the paths of
+    /// connections that go on are known then.
+    pub(super) fn inherit(&mut self, estate: Estate) {
+        self.bfd.inherit(estate);
+        self.held = true;
+    }
+
+    /// All connections that go on are in their places.
+    pub(super) fn release(&mut self, roster: &Roster) {
+        self.held = false;
+        self.serve(roster);
+    }
+
+    /// Everything that another process needs to go on; `None` when BFD does not answer.
+    pub(super) async fn copy(&mut self) -> Option<Estate> {
+        self.bfd.copy().await
+    }
+
+    /// Another process goes on: nothing is said to the routers.
+    pub(super) async fn vanish(&mut self) {
+        // Should it be our turn once more, then with other discriminators.
+        self.seed = self.seed.rotate_left(1);
+        self.of_peers.clear();
+        std::mem::replace(&mut self.bfd, Bfd::new(self.seed)).vanish().await;
     }
 
     /// Watches what the roster's peers want. Of two peers with one path the first by name gives the profile.
     pub(super) fn serve(&mut self, roster: &Roster) {
+        if self.held {
+            return;
+        }
         let before = std::mem::take(&mut self.of_peers);
         let mut wanted: BTreeMap<Path, SessionConfig> = BTreeMap::new();
         for (_, member) in roster.members() {
             let Some(profile) = &member.peer.bfd else { continue };
             let Some(local) = local_address(member, before.get(&member.key)) else { continue };
-            let path = Path { local, remote: member.target.remote.ip(), hops: hops(member) };
+            let remote = member.target.remote;
+            let path = Path { local, remote: remote.ip(), link: scope(remote), hops: hops(member) };
             self.of_peers.insert(member.key, path);
             wanted.entry(path).or_insert_with(|| session(path, profile));
         }

@@ -8,7 +8,7 @@
 //! those that did is a member of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::gather::News;
 use super::listen::Entrance;
 use super::member::{Member, entrance_of};
 use super::router_id;
-use super::whereabouts::{NotFound, Whereabouts};
+use super::whereabouts::{NotFound, Whereabouts, scope};
 use crate::plan::Plan;
 
 /// How many routers of one network may have a session with this node.
@@ -160,6 +160,13 @@ impl Roster {
         self.whereabouts.look_again()
     }
 
+    /// Another process of this node has a session of the peer `name`, with the router at `remote`.
+    pub(super) fn expect_router(&mut self, plan: &Plan, name: &str, remote: SocketAddr) {
+        if let Some(wanted) = plan.peers.get(name) {
+            self.whereabouts.look_near(&wanted.peer.router, remote);
+        }
+    }
+
     /// Takes over the last plan once more, because the network around it has changed.
     pub(super) fn apply_again(&mut self, now: Instant) {
         let plan = Arc::clone(&self.plan);
@@ -227,7 +234,7 @@ impl Roster {
         let mut remote = from;
         remote.set_port(wanted.peer.port);
         let key = self.fresh_key();
-        let name = format!("{object}@{}", from.ip());
+        let name = caller_name(object, from);
         self.names.insert(key, name.clone());
         self.members.insert(name, Member::new(key, object, &wanted.peer, remote, &wanted.routes));
         Some(key)
@@ -366,11 +373,15 @@ impl StandBy {
 
 /// Whether both are the same machine; link-local addresses count on their link only.
 fn same_place(one: SocketAddr, other: SocketAddr) -> bool {
-    let scope = |address: SocketAddr| match (address, address.ip()) {
-        (SocketAddr::V6(v6), IpAddr::V6(ip)) if ip.is_unicast_link_local() => v6.scope_id(),
-        (SocketAddr::V4(_) | SocketAddr::V6(_), _) => 0,
-    };
     one.ip() == other.ip() && scope(one) == scope(other)
+}
+
+/// The row of a router of a network. Two links may have a router of one link-local address each.
+fn caller_name(object: &str, from: SocketAddr) -> String {
+    match scope(from) {
+        0 => format!("{object}@{}", from.ip()),
+        index => format!("{object}@{}%{index}", from.ip()),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "TCP_MD5SIG, TCP_AO_ADD_KEY and the labels of datagrams have no safe wrapper")]
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -359,6 +359,8 @@ pub(crate) struct Labelled {
     pub(crate) from: IpAddr,
     /// Which of our addresses it was sent to.
     pub(crate) to: IpAddr,
+    /// The number of the interface that it came by, where that is a link-local address; else 0.
+    pub(crate) link: u32,
     /// Its TTL or hop limit on arrival.
     pub(crate) ttl: u8,
 }
@@ -384,8 +386,8 @@ pub(crate) fn receive_labelled(socket: &Socket, buffer: &mut [u8]) -> io::Result
     let length = usize::try_from(length).map_err(|_negative| io::Error::last_os_error())?;
     // What the kernel has not written is zero, and a message of length zero ends the reading.
     let labels = Labels::read(&control.0);
-    let Labels { to: Some(to), ttl: Some(ttl) } = labels else { return Ok(None) };
-    Ok(sender(&name).map(|from| Labelled { length, from, to, ttl }))
+    let Labels { to: Some(to), ttl: Some(ttl), link } = labels else { return Ok(None) };
+    Ok(sender(&name).map(|from| Labelled { length, from, to, link, ttl }))
 }
 
 /// Room for both labels with their heads, of either family.
@@ -403,6 +405,7 @@ const CONTROL_HEAD: usize = size_of::<usize>() + 8;
 struct Labels {
     to: Option<IpAddr>,
     ttl: Option<u8>,
+    link: u32,
 }
 
 impl Labels {
@@ -421,7 +424,11 @@ impl Labels {
                     labels.to = octets.map(|octets| IpAddr::from(*octets));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    labels.to = value.first_chunk::<16>().map(|octets| IpAddr::from(*octets));
+                    let to = value.first_chunk::<16>().map(|octets| Ipv6Addr::from(*octets));
+                    let index = value.get(16..).and_then(|tail| tail.first_chunk());
+                    let is_local = to.is_some_and(|to| to.is_unicast_link_local());
+                    labels.link = index.filter(|_| is_local).map_or(0, |octets| u32::from_ne_bytes(*octets));
+                    labels.to = to.map(IpAddr::from);
                 }
                 _ => {}
             }

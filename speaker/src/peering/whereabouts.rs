@@ -68,6 +68,23 @@ impl Whereabouts {
         Some(place.map(|(address, scope)| socket_address(address, scope, port)))
     }
 
+    /// Asks where a router is with which another process of this node has a session, at `remote`: of several that
+    /// advertise themselves it is that one, as long as it does.
+    pub(super) fn look_near(&mut self, router: &RouterAt, remote: SocketAddr) {
+        self.look_near_by(router, remote, search);
+    }
+
+    fn look_near_by(
+        &mut self,
+        router: &RouterAt,
+        remote: SocketAddr,
+        mut search: impl FnMut(&RouterAt, Option<Place>) -> Result<Place, NotFound>,
+    ) {
+        if let RouterAt::Gateway(_) | RouterAt::Interface(_) = router {
+            self.known.insert(router.clone(), search(router, Some((remote.ip(), scope(remote)))));
+        }
+    }
+
     /// Forgets routers that nobody asks for any more.
     pub(super) fn keep(&mut self, wanted: impl Fn(&RouterAt) -> bool) {
         self.known.retain(|router, _| wanted(router));
@@ -75,6 +92,13 @@ impl Whereabouts {
 
     /// Asks anew for all; says whether an answer differs.
     pub(super) fn look_again(&mut self) -> bool {
+        self.look_again_by(search)
+    }
+
+    fn look_again_by(
+        &mut self,
+        mut search: impl FnMut(&RouterAt, Option<Place>) -> Result<Place, NotFound>,
+    ) -> bool {
         let mut differs = false;
         for (router, known) in &mut self.known {
             let now = search(router, known.as_ref().ok().copied());
@@ -98,6 +122,14 @@ impl Whereabouts {
     }
 }
 
+/// The interface that a link-local address is on; zero for every other address.
+pub(super) fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => v6.scope_id(),
+        SocketAddr::V4(_) | SocketAddr::V6(_) => 0,
+    }
+}
+
 fn socket_address(address: IpAddr, scope: u32, port: u16) -> SocketAddr {
     match address {
         IpAddr::V6(v6) if v6.is_unicast_link_local() => SocketAddrV6::new(v6, port, 0, scope).into(),
@@ -111,12 +143,16 @@ fn search(router: &RouterAt, before: Option<Place>) -> Result<Place, NotFound> {
         RouterAt::Interface(name) => {
             let link = link(name)?.ok_or_else(|| NotFound::NoInterface(name.clone()))?;
             let routers = routers_on(link.index)?;
-            let kept = before.filter(|place| routers.contains(place));
-            kept.or_else(|| routers.first().copied()).ok_or_else(|| NotFound::NoRouter(name.clone()))
+            choose(&routers, before).ok_or_else(|| NotFound::NoRouter(name.clone()))
         }
         RouterAt::Address(address) => Ok((*address, 0)),
         RouterAt::Range(range) => Ok((range.network(), 0)),
     }
+}
+
+/// Of several routers on one link the one before, as long as it is there; else the first.
+fn choose(routers: &[Place], before: Option<Place>) -> Option<Place> {
+    before.filter(|place| routers.contains(place)).or_else(|| routers.first().copied())
 }
 
 // Numbers of linux/rtnetlink.h, linux/if_link.h and linux/neighbour.h.
@@ -320,6 +356,48 @@ mod tests {
     fn the_kernel_knows_its_loopback_by_name() {
         assert_eq!(link("lo").unwrap().map(|link| link.hardware), Some([0; 6]));
         assert_eq!(link("none-such").unwrap(), None);
+    }
+
+    fn eth0() -> RouterAt {
+        RouterAt::Interface("eth0".to_owned())
+    }
+
+    fn router(last: u16, on: u32) -> Place {
+        (IpAddr::V6(Ipv6Addr::new(0xFE80, 0, 0, 0, 0, 0, 0, last)), on)
+    }
+
+    #[test]
+    fn of_two_routers_the_one_of_the_running_session_is_kept_by_the_next_process() {
+        let both = [router(1, 3), router(2, 3)];
+        let mut whereabouts = Whereabouts::default();
+        let (address, index) = both[1];
+        let remote = socket_address(address, index, 40_000);
+        whereabouts.look_near_by(&eth0(), remote, |_, before| Ok(choose(&both, before).unwrap()));
+        assert_eq!(whereabouts.of(&eth0(), 179), Some(Ok(socket_address(address, index, 179))));
+        // One that has stopped to advertise itself is not waited for.
+        whereabouts.look_near_by(&eth0(), remote, |_, before| Ok(choose(&both[..1], before).unwrap()));
+        assert_eq!(whereabouts.of(&eth0(), 179), Some(Ok(socket_address(both[0].0, 3, 179))));
+        // What is written down is not looked for.
+        let written = RouterAt::Address([10, 0, 2, 1].into());
+        whereabouts.look_near_by(&written, remote, |_, _| panic!("a look"));
+        assert_eq!(whereabouts.of(&written, 179), Some(Ok(([10, 0, 2, 1], 179).into())));
+    }
+
+    #[test]
+    fn a_look_that_the_kernel_does_not_answer_says_nothing_about_a_router_that_is_known() {
+        let mut whereabouts = Whereabouts::default();
+        let here = router(1, 3);
+        let no_answer = |_: &RouterAt, _: Option<Place>| Err(NotFound::Kernel("out of memory".to_owned()));
+        let gone = |_: &RouterAt, _: Option<Place>| Err(NotFound::NoRouter("eth0".to_owned()));
+        whereabouts.known.insert(eth0(), Ok(here));
+        assert!(!whereabouts.look_again_by(no_answer));
+        assert_eq!(whereabouts.known[&eth0()], Ok(here), "the session goes on");
+        assert!(whereabouts.look_again_by(gone), "the kernel says that it is gone");
+        assert!(
+            whereabouts.look_again_by(no_answer),
+            "and for one that is not known these are the newest words"
+        );
+        assert!(whereabouts.look_again_by(|_, _| Ok(here)));
     }
 
     #[test]

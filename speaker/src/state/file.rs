@@ -14,6 +14,7 @@ use rustix::fs::statfs;
 use serde::{Deserialize, Serialize};
 
 use super::record::PlanRecord;
+use crate::folder;
 use crate::mark::boot_id;
 use crate::plan::Plan;
 
@@ -123,7 +124,7 @@ impl StateFile {
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, plan: &Plan) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
+        folder::make(&self.folder)?;
         let body = serde_json::to_vec(&PlanRecord::of(plan, self.is_in_memory()))?;
         let head = Head {
             magic: MAGIC.to_owned(),

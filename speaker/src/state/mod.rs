@@ -1,6 +1,6 @@
 //! The last plan on file, for a start while the API server is away.
 //!
-//! [`keep`] writes what is announced, [`restore`] gives it back to a process that finds no API server. What is restored
+//! [`Memory`] writes what is announced, and gives it back to a process that finds no API server. What is restored
 //! was announced by the last process of this node when it ended: it is as if that one had gone on, which no outage of the
 //! API server ends. A file that may be wrong is not used: `file` checks what it says of itself. Leaves out
 //! the plan of a running process, which needs no file.
@@ -16,10 +16,10 @@ use std::time::{Duration, SystemTime};
 use bgp_proto::{Change, RouteSet};
 use runtime::client::CallError;
 use runtime::watch::Barrier;
-use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::plan::Plan;
 use crate::takeover::Role;
@@ -34,6 +34,56 @@ const API_WAIT: Duration = Duration::from_secs(5);
 /// How long a server that answers may take to give the first list.
 const FIRST_LIST_WAIT: Duration = Duration::from_secs(10);
 
+/// How long the end waits for the file; part of the grace period of a Pod.
+pub const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// What an end leaves on file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The newest plan, for the next start.
+    Keep,
+    /// Nothing: there is to be no next start.
+    Remove,
+}
+
+/// The plan that is to be announced, and its file.
+#[derive(Debug)]
+pub struct Memory {
+    feeding: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    end: oneshot::Sender<Ending>,
+}
+
+impl Memory {
+    /// Passes on the plans of this process, and before the first one what is on file, where that is to be used
+    /// ([`restore`]). What is passed on is what is kept on file, so that a plan from there stays young while it is in use.
+    #[must_use]
+    pub fn start(
+        file: &StateFile,
+        answered: impl Future<Output = Result<(), CallError>> + Send + 'static,
+        barrier: Barrier,
+        plan: watch::Receiver<Arc<Plan>>,
+        role: &watch::Receiver<Role>,
+    ) -> (Self, watch::Receiver<Arc<Plan>>) {
+        let (sender, wanted) = watch::channel(Arc::new(Plan::unsynced()));
+        let (end, ending) = oneshot::channel();
+        let keeping = tokio::spawn(keep(file.clone(), wanted.clone(), role.clone(), ending));
+        let restored = restore(file.clone(), answered, barrier, role.clone());
+        let feeding = tokio::spawn(feed(restored, plan, sender));
+        (Self { feeding, keeping, end }, wanted)
+    }
+
+    /// Passes nothing on any more, and leaves the file as it is to be. A write that is under way is over then. Bounded.
+    pub async fn end(self, ending: Ending) {
+        // A keeper that has ended by itself has nothing left to do.
+        let _ = self.end.send(ending);
+        if tokio::time::timeout(END_LIMIT, self.keeping).await.is_err() {
+            warn!("the state folder does not answer");
+        }
+        self.feeding.abort();
+    }
+}
+
 /// What is on file, as far as this process knows.
 enum Kept {
     /// Nothing, or nothing that holds.
@@ -42,8 +92,13 @@ enum Kept {
     This(Arc<Plan>),
 }
 
-/// Writes what is announced, while this process announces. Ends when the plan's sender is gone.
-pub async fn keep(file: StateFile, mut plan: watch::Receiver<Arc<Plan>>, mut role: watch::Receiver<Role>) {
+/// Writes what is announced, while this process announces. Ends when it is told to, or the plan's sender is gone.
+async fn keep(
+    file: StateFile,
+    mut plan: watch::Receiver<Arc<Plan>>,
+    mut role: watch::Receiver<Role>,
+    mut ending: oneshot::Receiver<Ending>,
+) {
     let mut kept = Kept::Nothing;
     let mut write_at: Option<Instant> = None;
     let mut touch_at = Instant::now() + file.touch_every();
@@ -85,6 +140,11 @@ pub async fn keep(file: StateFile, mut plan: watch::Receiver<Arc<Plan>>, mut rol
                 changed = plan.changed() => if changed.is_err() { return },
                 changed = role.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(next) => {}
+                ending = &mut ending => {
+                    let newest = Arc::clone(&plan.borrow_and_update());
+                    let is_kept = matches!(&kept, Kept::This(before) if is_same(before, &newest));
+                    return finish(&file, ending.ok(), (newest.synced && !is_kept).then_some(newest)).await;
+                }
             }
         } else {
             // Whoever announces meanwhile writes there.
@@ -92,8 +152,26 @@ pub async fn keep(file: StateFile, mut plan: watch::Receiver<Arc<Plan>>, mut rol
             tokio::select! {
                 changed = plan.changed() => if changed.is_err() { return },
                 changed = role.changed() => if changed.is_err() { return },
+                ending = &mut ending => {
+                    // Where this process announces it has announced nothing, and the file is of the one before.
+                    let removes = role.borrow().speaks() && ending == Ok(Ending::Remove);
+                    return if removes { file.remove() };
+                }
             }
         }
+    }
+}
+
+/// The end of a process that announces: `news` is the plan that is not on file yet.
+async fn finish(file: &StateFile, ending: Option<Ending>, news: Option<Arc<Plan>>) {
+    match (ending, news) {
+        (Some(Ending::Remove), _) => file.remove(),
+        (Some(Ending::Keep), Some(news)) => {
+            if let Err(error) = write(file, &news).await {
+                debug!(error, "the last plan is not on file");
+            }
+        }
+        (Some(Ending::Keep), None) | (None, _) => {}
     }
 }
 
@@ -106,7 +184,7 @@ async fn write(file: &StateFile, plan: &Arc<Plan>) -> Result<(), String> {
 
 /// Waits until it is clear whether the API server is away, and gives the plan on file if it is and this process
 /// announces. `answered` is the first word of the server.
-pub async fn restore(
+async fn restore(
     file: StateFile,
     answered: impl Future<Output = Result<(), CallError>>,
     barrier: Barrier,
@@ -146,7 +224,7 @@ pub async fn restore(
 }
 
 /// Passes the plans of this process on, and before the first one what was restored.
-pub async fn feed(
+async fn feed(
     restored: impl Future<Output = Option<Plan>>,
     mut plan: watch::Receiver<Arc<Plan>>,
     wanted: watch::Sender<Arc<Plan>>,

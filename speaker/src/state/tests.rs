@@ -133,6 +133,7 @@ fn a_file_that_may_be_wrong_is_not_used() {
 struct Keeper {
     plan: watch::Sender<Arc<Plan>>,
     role: watch::Sender<Role>,
+    memory: Memory,
     file: StateFile,
     _folder: TempDir,
 }
@@ -143,8 +144,10 @@ impl Keeper {
         let file = file(folder.path());
         let plan = watch::Sender::new(Arc::new(Plan::unsynced()));
         let role = watch::Sender::new(role);
-        tokio::spawn(keep(file.clone(), plan.subscribe(), role.subscribe()));
-        Self { plan, role, file, _folder: folder }
+        let never_answered = std::future::pending();
+        let (memory, _) =
+            Memory::start(&file, never_answered, Barrier::new(), plan.subscribe(), &role.subscribe());
+        Self { plan, role, memory, file, _folder: folder }
     }
 
     fn say(&self, table: &Arc<RouteSet>) {
@@ -186,6 +189,84 @@ async fn only_who_holds_the_sessions_writes() {
     assert_eq!(read(&keeper.file).unwrap_err(), "there is none");
     keeper.role.send_replace(Role::Active);
     keeper.holds(Some(3)).await;
+}
+
+#[tokio::test]
+async fn the_end_leaves_the_newest_plan_or_nothing() {
+    let keeper = Keeper::start(Role::Active);
+    keeper.say(&routes(1..=3));
+    keeper.holds(Some(3)).await;
+    // Not written yet: the folder is not written with every change.
+    keeper.say(&routes(1..=9));
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let Keeper { memory, file, _folder, .. } = keeper;
+    memory.end(Ending::Keep).await;
+    assert_eq!(read(&file).unwrap().peers["tor"].routes.len(), 9);
+
+    let keeper = Keeper::start(Role::Active);
+    keeper.say(&routes(1..=3));
+    keeper.holds(Some(3)).await;
+    keeper.memory.end(Ending::Remove).await;
+    assert_eq!(read(&keeper.file).unwrap_err(), "there is none");
+}
+
+#[tokio::test]
+async fn whoever_does_not_hold_the_sessions_leaves_the_file_of_the_other_alone() {
+    for ending in [Ending::Keep, Ending::Remove] {
+        let keeper = Keeper::start(Role::Retired);
+        keeper.file.write(&plan([("tor", tor(), &routes(1..=2))])).unwrap();
+        keeper.say(&routes(1..=9));
+        keeper.memory.end(ending).await;
+        assert_eq!(read(&keeper.file).unwrap().peers["tor"].routes.len(), 2, "{ending:?}");
+    }
+}
+
+#[test]
+fn a_write_that_is_under_way_does_not_come_after_the_removal() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let attrs = Arc::new(PathAttrs::default());
+    let many = (0..100_000_u32).map(|number| {
+        let address = std::net::Ipv4Addr::from_bits(0x0A00_0000 + number);
+        (Prefix::host(address.into()), Arc::clone(&attrs))
+    });
+    let table: Arc<RouteSet> = Arc::new(many.collect());
+    let (file, folder) = runtime.block_on(async {
+        let keeper = Keeper::start(Role::Active);
+        keeper.say(&table);
+        // The keeper has begun to write: another thread does it.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        keeper.memory.end(Ending::Remove).await;
+        (keeper.file, keeper._folder)
+    });
+    // Waits for threads that still write.
+    runtime.shutdown_timeout(Duration::from_secs(60));
+    assert_eq!(read(&file).unwrap_err(), "there is none");
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_plan_from_the_file_keeps_it_young_while_it_is_announced() {
+    let folder = folder();
+    let file = file(folder.path());
+    file.write(&plan([("tor", tor(), &routes(1..=3))])).unwrap();
+    let old = SystemTime::now() - HOUR / 2;
+    file.touch(old);
+    let (role, own) = (watch::Sender::new(Role::Active), watch::Sender::new(Arc::new(Plan::unsynced())));
+    let away = async { Err(CallError::TimedOut { limit: HOUR }) };
+    let (_memory, mut wanted) =
+        Memory::start(&file, away, Barrier::new(), own.subscribe(), &role.subscribe());
+    wanted.wait_for(|plan| plan.synced).await.unwrap();
+    let is_young = async {
+        while fs::metadata(file.path()).unwrap().modified().unwrap() < old + HOUR / 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let within = tokio::time::timeout(Duration::from_secs(30), is_young).await;
+    assert!(within.is_ok(), "the next start would find it {:?} old", SystemTime::now().duration_since(old));
 }
 
 async fn restored(file: &StateFile, answer: Option<Result<(), CallError>>, synced: bool) -> Option<Plan> {

@@ -51,12 +51,14 @@ impl Channel {
         Self { stream }
     }
 
-    /// The user that the other process runs as.
-    ///
-    /// # Errors
-    /// When the kernel does not say.
-    pub fn user(&self) -> io::Result<u32> {
-        self.stream.peer_cred().map(|credentials| credentials.uid())
+    /// Whether the other process is one of those that the folder was given to: of our user, or of our group. A speaker
+    /// that needs capabilities is root, and its group is that of the others.
+    #[must_use]
+    pub fn is_of_our_kind(&self) -> bool {
+        self.stream.peer_cred().is_ok_and(|other| {
+            other.uid() == rustix::process::geteuid().as_raw()
+                || other.gid() == rustix::process::getegid().as_raw()
+        })
     }
 
     /// Sends a message, and with it a copy of a descriptor.

@@ -1,12 +1,13 @@
 //! The running speaker's side: a socket at which a successor announces itself.
 //!
-//! One successor at a time; who is not of our user or our node is sent away. What a successor wants is passed on as a
+//! One successor at a time; who is not of our user or group, or not of our node, is sent away. What a successor wants is passed on as a
 //! [`Request`]; the sessions themselves are the driver's.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -27,8 +28,28 @@ const GREETING_WAIT: Duration = Duration::from_secs(2);
 /// Between two tries to accept when the kernel has no descriptor to give.
 const ACCEPT_RETRY: Duration = Duration::from_secs(1);
 
-/// For its owner only: the same user is who may take sessions over.
-const SOCKET_MODE: u32 = 0o600;
+/// For owner and group: they are who may take sessions over.
+const SOCKET_MODE: u32 = 0o660;
+
+/// What is known of the speaker whose socket may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Former {
+    /// It has given its turn away, or was told to: its socket is left over.
+    Over,
+    /// Nothing: a socket at which somebody listens is not ours to take.
+    Unknown,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HostFault {
+    /// Another speaker listens there.
+    #[error("another speaker listens there")]
+    Alive,
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// What a successor wants.
 #[derive(Debug)]
@@ -53,16 +74,25 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Listens. A socket that is there already belongs to a speaker that is gone or was told to step down.
+    /// Listens, in the place of a speaker that is gone or has given its turn away. Of several that start in one moment
+    /// one does.
     ///
     /// # Errors
-    /// When the folder cannot be used.
-    pub(super) fn open(place: &Place) -> io::Result<Self> {
+    /// [`HostFault`].
+    pub(super) fn open(place: &Place, former: Former) -> Result<Self, HostFault> {
         let path = place.socket.clone();
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
+        // Held while the one socket takes the place of the other. A speaker that has given its turn away has it, too.
+        let lock = lock(&path)?;
+        if lock.is_none() && former == Former::Unknown {
+            return Err(HostFault::Alive);
+        }
         if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+            if former == Former::Unknown && StdStream::connect(&path).is_ok() {
+                return Err(HostFault::Alive);
+            }
             fs::remove_file(&path)?;
         }
         let listener = UnixListener::bind(&path)?;
@@ -80,6 +110,24 @@ impl Host {
             // The task ends with the host only.
             None => std::future::pending().await,
         }
+    }
+}
+
+/// The lock beside the socket; `None` while another speaker has it, which is about to listen or has let another do so.
+pub(super) fn lock(socket: &Path) -> io::Result<Option<File>> {
+    let path = socket.with_extension("lock");
+    let file = match File::options().append(true).create(true).mode(SOCKET_MODE).open(&path) {
+        // Left there by a speaker of another user.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::remove_file(&path)?;
+            File::options().append(true).create(true).mode(SOCKET_MODE).open(&path)?
+        }
+        opened => opened?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -148,17 +196,9 @@ async fn order(channel: Channel) -> (Channel, Result<Order, ChannelFault>) {
 /// Finds out who calls. Only one that may stay gets its channel back; it has been answered then.
 async fn greet(stream: UnixStream, node: &str, taken: bool) -> Option<Channel> {
     let channel = Channel::new(stream);
-    let own = rustix::process::geteuid().as_raw();
-    match channel.user() {
-        Ok(user) if user == own => {}
-        Ok(user) => {
-            warn!(user, "a process of another user asked for the sessions and was sent away");
-            return None;
-        }
-        Err(error) => {
-            warn!(%error, "a process of an unknown user asked for the sessions and was sent away");
-            return None;
-        }
+    if !channel.is_of_our_kind() {
+        warn!("a process of another user and group asked for the sessions and was sent away");
+        return None;
     }
     let hello = match timeout(GREETING_WAIT, channel.receive::<Order>(GREETING_LIMIT)).await {
         Ok(Ok((Order::Hello(hello), _))) => hello,
@@ -198,4 +238,39 @@ fn judge(hello: &Hello, node: &str, taken: bool) -> (Answer, bool) {
         return (Answer::Refused { reason }, true);
     }
     (Answer::Welcome { version: VERSION, build: env!("CARGO_PKG_VERSION").to_owned() }, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as StdListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_at_which_somebody_listens_is_taken_only_from_who_was_told_to_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { socket: folder.path().join("takeover.sock"), node: "n1".to_owned() };
+        // What a crash leaves behind is nobody's.
+        drop(StdListener::bind(&place.socket).unwrap());
+        let host = Host::open(&place, Former::Unknown).unwrap();
+        assert!(matches!(Host::open(&place, Former::Unknown), Err(HostFault::Alive)));
+        assert!(StdStream::connect(&place.socket).is_ok(), "it is still there");
+        let next = Host::open(&place, Former::Over).unwrap();
+        drop(host);
+        assert!(StdStream::connect(&place.socket).is_ok(), "who lets go late leaves the next one's alone");
+        drop(next);
+        assert!(!place.socket.exists());
+    }
+
+    #[tokio::test]
+    async fn between_two_sockets_nobody_else_puts_a_third_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { socket: folder.path().join("takeover.sock"), node: "n1".to_owned() };
+        let retired = lock(&place.socket).unwrap();
+        assert!(retired.is_some());
+        assert!(matches!(Host::open(&place, Former::Unknown), Err(HostFault::Alive)));
+        assert!(Host::open(&place, Former::Over).is_ok(), "the one that it gave its turn to");
+        drop(retired);
+        assert!(Host::open(&place, Former::Unknown).is_ok());
+    }
 }

@@ -6,7 +6,8 @@
 //!                             ◄─    Welcome | Refused | Busy
 //! (makes its plan)
 //! Ready                       ─►    (stops reading and writing)
-//!                             ◄─    Sessions {count}, then so many Session + descriptor
+//!                             ◄─    Sessions {counts}, then so many Session + descriptor,
+//!                                   Ear + descriptor and Path + descriptor (BFD)
 //! Commit                      ─►    (drops its descriptors)
 //!                             ◄─    Done | Aborted
 //! ```
@@ -20,11 +21,12 @@ use std::time::Duration;
 use bgp_proto::{Counters, Families, Family, MessageCounts, SessionImage};
 use serde::{Deserialize, Serialize};
 
+use super::path_record::{EarRecord, PathRecord};
 use crate::key_record::TcpAoRecord;
 use crate::route_list::{ListFault, RouteList};
 
 /// The version of the messages between the greeting and the end.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The longest greeting, in octets.
 pub const GREETING_LIMIT: usize = 16 * 1024;
@@ -34,6 +36,12 @@ pub const SESSION_LIMIT: usize = 64 * 1024 * 1024;
 
 /// Most sessions of one node.
 pub const SESSIONS_LIMIT: usize = 1024;
+
+/// Most sockets that BFD is heard by: two ports, two families.
+pub const EARS_LIMIT: usize = 4;
+
+/// The longest message of BFD, in octets.
+pub const PATH_LIMIT: usize = 4096;
 
 /// The first message of a successor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,13 +86,21 @@ pub enum Answer {
     },
     /// Another successor is being served.
     Busy,
-    /// So many sessions follow.
+    /// So much follows, in this order.
     Sessions {
-        /// How many.
+        /// How many BGP sessions.
         count: usize,
+        /// How many sockets that BFD is heard by.
+        ears: usize,
+        /// How many BFD sessions.
+        paths: usize,
     },
     /// One session; its socket comes beside this message.
     Session(Box<SessionRecord>),
+    /// A socket that BFD is heard by; it comes beside this message.
+    Ear(EarRecord),
+    /// One BFD session; its socket comes beside this message, if it has sent.
+    Path(Box<PathRecord>),
     /// The sessions are the successor's from here on.
     Done,
     /// They are not: the predecessor goes on.

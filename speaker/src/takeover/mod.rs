@@ -5,31 +5,32 @@
 //! other stays as a reserve until it is told to end, and holds sessions again should its successor die. What does not
 //! answer is told to step down and not waited for.
 //!
-//! Inside: `channel` (messages with descriptors), `message` (what is said), `host` (the side that is asked). Leaves out
-//! the sessions, which are `peering`'s: this says whose turn it is.
+//! Inside: `channel` (messages with descriptors), `message` (what is said) and `path_record` (BFD in it), `host` (the side
+//! that is asked). Leaves out the sessions, which are `peering`'s: this says whose turn it is.
 
 pub mod channel;
 mod host;
 pub mod message;
+pub mod path_record;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, info, warn};
 
 use channel::{Channel, ChannelFault};
-use host::{Host, Request};
+use host::{Former, Host, HostFault, Request};
 use message::{Answer, GREETING_LIMIT, Hello, Order, VERSION};
 
 /// How long the other speaker may take to answer what needs no thought.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How often a speaker is asked that serves another successor, and how long between.
-const BUSY_TRIES: u32 = 10;
+/// Between two questions to a speaker that serves another successor.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a retired speaker leaves others the turn after its successor has ended, and between its looks.
@@ -75,16 +76,24 @@ impl Role {
 pub enum Turn {
     /// Whom we waited for has gone.
     PredecessorGone,
+    /// It is known now whose turn it is: the other's, which takes us as its successor, or ours.
+    Answered,
     /// Our successor takes the sessions now.
     HandOver(Channel),
     /// Our successor wants the sessions closed.
     StepDown(Channel),
-    /// Our successor has gone: the sessions are ours again.
+    /// A successor has gone without having taken the sessions.
+    SuccessorLeft,
+    /// Our successor has gone, which held the sessions.
     SuccessorGone,
 }
 
 #[derive(Debug)]
 enum Stage {
+    /// Another successor is before us; when to ask again.
+    Queued {
+        ask_at: Instant,
+    },
     Waiting(Channel),
     /// With the socket for the next speaker, where there can be one, and the channel to the one before: as long as it is
     /// open, that one stays retired.
@@ -92,10 +101,12 @@ enum Stage {
         host: Option<Host>,
         before: Option<Channel>,
     },
-    /// With the channel to the one after, and that to the one before, which stays retired as long as it is open.
+    /// With the channel to the one after, and that to the one before, which stays retired as long as it is open. The lock
+    /// keeps a third speaker from the place of the socket until the one after has put its own there.
     Retired {
         after: Channel,
         before: Option<Channel>,
+        lock: Option<File>,
     },
 }
 
@@ -110,6 +121,10 @@ pub struct Succession {
 /// What came of the question whether another speaker runs.
 enum Found {
     Nobody,
+    /// It serves another successor, or is about to give its socket away.
+    Busy,
+    /// One that cannot be asked.
+    Stranger,
     Willing(Channel),
     /// It was told to step down; the channel keeps it from coming back.
     Deposed(Channel),
@@ -124,19 +139,12 @@ impl Succession {
     }
 
     /// Asks for a running speaker, and listens for the next one where there is none. Takes as long as it takes to be
-    /// answered, a few seconds at most when the other does not answer, ten when it is busy with another.
+    /// answered, a few seconds at most when the other does not answer. While the other serves another successor it is
+    /// not known yet whose turn it is: [`Self::next`] asks on.
     pub async fn begin(place: Place, role: watch::Sender<Role>) -> Self {
-        let found = look_for(&place).await;
         let stage = Stage::Active { host: None, before: None };
         let mut succession = Self { place: Some(place), stage, role };
-        match found {
-            Found::Nobody => succession.activate(None),
-            Found::Willing(channel) => {
-                succession.stage = Stage::Waiting(channel);
-                succession.role.send_replace(Role::Waiting);
-            }
-            Found::Deposed(channel) => succession.activate(Some(channel)),
-        }
+        succession.ask_again().await;
         succession
     }
 
@@ -150,21 +158,34 @@ impl Succession {
     pub async fn next(&mut self) -> Turn {
         loop {
             match &mut self.stage {
+                Stage::Queued { ask_at } => {
+                    sleep_until(*ask_at).await;
+                    self.ask_again().await;
+                    if !matches!(self.stage, Stage::Queued { .. }) {
+                        return Turn::Answered;
+                    }
+                }
                 Stage::Waiting(channel) => {
                     channel.closed().await;
                     return Turn::PredecessorGone;
                 }
-                Stage::Retired { after, .. } => {
+                Stage::Retired { after, lock, .. } => {
                     after.closed().await;
                     if let Some(place) = &self.place {
                         until_nobody_answers(place).await;
                     }
-                    return Turn::SuccessorGone;
+                    drop(lock.take());
+                    if self.activate(Former::Unknown) {
+                        return Turn::SuccessorGone;
+                    }
                 }
                 Stage::Active { host: None, .. } => std::future::pending::<()>().await,
                 Stage::Active { host: Some(host), .. } => match host.next().await {
                     Request::Arrived => drop(self.role.send_replace(Role::Yielding)),
-                    Request::Left => drop(self.role.send_replace(Role::Active)),
+                    Request::Left => {
+                        self.role.send_replace(Role::Active);
+                        return Turn::SuccessorLeft;
+                    }
                     Request::HandOver(channel) => return Turn::HandOver(channel),
                     Request::StepDown(channel) => return Turn::StepDown(channel),
                 },
@@ -177,15 +198,14 @@ impl Succession {
     pub fn predecessor(&self) -> Option<&Channel> {
         match &self.stage {
             Stage::Waiting(channel) => Some(channel),
-            Stage::Active { .. } | Stage::Retired { .. } => None,
+            Stage::Queued { .. } | Stage::Active { .. } | Stage::Retired { .. } => None,
         }
     }
 
     /// The sessions are ours, and the next speaker may come. Where that cannot be (a folder that is not writable), the
     /// next one restarts the sessions.
     pub fn take_the_turn(&mut self) {
-        let before = self.leave();
-        self.activate(before);
+        self.activate(Former::Over);
     }
 
     /// Gives up the socket and the channel to the successor; the channel to the speaker before this one is the caller's,
@@ -193,20 +213,41 @@ impl Succession {
     fn leave(&mut self) -> Option<Channel> {
         match std::mem::replace(&mut self.stage, Stage::Active { host: None, before: None }) {
             Stage::Waiting(channel) => Some(channel),
+            Stage::Queued { .. } => None,
             Stage::Active { before, .. } | Stage::Retired { before, .. } => before,
         }
     }
 
-    /// Asks again for a running speaker, after a hand-over that failed. Afterwards it is known whose turn it is.
+    /// Asks (again) for a running speaker. Afterwards it is known whose turn it is, unless the other serves another
+    /// successor. Cancel-safe: who was asked sees us leave, and is asked anew.
     pub async fn ask_again(&mut self) {
         let Some(place) = self.place.clone() else { return };
-        // The channel of the failed one first, so that the other is not busy with it.
-        self.stage = Stage::Active { host: None, before: None };
+        let was_queued = matches!(self.stage, Stage::Queued { .. });
+        // The channel of a hand-over that failed goes first, so that the other is not busy with it.
+        self.stage = Stage::Queued { ask_at: Instant::now() + BUSY_PAUSE };
         match look_for(&place).await {
-            Found::Nobody => self.activate(None),
+            Found::Nobody => drop(self.activate(Former::Unknown)),
+            Found::Busy => {
+                if !was_queued {
+                    info!(
+                        "another speaker of this node serves another successor: asking until it is our turn"
+                    );
+                }
+            }
+            Found::Stranger => self.stage = Stage::Active { host: None, before: None },
             Found::Willing(channel) => self.stage = Stage::Waiting(channel),
-            Found::Deposed(channel) => self.activate(Some(channel)),
+            Found::Deposed(channel) => {
+                self.stage = Stage::Waiting(channel);
+                self.take_the_turn();
+            }
         }
+        let role = match &self.stage {
+            Stage::Queued { .. } => Role::Asking,
+            Stage::Waiting(_) => Role::Waiting,
+            Stage::Active { .. } => Role::Active,
+            Stage::Retired { .. } => Role::Retired,
+        };
+        self.role.send_if_modified(|known| std::mem::replace(known, role) != role);
     }
 
     /// Makes the speaker that holds the sessions close them without a word, waits for that a moment, and takes the turn.
@@ -219,8 +260,9 @@ impl Succession {
 
     /// The sessions are the successor's, who holds the other end of the channel.
     pub fn retire(&mut self, successor: Channel) {
+        let lock = self.place.as_ref().and_then(|place| host::lock(&place.socket).ok()?);
         let before = self.leave();
-        self.stage = Stage::Retired { after: successor, before };
+        self.stage = Stage::Retired { after: successor, before, lock };
         self.role.send_replace(Role::Retired);
     }
 
@@ -237,17 +279,22 @@ impl Succession {
         self.role.send_replace(Role::Active);
     }
 
-    fn activate(&mut self, before: Option<Channel>) {
-        let host = self.place.as_ref().and_then(|place| match Host::open(place) {
-            Ok(host) => Some(host),
-            Err(error) => {
+    /// Says no, and changes nothing, when another speaker listens that nobody has told to let go.
+    fn activate(&mut self, former: Former) -> bool {
+        let host = match self.place.as_ref().map(|place| (place, Host::open(place, former))) {
+            None => None,
+            Some((_, Ok(host))) => Some(host),
+            Some((_, Err(HostFault::Alive))) if former == Former::Unknown => return false,
+            Some((place, Err(error))) => {
                 let socket = place.socket.display();
                 warn!(%socket, %error, "no socket for a successor: the next speaker of this node restarts the sessions");
                 None
             }
-        });
+        };
+        let before = self.leave();
         self.stage = Stage::Active { host, before };
         self.role.send_replace(Role::Active);
+        true
     }
 }
 
@@ -267,51 +314,56 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 async fn look_for(place: &Place) -> Found {
-    for _ in 0..BUSY_TRIES {
-        let channel = match UnixStream::connect(&place.socket).await {
-            Ok(stream) => Channel::new(stream),
-            Err(error) => {
-                if !is_gone(&error) {
-                    let socket = place.socket.display();
-                    warn!(%socket, %error, "whether another speaker runs on this node cannot be asked");
-                }
+    let channel = match UnixStream::connect(&place.socket).await {
+        Ok(stream) => Channel::new(stream),
+        Err(error) => {
+            if is_gone(&error) {
                 return Found::Nobody;
             }
-        };
-        let own = rustix::process::geteuid().as_raw();
-        if channel.user().ok() != Some(own) {
-            warn!(socket = %place.socket.display(), "the socket for speakers belongs to another user and is not used");
-            return Found::Nobody;
+            let socket = place.socket.display();
+            warn!(%socket, %error, "whether another speaker runs on this node cannot be asked: sessions are restarted");
+            return Found::Stranger;
         }
-        match greet(&channel, &place.node).await {
-            Ok(Answer::Welcome { version, build }) => {
-                info!(version, build, "another speaker of this node runs: its sessions will be taken over");
-                return Found::Willing(channel);
-            }
-            Ok(Answer::Busy) => {
-                info!("another speaker of this node runs and serves another successor: asking again");
-                tokio::time::sleep(BUSY_PAUSE).await;
-            }
-            Ok(Answer::Refused { reason }) => {
-                warn!(reason, "sessions cannot be taken over: they are restarted");
-                step_down(&channel).await;
-                return Found::Deposed(channel);
-            }
-            Ok(Answer::Sessions { .. } | Answer::Session(_) | Answer::Done | Answer::Aborted) => {
-                warn!("the running speaker answers out of turn: its sessions are restarted");
-                step_down(&channel).await;
-                return Found::Deposed(channel);
-            }
-            Err(ChannelFault::Closed) => return Found::Nobody,
-            Err(fault) => {
-                warn!(%fault, "the running speaker cannot be understood: its sessions are restarted");
-                step_down(&channel).await;
-                return Found::Deposed(channel);
-            }
+    };
+    if !channel.is_of_our_kind() {
+        let socket = place.socket.display();
+        warn!(%socket, "the socket for speakers belongs to a process of another user and group and is not used: sessions are restarted");
+        return Found::Stranger;
+    }
+    match greet(&channel, &place.node).await {
+        Ok(Answer::Welcome { version, build }) => {
+            info!(version, build, "another speaker of this node runs: its sessions will be taken over");
+            Found::Willing(channel)
+        }
+        Ok(Answer::Busy) => {
+            debug!("another speaker of this node runs and serves another successor: asking again");
+            Found::Busy
+        }
+        Ok(Answer::Refused { reason }) => {
+            warn!(reason, "sessions cannot be taken over: they are restarted");
+            step_down(&channel).await;
+            Found::Deposed(channel)
+        }
+        Ok(
+            Answer::Sessions { .. }
+            | Answer::Session(_)
+            | Answer::Ear(_)
+            | Answer::Path(_)
+            | Answer::Done
+            | Answer::Aborted,
+        ) => {
+            warn!("the running speaker answers out of turn: its sessions are restarted");
+            step_down(&channel).await;
+            Found::Deposed(channel)
+        }
+        // It ended in this moment, or has just given its socket away: the next question tells.
+        Err(ChannelFault::Closed) => Found::Busy,
+        Err(fault) => {
+            warn!(%fault, "the running speaker cannot be understood: its sessions are restarted");
+            step_down(&channel).await;
+            Found::Deposed(channel)
         }
     }
-    warn!("the running speaker was busy for too long: dialling beside it");
-    Found::Nobody
 }
 
 async fn greet(channel: &Channel, node: &str) -> Result<Answer, ChannelFault> {

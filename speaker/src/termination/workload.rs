@@ -76,16 +76,43 @@ impl Question {
                 Some(why) => Workload::NotHere(why),
                 None => Workload::Wanted,
             },
-            Err(kube::Error::Api(status)) => match status.code {
-                404 => Workload::Gone,
-                401 | 403 => Workload::RightsGone,
-                _ => Workload::Unknown,
-            },
+            Err(kube::Error::Api(status)) => of_refusal(status.code),
             Err(_) => Workload::Unknown,
         }
     }
 
     fn sets(&self) -> Api<SlimDaemonSet> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+/// What it means that the API server refuses with this HTTP status.
+fn of_refusal(status: u16) -> Workload {
+    match status {
+        404 => Workload::Gone,
+        403 => Workload::RightsGone,
+        // 401 among them: a server that does not know us (a token that has expired, keys that were changed) says
+        // nothing about what we may do.
+        _ => Workload::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_right_that_was_taken_away_is_a_removal_and_a_token_that_has_expired_is_not() {
+        let table = [
+            (404, Workload::Gone),
+            (403, Workload::RightsGone),
+            (401, Workload::Unknown),
+            (429, Workload::Unknown),
+            (500, Workload::Unknown),
+            (503, Workload::Unknown),
+        ];
+        for (status, expected) in table {
+            assert_eq!(of_refusal(status), expected, "{status}");
+        }
     }
 }

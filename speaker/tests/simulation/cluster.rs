@@ -50,7 +50,7 @@ pub(crate) enum Health {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
-    Node { excluded: bool, network_unavailable: bool },
+    Node { excluded: bool, network_unavailable: bool, leaving: bool },
     Pool,
     Peer { hold: u16 },
     Advertisement { community: u8 },
@@ -97,16 +97,25 @@ pub(crate) fn router_name(number: usize) -> String {
     format!("r{number}")
 }
 
+/// Whether a node is about to leave, by what the objects say.
+pub(crate) fn leaves(objects: &Objects, node: usize) -> bool {
+    matches!(
+        objects.get(&(Kind::Node, u8::try_from(node).unwrap())),
+        Some(Object::Node { leaving: true, .. })
+    )
+}
+
 /// The community that a node must show a router on each address, by what the objects say. An address that is not here
-/// must not be announced.
-pub(crate) fn wanted(objects: &Objects, node: usize, router: usize) -> BTreeMap<Prefix, u8> {
+/// must not be announced. `notice` says that a node which leaves has begun to say so only now.
+pub(crate) fn wanted(objects: &Objects, node: usize, router: usize, notice: bool) -> BTreeMap<Prefix, u8> {
     let mut wanted = BTreeMap::new();
     let number = |value: usize| u8::try_from(value).unwrap();
-    let Some(Object::Node { excluded: false, network_unavailable: false }) =
+    let Some(Object::Node { excluded: false, network_unavailable: false, leaving }) =
         objects.get(&(Kind::Node, number(node)))
     else {
         return wanted;
     };
+    let left = *leaving && !notice;
     if !objects.contains_key(&(Kind::Peer, number(router))) || !objects.contains_key(&(Kind::Pool, 0)) {
         return wanted;
     }
@@ -127,7 +136,10 @@ pub(crate) fn wanted(objects: &Objects, node: usize, router: usize) -> BTreeMap<
         } else {
             any(Health::Ready, false) || any(Health::Terminating, false)
         };
-        if serves {
+        let elsewhere = endpoints.iter().any(|(host, is)| *is == Health::Ready && *host != number(node));
+        // The last way to a Service stays.
+        let stays = !left || (*local && any(Health::Ready, true) && !elsewhere);
+        if serves && stays {
             wanted.insert(prefix(*address), *community);
         }
     }
@@ -169,15 +181,21 @@ fn as_json(kind: Kind, number: u8, object: &Object) -> Value {
         })
     };
     match object {
-        Object::Node { excluded, network_unavailable } => {
+        Object::Node { excluded, network_unavailable, leaving } => {
             let labels = if *excluded {
                 json!({"node.kubernetes.io/exclude-from-external-load-balancers": ""})
             } else {
                 json!({})
             };
             let status = if *network_unavailable { "True" } else { "False" };
+            let taints = if *leaving {
+                json!([{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule", "value": "1700000000"}])
+            } else {
+                json!([])
+            };
             json!({
                 "metadata": {"name": node_name(number.into()), "uid": "uid", "labels": labels},
+                "spec": {"taints": taints},
                 "status": {"conditions": [{"type": "NetworkUnavailable", "status": status}]},
             })
         }

@@ -35,9 +35,11 @@ impl Happens {
             | Self::AllServicesGone
             | Self::Excluded { .. }
             | Self::NetworkUnavailable { .. }
+            | Self::Leaves { .. }
             | Self::Community { .. }
             | Self::PeerRemoved { .. }
             | Self::PeerConfigured { .. }
+            | Self::TakeOver { .. }
             | Self::StoreRestored { .. } => 0,
         }
     }
@@ -58,11 +60,16 @@ impl World {
                 (0..self.scenario.services).for_each(|service| self.write(Kind::Service, service, None));
             }
             Happens::Excluded { node, excluded } => {
-                let object = Object::Node { excluded, network_unavailable: false };
+                let object = Object::Node { excluded, network_unavailable: false, leaving: false };
                 self.write(Kind::Node, byte(node), Some(object));
             }
             Happens::NetworkUnavailable { node, unavailable } => {
-                let object = Object::Node { excluded: false, network_unavailable: unavailable };
+                let object =
+                    Object::Node { excluded: false, network_unavailable: unavailable, leaving: false };
+                self.write(Kind::Node, byte(node), Some(object));
+            }
+            Happens::Leaves { node, leaving } => {
+                let object = Object::Node { excluded: false, network_unavailable: false, leaving };
                 self.write(Kind::Node, byte(node), Some(object));
             }
             Happens::Community { community } => {
@@ -140,6 +147,7 @@ impl World {
                     node.map_or_else(|| (0..self.nodes.len()).collect(), |node| vec![node]);
                 away.into_iter().for_each(|node| self.api_away(node, until, history_lost));
             }
+            Happens::TakeOver { node } => self.take_over(node),
             Happens::StoreRestored { seed } => self.restore(seed),
         }
     }
@@ -211,7 +219,7 @@ impl World {
         }
     }
 
-    fn open_wires(&self, end: usize, owner: usize) -> Vec<u64> {
+    pub(crate) fn open_wires(&self, end: usize, owner: usize) -> Vec<u64> {
         let mine =
             self.wires.iter().filter(|(_, wire)| wire.open[end] && [wire.node, wire.router][end] == owner);
         mine.map(|(number, _)| *number).collect()
@@ -239,7 +247,8 @@ impl World {
         for node in 0..self.nodes.len() {
             let excluded = chance.once_in(4);
             let key = (Kind::Node, u8::try_from(node).unwrap());
-            self.objects.insert(key, Object::Node { excluded, network_unavailable: false });
+            let leaving = chance.once_in(6);
+            self.objects.insert(key, Object::Node { excluded, network_unavailable: false, leaving });
         }
         for router in 0..self.routers.len() {
             let hold = [9, 15][chance.below(2)];

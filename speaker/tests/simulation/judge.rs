@@ -107,6 +107,12 @@ impl World {
                 faults.push(format!("{what}: next hop {:?}", told.next_hop));
             }
         }
+        let (leaves, leaves_since) = process.leaves();
+        if !told.announced.is_empty() && told.shutting_down != leaves && at > leaves_since + GATHERED {
+            let what = describe(node, router, &told.announced[0]);
+            let marked = if told.shutting_down { "marked as leaving" } else { "not marked as leaving" };
+            faults.push(format!("{what}: {marked}"));
+        }
         for prefix in &told.withdrawn {
             let since = process.wanted_since.get(&(router, *prefix)).copied().unwrap_or_default();
             if process.wanted[router].contains_key(prefix) && at > since + GATHERED {
@@ -176,7 +182,7 @@ impl World {
         };
         let truth = match process {
             Some(process) => process.wanted[router].clone(),
-            None => wanted(&self.objects, node, router),
+            None => wanted(&self.objects, node, router, false),
         };
         let rib = &device.ribs[node];
         let hold = Micros::from(self.judge.longest_hold) * SECOND;
@@ -226,7 +232,7 @@ impl World {
     pub(crate) fn verdict(mut self) -> Result<Tally, String> {
         for router in 0..self.routers.len() {
             for node in 0..self.nodes.len() {
-                let truth = wanted(&self.objects, node, router);
+                let truth = wanted(&self.objects, node, router, false);
                 let rib = &self.routers[router].ribs[node];
                 let table: BTreeMap<Prefix, u8> = rib
                     .routes

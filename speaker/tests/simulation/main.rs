@@ -1,9 +1,9 @@
 //! A whole cluster on virtual time: nodes with the speaker's real intake, decisions and BGP core, routers with tables and
-//! graceful restart, Services that come and go, and faults by seed.
+//! graceful restart, Services that come and go, nodes that are drained, speakers that follow each other, and faults by seed.
 //!
 //! What must hold (`judge`): a node announces nothing that its facts do not say is served, and withdraws nothing that
 //! they say is; no router keeps a path to a node that cannot serve for longer than its bound (hold time, BFD, restart
-//! time); planned restarts and crashes lose nothing; and when the faults end, the tables become the truth and everybody
+//! time); planned restarts, crashes and takeovers lose nothing; and when the faults end, the tables become the truth and everybody
 //! falls silent. `HERALD_SEEDS=5000` plays that many seeds, `HERALD_FIRST_SEED` says where to begin. A seed that fails
 //! is printed with the shortest list of events that still fails. Left out: sockets, the API server's own behaviour and
 //! kube-proxy, which the system tests have.
@@ -17,6 +17,7 @@ mod judge;
 mod node;
 mod router;
 mod scenario;
+mod turn;
 mod wire;
 mod witness;
 mod world;
@@ -38,11 +39,7 @@ fn search(seeds: impl Iterator<Item = u64>) -> (Tally, Option<(u64, String)>) {
     let mut sum = Tally::default();
     for seed in seeds {
         match play(&Scenario::from_seed(seed)) {
-            Ok(tally) => {
-                sum.updates += tally.updates;
-                sum.sessions += tally.sessions;
-                sum.routes_lost += tally.routes_lost;
-            }
+            Ok(tally) => sum.add(&tally),
             Err(fault) => return (sum, Some((seed, fault))),
         }
     }
@@ -66,15 +63,14 @@ fn whatever_happens_routers_come_to_know_the_truth_and_never_believe_the_dead_fo
             let again = play(&short).err().unwrap_or_default();
             panic!("seed {seed} fails {fault}\nthe shortest that fails, {again}\n{short}");
         }
-        sum.updates += tally.updates;
-        sum.sessions += tally.sessions;
-        sum.routes_lost += tally.routes_lost;
+        sum.add(&tally);
     }
     println!(
-        "{count} seeds: {} sessions, {} UPDATEs, {} routes lost for a reason",
-        sum.sessions, sum.updates, sum.routes_lost
+        "{count} seeds: {} sessions, {} UPDATEs, {} takeovers, {} routes lost for a reason",
+        sum.sessions, sum.updates, sum.takeovers, sum.routes_lost
     );
     assert!(sum.sessions >= count && sum.updates > count && sum.routes_lost > count / 4, "{sum:?}");
+    assert!(sum.takeovers > count / 4, "{sum:?}");
 }
 
 #[test]

@@ -20,10 +20,13 @@ use speaker::plan::Plan;
 use speaker::watch::WatchSettings;
 use speaker::watch::intake::Intake;
 
-use crate::cluster::{Key, Kind, News, Objects, fact, node_name, router_name, wanted};
+use crate::cluster::{Key, Kind, News, Objects, fact, leaves, node_name, router_name, wanted};
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
 pub(crate) const RESTART_TIME: Duration = Duration::from_secs(30);
+
+/// How long a node that leaves says so before it withdraws, as `watch` does.
+const NOTICE: Micros = 5_000_000;
 
 /// Microseconds since the run began.
 pub(crate) type Micros = u64;
@@ -79,6 +82,11 @@ pub(crate) struct Process {
     /// When to plan again without news.
     plan_due: Option<Instant>,
     members: BTreeMap<String, (Arc<Peer>, Arc<RouteSet>)>,
+    has_planned: bool,
+    /// Whether the node leaves, by what was told, and since when that is so.
+    leaves: (bool, Micros),
+    /// Until when a node that leaves says so before it withdraws.
+    notice_until: Option<Micros>,
 }
 
 impl Process {
@@ -106,7 +114,15 @@ impl Process {
             waiting: None,
             plan_due: None,
             members: BTreeMap::new(),
+            has_planned: false,
+            leaves: (false, 0),
+            notice_until: None,
         }
+    }
+
+    /// Whether the sessions know what is wanted of them.
+    pub(crate) fn has_planned(&self) -> bool {
+        self.has_planned
     }
 
     /// Whether every watch has been complete once.
@@ -118,8 +134,16 @@ impl Process {
         [self.bgp.poll_timeout(), self.gathering.due(), self.plan_due].into_iter().flatten().min()
     }
 
-    pub(crate) fn handle_deadlines(&mut self, now: Instant) {
+    /// Whether the node leaves, as far as this process has been told, and since when that is so.
+    pub(crate) fn leaves(&self) -> (bool, Micros) {
+        self.leaves
+    }
+
+    pub(crate) fn handle_deadlines(&mut self, at: Micros, now: Instant) {
         self.bgp.handle_timeout(now);
+        if self.notice_until.is_some_and(|until| until <= at) {
+            self.judge_anew(at);
+        }
         if self.plan_due.is_some_and(|due| due <= now) {
             self.plan(now);
         }
@@ -175,6 +199,7 @@ impl Process {
     fn pass_on(&mut self, now: Instant) {
         self.gathering.released(now);
         let Some(plan) = self.waiting.take() else { return };
+        self.has_planned = true;
         let configs: Vec<PeerConfig> =
             plan.peers.iter().map(|(name, peer)| self.config(name, &peer.peer)).collect();
         self.bgp.set_peers(now, &configs);
@@ -228,8 +253,18 @@ impl Process {
         if !self.is_synced() {
             return;
         }
+        let leaves = leaves(&self.view, self.number);
+        if leaves != self.leaves.0 {
+            self.leaves = (leaves, at);
+            // Who has told nobody anything has nothing to take back in two steps.
+            self.notice_until = (leaves && self.has_planned).then_some(at + NOTICE);
+        }
+        let notice = self.notice_until.is_some_and(|until| at < until);
+        if !notice {
+            self.notice_until = None;
+        }
         for router in 0..self.wanted.len() {
-            let now = wanted(&self.view, self.number, router);
+            let now = wanted(&self.view, self.number, router, notice);
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);

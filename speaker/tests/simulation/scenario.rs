@@ -36,6 +36,7 @@ pub(crate) enum Happens {
     AllServicesGone,
     Excluded { node: usize, excluded: bool },
     NetworkUnavailable { node: usize, unavailable: bool },
+    Leaves { node: usize, leaving: bool },
     Community { community: u8 },
     PeerRemoved { router: usize },
     PeerConfigured { router: usize, hold: u16 },
@@ -49,6 +50,7 @@ pub(crate) enum Happens {
     RouterPowerOff { router: usize, away: Millis },
     RouterStopsReading { router: usize, lasts: Millis },
     ApiAway { node: Option<usize>, lasts: Millis, history_lost: bool },
+    TakeOver { node: usize },
     StoreRestored { seed: u64 },
 }
 
@@ -86,7 +88,7 @@ impl Scenario {
         let short = chance.between(20, 3_000);
         let long = chance.between(500, 70_000);
         let flag = chance.once_in(2);
-        match chance.below(30) {
+        match chance.below(35) {
             0..=6 => Happens::Endpoint { service, node, health: health(chance) },
             7 => Happens::ServiceMade { service, local: flag },
             8 => Happens::ServiceGone { service },
@@ -108,6 +110,8 @@ impl Scenario {
             26 => Happens::RouterStopsReading { router, lasts: if flag { short } else { long } },
             27 => Happens::StoreRestored { seed: chance.next() },
             28 => Happens::ApiAway { node: None, lasts: long, history_lost: flag },
+            29..=31 => Happens::TakeOver { node },
+            32 | 33 => Happens::Leaves { node, leaving: !chance.once_in(3) },
             _ => Happens::ApiAway { node: Some(node), lasts: long, history_lost: flag },
         }
     }

@@ -261,7 +261,14 @@ impl World {
         }
     }
 
-    fn said(&mut self, number: u64, end: usize, octets: &[u8]) {
+    /// Another process has this end now, and finds out by itself whether there is room.
+    pub(crate) fn unblock(&mut self, number: u64, end: usize) {
+        if let Some(wire) = self.wires.get_mut(&number) {
+            wire.blocked[end] = false;
+        }
+    }
+
+    pub(crate) fn said(&mut self, number: u64, end: usize, octets: &[u8]) {
         if end == NODE {
             self.overhear(number, octets);
         }

@@ -92,6 +92,16 @@ pub(crate) struct Tally {
     pub(crate) updates: u64,
     pub(crate) sessions: u64,
     pub(crate) routes_lost: u64,
+    pub(crate) takeovers: u64,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.updates += other.updates;
+        self.sessions += other.sessions;
+        self.routes_lost += other.routes_lost;
+        self.takeovers += other.takeovers;
+    }
 }
 
 /// Plays a scenario.
@@ -131,7 +141,7 @@ impl World {
     fn begin(&mut self) -> Micros {
         let nodes = self.nodes.len();
         for node in 0..nodes {
-            let object = Object::Node { excluded: false, network_unavailable: false };
+            let object = Object::Node { excluded: false, network_unavailable: false, leaving: false };
             self.objects.insert((Kind::Node, u8::try_from(node).unwrap()), object);
             self.schedule(node as u64 * MILLI, Happening::Start { node });
         }
@@ -208,13 +218,13 @@ impl World {
     }
 
     fn handle_deadlines(&mut self) {
-        let now = self.instant();
+        let (at, now) = (self.now, self.instant());
         for node in 0..self.nodes.len() {
             if self.nodes[node].suspended_until > self.now {
                 continue;
             }
             if let Some(process) = &mut self.nodes[node].process {
-                process.handle_deadlines(now);
+                process.handle_deadlines(at, now);
                 self.drain_node(node);
             }
         }
@@ -309,12 +319,7 @@ impl World {
 
     /// Begins a list: what it holds is what there is now.
     pub(crate) fn list(&mut self, node: usize, kind: Kind) {
-        let own = u8::try_from(node).unwrap();
-        let objects = self.objects.range((kind, 0)..=(kind, u8::MAX));
-        let named = objects.filter(|((_, number), _)| kind != Kind::Node || *number == own);
-        let applied = named.map(|((_, number), object)| News::Apply(*number, object.clone()));
-        let steps = std::iter::once(News::Restarted).chain(applied).chain([News::Synced]).collect();
-        let place = self.logs.get(&kind).map_or(0, Vec::len);
+        let (steps, place) = (self.listed(node, kind).into(), self.end_of_log(kind));
         if let Some(process) = &mut self.nodes[node].process {
             process.streams.insert(kind, Stream::Listing(steps, place));
         }
@@ -322,7 +327,20 @@ impl World {
         self.wake_watch(node, kind, delay);
     }
 
-    fn wake_watch(&mut self, node: usize, kind: Kind, delay: Micros) {
+    /// What a list says now.
+    pub(crate) fn listed(&self, node: usize, kind: Kind) -> Vec<News> {
+        let own = u8::try_from(node).unwrap();
+        let objects = self.objects.range((kind, 0)..=(kind, u8::MAX));
+        let named = objects.filter(|((_, number), _)| kind != Kind::Node || *number == own);
+        let applied = named.map(|((_, number), object)| News::Apply(*number, object.clone()));
+        std::iter::once(News::Restarted).chain(applied).chain([News::Synced]).collect()
+    }
+
+    pub(crate) fn end_of_log(&self, kind: Kind) -> usize {
+        self.logs.get(&kind).map_or(0, Vec::len)
+    }
+
+    pub(crate) fn wake_watch(&mut self, node: usize, kind: Kind, delay: Micros) {
         let generation = self.nodes[node].generation;
         self.schedule(self.now + delay, Happening::Watch { node, generation, kind });
     }

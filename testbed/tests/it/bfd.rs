@@ -1,5 +1,5 @@
-//! BFD with FRR's bfdd: a dead path is noticed in less than a second by both sides, a changed profile resets nothing, and
-//! everything comes back by itself.
+//! BFD with FRR's bfdd: a dead path is noticed in less than a second by both sides, a changed profile resets nothing, an upgrade
+//! goes unnoticed, and everything comes back by itself.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +17,7 @@ use testbed::process::{Process, output};
 
 use crate::home::{FIRST, SOON, settle};
 use crate::runner::Test;
+use crate::upgrade::ledger;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -34,6 +35,15 @@ pub(crate) const TESTS: &[Test] = &[
         plan: one_node,
         story: |lab| Box::pin(restart(lab)),
     },
+    Test {
+        name: "an_upgrade_hands_bfd_over_and_a_router_that_forgets_at_once_notices_nothing",
+        plan: || {
+            let extra = vec!["bgp graceful-restart-disable".to_owned()];
+            let router = RouterPlan { extra, ..RouterPlan::default() };
+            LabPlan { nodes: vec![1], router, ..LabPlan::default() }
+        },
+        story: |lab| Box::pin(changes_hands(lab)),
+    },
     Test { name: "bfd_runs_over_ipv6", plan: one_node, story: |lab| Box::pin(over_ipv6(lab)) },
     Test {
         name: "bfd_runs_over_several_hops",
@@ -42,6 +52,11 @@ pub(crate) const TESTS: &[Test] = &[
             LabPlan { router: RouterPlan { extra, ..RouterPlan::default() }, ..one_node() }
         },
         story: |lab| Box::pin(over_several_hops(lab)),
+    },
+    Test {
+        name: "bfd_runs_on_an_unnumbered_link_also_through_an_upgrade",
+        plan: one_node,
+        story: |lab| Box::pin(unnumbered(lab)),
     },
     Test {
         name: "bfd_comes_up_with_bird_and_notices_its_death",
@@ -318,6 +333,67 @@ async fn restart(lab: &mut Lab) -> Result<()> {
     lab.check_daemons()
 }
 
+/// What FRR counts about its BFD session with n1.
+#[derive(Debug, PartialEq, Eq)]
+struct BfdLedger {
+    ups: u64,
+    downs: u64,
+    /// The number that the speaker gave the session.
+    theirs: u64,
+    /// The number that FRR gave it.
+    ours: u64,
+}
+
+async fn bfd_ledger(lab: &Lab) -> Result<BfdLedger> {
+    let node = node_address(lab)?;
+    let text = lab.router().vtysh(&format!("show bfd peer {node} counters json")).await?;
+    let counters: Value = serde_json::from_str(&text).context("reading FRR's BFD counters")?;
+    let session = bfd_at_the_router(lab).await?;
+    let number =
+        |from: &Value, field: &str| from[field].as_u64().with_context(|| format!("{field} in {from}"));
+    Ok(BfdLedger {
+        ups: number(&counters, "session-up")?,
+        downs: number(&counters, "session-down")?,
+        theirs: number(&session, "remote-id")?,
+        ours: number(&session, "id")?,
+    })
+}
+
+async fn changes_hands(lab: &mut Lab) -> Result<()> {
+    let mut bfdd = settle_with_bfd(lab).await?;
+    eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
+    let (bgp, bfd) = (ledger(lab, "n1").await?, bfd_ledger(lab).await?);
+    let caller = lab.client().call(FIRST);
+    for _ in 0..4 {
+        let status = lab.upgrade_speaker("n1").await?;
+        ensure!(status.success(), "the speaker ended with {status}");
+        // Some detection times.
+        throughout(Duration::from_secs(3), "both sessions", async || {
+            let now = bfd_ledger(lab).await?;
+            ensure!(now == bfd, "the router counted {bfd:?} before and {now:?} after");
+            lab.check_paths(FIRST, &["n1"]).await
+        })
+        .await?;
+    }
+    let tally = caller.end().await?;
+    println!("  {} requests answered, longest gap {:?}; {bfd:?}", tally.answered, tally.longest_gap);
+    tally.nothing_lost()?;
+    ledger(lab, "n1").await?.ensure_same(&bgp)?;
+    ensure!(metric(lab, "metallb_bfd_session_up").await? == "1", "the successor knows of the session");
+    ensure!(metric(lab, "metallb_bfd_session_down_events").await? == "0", "it never went down");
+
+    // And the successor watches as the first one did.
+    let cut_at = Timestamp::now();
+    cut(lab.node("n1")?.namespace(), &["in udp dport 3784"]).await?;
+    let took = wait_for_end(lab, cut_at).await?;
+    println!("  the last of five speakers ends the session after {took:?}");
+    ensure!(took < PROMISED, "promised is {PROMISED:?}");
+    mend(lab.node("n1")?.namespace()).await?;
+    wait_for_bfd(lab).await?;
+    bfdd.check_running()?;
+    lab.check_daemons()
+}
+
 async fn over_ipv6(lab: &mut Lab) -> Result<()> {
     let peer = PEER.replace("10.0.2.1", "\"fd00:10:0:2::1\"");
     comes_up_with(lab, &peer, lab.node("n1")?.plan().v6.into(), false).await
@@ -326,6 +402,60 @@ async fn over_ipv6(lab: &mut Lab) -> Result<()> {
 async fn over_several_hops(lab: &mut Lab) -> Result<()> {
     let peer = PEER.replace("bfdProfile", "ebgpMultiHop: true, bfdProfile");
     comes_up_with(lab, &peer, node_address(lab)?, true).await
+}
+
+const UNNUMBERED: &str = "
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: router, namespace: metallb-system}
+spec: {myASN: 64500, dynamicASN: external, interface: eth1, bfdProfile: fast}
+";
+
+async fn unnumbered(lab: &mut Lab) -> Result<()> {
+    let mut bfdd = start_bfdd(lab).await?;
+    lab.install_herald().await?;
+    crate::peers::plug_unnumbered(lab).await?;
+    lab.router().vtysh("configure terminal\nrouter bgp 65530\nneighbor up1 bfd").await?;
+    // FRR has to hear the node's advertisements.
+    lab.stop_daemon("n1", Daemon::Speaker).await?;
+    lab.grant("n1", Daemon::Speaker, "net_raw");
+    lab.start_daemon("n1", Daemon::Speaker).await?;
+    lab.cluster().apply(&profile(300)).await?;
+    lab.cluster().apply(UNNUMBERED).await?;
+    wait_for_speaker(lab).await?;
+    let before = link_local_sessions(lab).await?;
+    ensure!(before.len() == 1, "the router's BFD sessions between link-local addresses: {before:?}");
+    for _ in 0..2 {
+        let status = lab.upgrade_speaker("n1").await?;
+        ensure!(status.success(), "the speaker ended with {status}");
+        throughout(Duration::from_secs(2), "BFD", async || {
+            let now = link_local_sessions(lab).await?;
+            ensure!(now == before, "the router counted {before:?} before and {now:?} after");
+            ensure!(metric(lab, "metallb_bfd_session_down_events").await? == "0", "BFD went down");
+            ensure!(bgp_is_up(lab).await?, "BGP is down");
+            Ok(())
+        })
+        .await?;
+    }
+    let cut_at = Timestamp::now();
+    cut(lab.node("n1")?.namespace(), &["in iifname eth1 udp dport 3784"]).await?;
+    let took = wait_for_end(lab, cut_at).await?;
+    println!("  an unnumbered link goes deaf: the session ends after {took:?}");
+    ensure!(took < PROMISED, "promised is {PROMISED:?}");
+    bfdd.check_running()?;
+    lab.check_daemons()
+}
+
+/// Address of the node, and how often it came up and went down, of FRR's BFD sessions between link-local addresses.
+async fn link_local_sessions(lab: &Lab) -> Result<Vec<(String, u64, u64)>> {
+    let text = lab.router().vtysh("show bfd peers counters json").await?;
+    let all: Value = serde_json::from_str(&text).context("reading FRR's BFD counters")?;
+    let sessions = all.as_array().context("FRR's BFD counters are a list")?;
+    let counted = sessions.iter().filter_map(|session| {
+        let peer = session["peer"].as_str().filter(|peer| peer.starts_with("fe80"))?;
+        Some((peer.to_owned(), session["session-up"].as_u64()?, session["session-down"].as_u64()?))
+    });
+    Ok(counted.collect())
 }
 
 /// One peer, BFD up on both sides, and noticed when the router hears nothing any more.

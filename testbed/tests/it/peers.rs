@@ -185,7 +185,7 @@ async fn gateway(lab: &mut Lab) -> Result<()> {
 }
 
 /// A second cable between router and node, without any address but the link-local ones.
-async fn plug_unnumbered(lab: &Lab) -> Result<()> {
+pub(crate) async fn plug_unnumbered(lab: &Lab) -> Result<()> {
     let node = lab.node("n1")?.namespace();
     let router = lab.router().namespace();
     router

@@ -153,7 +153,8 @@ async fn node_is_no_longer_wanted(lab: &mut Lab) -> Result<()> {
 async fn starts_without_api_server(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
     eventually(SOON, "the page", async || lab.client().curl("http://10.0.4.1").await).await?;
-    let file = lab.node("n2")?.folder().join("speaker/state/plan");
+    let state = lab.node("n2")?.folder().join("speaker/state");
+    let file = state.join(testbed::HERALD_NAMESPACE).join("plan");
     eventually(SOON, "the plan on file", async || {
         let text = std::fs::read_to_string(&file)?;
         if text.contains("10.0.4.1") { Ok(()) } else { bail!("{text}") }

@@ -13,12 +13,15 @@ const WORDS: [(&str, &str, &str); 9] = [
     ("#[igno", "re", "a test that does not run is no test"),
     ("unbounded", "_channel", "everything is bounded"),
     ("Arc<Mutex", "<HashMap", "one owner per piece of state"),
-    (".force", "()", "status is applied without force: a conflict is a finding"),
+    (".force", "()", "status is applied without force: a conflict is a finding, told and left alone"),
 ];
 
 /// Where the head of a word has its one right place, and why.
-const PLACES: [(&str, &str, &str); 1] =
-    [("controller/src/patch.rs", ".force", "fields of a predecessor are taken over once, with an event")];
+const PLACES: [(&str, &str, &str); 1] = [(
+    "controller/src/patch.rs",
+    ".force",
+    "taken over with an event: a predecessor's field once, a rival's once after each pause in which it was left alone",
+)];
 
 pub(super) fn check(files: &[SourceFile]) -> Vec<Breach> {
     files.iter().filter(|file| file.path.ends_with(".rs")).flat_map(in_file).collect()

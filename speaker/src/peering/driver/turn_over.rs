@@ -4,7 +4,7 @@
 //! there is. That lasts milliseconds, and is bounded. Leaves out whose turn it is (`crate::takeover`).
 
 use std::net::TcpStream as StdStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,9 +20,12 @@ use super::super::roster::Roster;
 use super::super::turn::Live;
 use super::super::wake::now;
 use super::Driver;
+use crate::bfd::estate::Estate;
 use crate::plan::{Plan, StopHow};
 use crate::takeover::channel::{Channel, ChannelFault};
-use crate::takeover::message::{Answer, GREETING_LIMIT, Order, SESSION_LIMIT, SESSIONS_LIMIT, SessionRecord};
+use crate::takeover::message::{
+    Answer, EARS_LIMIT, GREETING_LIMIT, Order, PATH_LIMIT, SESSION_LIMIT, SESSIONS_LIMIT, SessionRecord,
+};
 use crate::takeover::{Role, Turn, no_answer};
 
 /// How long the sessions may stand still until the successor has them. Far below the shortest hold time, 3 s.
@@ -55,6 +58,12 @@ enum TurnFault {
     TooMany(usize),
 }
 
+/// What one process leaves to the next.
+struct Legacy {
+    sessions: Vec<(SessionRecord, OwnedFd)>,
+    bfd: Estate,
+}
+
 impl Driver {
     /// A plan: for the sessions when they are ours, for the hand-over when that is what waits for it.
     pub(super) async fn receive_plan(&mut self, plan: Arc<Plan>) {
@@ -64,8 +73,8 @@ impl Driver {
         self.latest = Some(Arc::clone(&plan));
         match self.succession.role() {
             Role::Active | Role::Yielding => self.handle_plan(plan),
-            Role::Asking | Role::Waiting => self.take_over().await,
-            Role::Retired => {}
+            Role::Waiting => self.take_over().await,
+            Role::Asking | Role::Retired => {}
         }
     }
 
@@ -76,13 +85,16 @@ impl Driver {
             Turn::PredecessorGone => {
                 info!("the speaker before this one has ended");
                 self.succession.ask_again().await;
-                if self.latest.is_some() {
-                    self.take_over().await;
+                self.take_over_with_plan().await;
+            }
+            Turn::Answered => self.take_over_with_plan().await,
+            Turn::SuccessorLeft => {
+                if self.put_off_until.take().is_some() {
+                    self.handle_stop(StopHow::Restart);
                 }
             }
             Turn::SuccessorGone => {
                 warn!("the speaker after this one has ended: dialling again");
-                self.succession.take_the_turn();
                 self.start();
             }
         }
@@ -100,14 +112,21 @@ impl Driver {
         waits
     }
 
-    /// Takes the sessions of the speaker before us, now that it is known what is wanted.
+    async fn take_over_with_plan(&mut self) {
+        if self.latest.is_some() {
+            self.take_over().await;
+        }
+    }
+
+    /// Takes the sessions of the speaker before us, now that it is known what is wanted; without one that is asked for
+    /// them it dials, and where another successor goes first it does nothing.
     async fn take_over(&mut self) {
         for _ in 0..TRIES {
             let Some(channel) = self.succession.predecessor() else { break };
             match claim(channel).await {
-                Ok(sessions) => {
+                Ok(legacy) => {
                     self.succession.take_the_turn();
-                    self.go_on_with(sessions);
+                    self.go_on_with(legacy);
                     return;
                 }
                 Err(fault) => {
@@ -119,7 +138,9 @@ impl Driver {
         if self.succession.predecessor().is_some() {
             self.succession.depose().await;
         }
-        self.start();
+        if self.succession.role() == Role::Active {
+            self.start();
+        }
     }
 
     /// From nothing, by the latest plan.
@@ -129,8 +150,15 @@ impl Driver {
         }
     }
 
-    fn go_on_with(&mut self, sessions: Vec<(SessionRecord, OwnedFd)>) {
+    fn go_on_with(&mut self, Legacy { sessions, bfd }: Legacy) {
         let now = now();
+        self.paths.inherit(bfd);
+        // Of several routers on one link it is the one that knows us already.
+        if let Some(plan) = &self.latest {
+            for (record, _) in &sessions {
+                self.roster.expect_router(plan, &record.peer, record.identity.remote);
+            }
+        }
         self.waiting_plan.clone_from(&self.latest);
         self.pass_on_plan(now);
         // Routers of a network are known by having called; these called the process before us.
@@ -149,7 +177,7 @@ impl Driver {
                 Err(error) => warn!(peer, %error, "a socket that was handed over cannot be used"),
             }
         }
-        self.paths.serve(&self.roster);
+        self.paths.release(&self.roster);
         self.report_at = Some(now);
     }
 
@@ -202,7 +230,8 @@ impl Driver {
         let offered = if self.stopping_until.is_some() {
             Err(TurnFault::OutOfTurn)
         } else {
-            let mut offer = pin!(self.offer(began, &channel));
+            let bfd = self.paths.copy().await;
+            let mut offer = pin!(self.offer(began, &channel, bfd));
             match timeout(STANDSTILL, &mut offer).await {
                 Ok(offered) => offered,
                 // A process that was stopped and goes on sees the clock before its sockets: the commitment may lie there.
@@ -213,6 +242,8 @@ impl Driver {
         };
         match offered {
             Ok(sessions) => {
+                // Silent before the successor speaks; it waits for our last word.
+                self.paths.vanish().await;
                 self.let_go(channel).await;
                 info!(sessions, took = ?now().duration_since(began), "sessions handed over to the next speaker");
             }
@@ -225,19 +256,20 @@ impl Driver {
         }
     }
 
-    async fn offer(&self, now: Instant, channel: &Channel) -> Result<usize, TurnFault> {
+    /// `bfd` is `None` where BFD does not answer: then what it watches over is restarted.
+    async fn offer(&self, now: Instant, channel: &Channel, bfd: Option<Estate>) -> Result<usize, TurnFault> {
+        let none = Estate::default();
         let sessions: Vec<(SessionRecord, &Connection)> = self
             .connections
             .iter()
             .filter_map(|(id, live)| {
                 let peer = self.speaker.owner(*id)?;
                 let (image, name) = (self.speaker.image(now, *id)?, self.roster.name(peer)?);
-                // BFD sessions end with the process that has them, and a router would take that for a failure of a
-                // BGP session that goes on.
-                let (_, member) = self
-                    .roster
-                    .members()
-                    .find(|(_, member)| member.key == peer && member.peer.bfd.is_none())?;
+                let member = self.roster.member(peer)?;
+                // A router takes the end of BFD for a failure of a BGP session that goes on.
+                if member.peer.bfd.is_some() && bfd.is_none() {
+                    return None;
+                }
                 let connection = &live.connection;
                 let identity = member.target.identity();
                 let record =
@@ -246,9 +278,17 @@ impl Driver {
             })
             .collect();
         let count = sessions.len();
-        channel.send(&Answer::Sessions { count }, None).await?;
+        let Estate { sessions: paths, ears } = bfd.as_ref().unwrap_or(&none);
+        channel.send(&Answer::Sessions { count, ears: ears.len(), paths: paths.len() }, None).await?;
         for (record, connection) in sessions {
             channel.send(&Answer::Session(Box::new(record)), Some(connection.descriptor())).await?;
+        }
+        for (ear, socket) in ears {
+            channel.send(&Answer::Ear((*ear).into()), Some(socket.as_fd())).await?;
+        }
+        for (image, socket) in paths {
+            let socket = socket.as_ref().map(AsFd::as_fd);
+            channel.send(&Answer::Path(Box::new((*image).into())), socket).await?;
         }
         match channel.receive::<Order>(GREETING_LIMIT).await? {
             (Order::Commit, _) => Ok(count),
@@ -287,50 +327,52 @@ impl Driver {
 }
 
 /// Asks for the sessions and commits to having them.
-async fn claim(channel: &Channel) -> Result<Vec<(SessionRecord, OwnedFd)>, TurnFault> {
-    let sessions =
+async fn claim(channel: &Channel) -> Result<Legacy, TurnFault> {
+    let legacy =
         timeout(ANSWER, receive_sessions(channel)).await.unwrap_or_else(|_| Err(no_answer().into()))?;
     timeout(ANSWER, channel.send(&Order::Commit, None)).await.unwrap_or_else(|_| Err(no_answer()))?;
     match timeout(ANSWER, channel.receive::<Answer>(GREETING_LIMIT)).await {
         Ok(Ok((Answer::Aborted, _))) => Err(TurnFault::Aborted),
         // What stands still after a commitment, or has ended, will not touch the sessions again: a speaker that wakes up
         // looks for the commitment once more after its time is over.
-        Ok(Ok(_) | Err(_)) | Err(_) => Ok(sessions),
+        Ok(Ok(_) | Err(_)) | Err(_) => Ok(legacy),
     }
 }
 
-async fn receive_sessions(channel: &Channel) -> Result<Vec<(SessionRecord, OwnedFd)>, TurnFault> {
+async fn receive_sessions(channel: &Channel) -> Result<Legacy, TurnFault> {
     channel.send(&Order::Ready, None).await?;
-    let count = match channel.receive::<Answer>(GREETING_LIMIT).await? {
-        (Answer::Sessions { count }, _) if count <= SESSIONS_LIMIT => count,
-        (Answer::Sessions { count }, _) => return Err(TurnFault::TooMany(count)),
-        (Answer::Aborted, _) => return Err(TurnFault::Aborted),
-        (
-            Answer::Welcome { .. }
-            | Answer::Refused { .. }
-            | Answer::Busy
-            | Answer::Session(_)
-            | Answer::Done,
-            _,
-        ) => {
-            return Err(TurnFault::OutOfTurn);
-        }
+    let (Answer::Sessions { count, ears, paths }, _) = next_answer(channel, GREETING_LIMIT).await? else {
+        return Err(TurnFault::OutOfTurn);
     };
-    let mut sessions = Vec::new();
-    for _ in 0..count {
-        match channel.receive::<Answer>(SESSION_LIMIT).await? {
-            (Answer::Session(record), Some(socket)) => sessions.push((*record, socket)),
-            (Answer::Session(_), None) => return Err(TurnFault::NoSocket),
-            (Answer::Aborted, _) => return Err(TurnFault::Aborted),
-            (
-                Answer::Welcome { .. }
-                | Answer::Refused { .. }
-                | Answer::Busy
-                | Answer::Sessions { .. }
-                | Answer::Done,
-                _,
-            ) => return Err(TurnFault::OutOfTurn),
-        }
+    if count > SESSIONS_LIMIT || paths > SESSIONS_LIMIT || ears > EARS_LIMIT {
+        return Err(TurnFault::TooMany(count.max(paths).max(ears)));
     }
-    Ok(sessions)
+    let mut legacy = Legacy { sessions: Vec::new(), bfd: Estate::default() };
+    for _ in 0..count {
+        let (Answer::Session(record), socket) = next_answer(channel, SESSION_LIMIT).await? else {
+            return Err(TurnFault::OutOfTurn);
+        };
+        legacy.sessions.push((*record, socket.ok_or(TurnFault::NoSocket)?));
+    }
+    for _ in 0..ears {
+        let (Answer::Ear(ear), socket) = next_answer(channel, PATH_LIMIT).await? else {
+            return Err(TurnFault::OutOfTurn);
+        };
+        legacy.bfd.ears.push((ear.into(), socket.ok_or(TurnFault::NoSocket)?));
+    }
+    for _ in 0..paths {
+        let (Answer::Path(record), socket) = next_answer(channel, PATH_LIMIT).await? else {
+            return Err(TurnFault::OutOfTurn);
+        };
+        legacy.bfd.sessions.push(((*record).into(), socket));
+    }
+    Ok(legacy)
+}
+
+/// The next message, unless the other goes on by itself.
+async fn next_answer(channel: &Channel, limit: usize) -> Result<(Answer, Option<OwnedFd>), TurnFault> {
+    match channel.receive::<Answer>(limit).await? {
+        (Answer::Aborted, _) => Err(TurnFault::Aborted),
+        answer => Ok(answer),
+    }
 }

@@ -1,6 +1,6 @@
 //! Which change makes a new session, which only another setting, and which nothing at all.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU8;
 
 use api::config::{Password, PeerRefusal, SessionKey};
@@ -173,6 +173,29 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
     assert!(roster.retire(now + RANGE_IDLE, |_| false, RANGE_IDLE));
     assert!(!roster.contains(key));
     assert_eq!(standing_by(&roster), [("net", &Why::Range)]);
+}
+
+#[test]
+fn equal_link_local_addresses_on_two_links_are_two_routers() {
+    let mut roster = Roster::new("node-1");
+    let range = RouterAt::Range("fe80::/10".parse().unwrap());
+    let peer = Peer { router: range, connect: ConnectMode::Passive, listen_port: 1790, ..tor() };
+    roster.apply(Instant::now(), &plan([("net", peer)]));
+    let on = |link: u32, port: u16| {
+        let address = "fe80::1".parse().unwrap();
+        SocketAddr::from(std::net::SocketAddrV6::new(address, port, 0, link))
+    };
+    let local: SocketAddr = "[fe80::9]:1790".parse().unwrap();
+    let (left, right) = (roster.callee(on(2, 40_000), local), roster.callee(on(3, 40_000), local));
+    let (Callee::Member(left), Callee::Member(right)) = (left, right) else { panic!("no place") };
+    assert!(left != right && roster.contains(left) && roster.contains(right), "both stay");
+    assert_eq!((roster.name(left), roster.name(right)), (Some("net@fe80::1%2"), Some("net@fe80::1%3")));
+    assert_eq!(roster.callee(on(2, 40_001), local), Callee::Member(left), "it calls again");
+    // And a process that takes such a session over finds its row.
+    let mut next = Roster::new("node-1");
+    next.apply(Instant::now(), &Arc::clone(&roster.plan));
+    assert!(next.expect_caller("net@fe80::1%3", on(3, 40_000)));
+    assert_eq!(next.members().map(|(name, _)| name).collect::<Vec<_>>(), ["net@fe80::1%3"]);
 }
 
 #[test]

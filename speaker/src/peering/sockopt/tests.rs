@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 
 use super::*;
 
@@ -150,11 +150,23 @@ fn datagrams_come_with_their_addresses_and_their_ttl() {
         let there = socket.local_addr().unwrap().as_socket().unwrap();
         for (sent, length) in [(&b"bfd"[..], 3), (b"more than fits", 8), (b"", 0)] {
             sender.send_to(sent, there).unwrap();
-            let expected = Labelled { length, from: host, to: host, ttl: 77 };
+            let expected = Labelled { length, from: host, to: host, link: 0, ttl: 77 };
             assert_eq!(receive_labelled(&socket, &mut buffer).unwrap(), Some(expected));
             assert_eq!(buffer[..length], sent[..length]);
         }
     }
+}
+
+#[test]
+fn a_link_local_datagram_says_by_which_interface_it_came() {
+    let labels = |to: &str| {
+        let to: Ipv6Addr = to.parse().unwrap();
+        let value = [&to.octets()[..], &3_u32.to_ne_bytes(), &[0; 4]].concat();
+        let numbers = [libc::IPPROTO_IPV6.to_ne_bytes(), libc::IPV6_PKTINFO.to_ne_bytes()].concat();
+        Labels::read(&[&(CONTROL_HEAD + 20).to_ne_bytes()[..], &numbers, &value].concat())
+    };
+    assert_eq!(labels("fe80::1"), Labels { to: Some("fe80::1".parse().unwrap()), ttl: None, link: 3 });
+    assert_eq!(labels("fd00::1").link, 0, "its address alone says where it is");
 }
 
 #[test]
@@ -165,7 +177,7 @@ fn control_messages_that_lie_about_their_length_end_the_reading() {
     };
     let ttl = |length| message(length, libc::IPPROTO_IP, libc::IP_TTL, &[255, 0, 0, 0, 0, 0, 0, 0]);
     let good = ttl(CONTROL_HEAD + 4);
-    assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255) });
+    assert_eq!(Labels::read(&good), Labels { to: None, ttl: Some(255), link: 0 });
     for cut in 0..CONTROL_HEAD + 4 {
         assert_eq!(Labels::read(&good[..cut]), Labels::default(), "cut at {cut}");
     }

@@ -11,7 +11,7 @@ use super::{Bench, error_text, one_route, peer};
 use crate::bfd::tests::PORTS;
 use crate::plan::{SessionPhase, StopHow};
 
-fn profile(interval: u32) -> BfdProfile {
+pub(super) fn profile(interval: u32) -> BfdProfile {
     BfdProfile {
         name: "fast".to_owned(),
         receive_interval: interval,
@@ -23,7 +23,7 @@ fn profile(interval: u32) -> BfdProfile {
 }
 
 /// What a router that has lost us says: Down, without our number.
-fn say_down() {
+pub(super) fn say_down() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_ttl(255).unwrap();
     let mut octets = [0_u8; 24];

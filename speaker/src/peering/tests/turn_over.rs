@@ -11,7 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::*;
 use crate::peering::run_in_turn;
 use crate::takeover::channel::Channel;
-use crate::takeover::message::{Answer, GREETING_LIMIT, Hello, Order, SESSION_LIMIT};
+use crate::takeover::message::{Answer, GREETING_LIMIT, Hello, Order, SESSION_LIMIT, VERSION};
 use crate::takeover::{Place, Role};
 
 /// A driver in a row of drivers.
@@ -236,13 +236,13 @@ async fn a_successor_that_dies_before_it_commits_leaves_everything_as_it_was() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &one_route()).await;
     for last_word in [Some(Order::Ready), Some(Order::Commit), None] {
-        let channel = knock(&place(&folder).socket, 1, 1).await;
+        let channel = knock(&place(&folder).socket, VERSION, VERSION).await;
         assert!(matches!(answer(&channel).await, Answer::Welcome { .. }));
         old.becomes(Role::Yielding).await;
         if let Some(word) = last_word {
             channel.send(&word, None).await.unwrap();
             if matches!(word, Order::Ready) {
-                assert!(matches!(answer(&channel).await, Answer::Sessions { count: 1 }));
+                assert!(matches!(answer(&channel).await, Answer::Sessions { count: 1, .. }));
                 let (session, socket) = channel.receive::<Answer>(SESSION_LIMIT).await.unwrap();
                 assert!(matches!(session, Answer::Session(_)) && socket.is_some());
             }
@@ -258,10 +258,10 @@ async fn a_successor_that_dies_before_it_commits_leaves_everything_as_it_was() {
 async fn a_successor_that_stops_in_its_tracks_is_not_waited_for() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &one_route()).await;
-    let channel = knock(&place(&folder).socket, 1, 1).await;
+    let channel = knock(&place(&folder).socket, VERSION, VERSION).await;
     assert!(matches!(answer(&channel).await, Answer::Welcome { .. }));
     channel.send(&Order::Ready, None).await.unwrap();
-    assert!(matches!(answer(&channel).await, Answer::Sessions { count: 1 }));
+    assert!(matches!(answer(&channel).await, Answer::Sessions { count: 1, .. }));
     let _unanswered = channel.receive::<Answer>(SESSION_LIMIT).await.unwrap();
     assert!(matches!(answer(&channel).await, Answer::Aborted), "it is told so");
     old.becomes(Role::Active).await;
@@ -296,7 +296,9 @@ async fn a_successor_of_an_unknown_version_gets_a_sentence_and_the_sessions_are_
     let Answer::Refused { reason } = answer(&channel).await else { panic!("version 9 was let in") };
     assert_eq!(
         reason,
-        "the running speaker hands sessions over in version 1, the new one understands 8 to 9"
+        format!(
+            "the running speaker hands sessions over in version {VERSION}, the new one understands 8 to 9"
+        )
     );
     channel.send(&Order::StepDown, None).await.unwrap();
     assert!(matches!(answer(&channel).await, Answer::Done));
@@ -367,6 +369,129 @@ async fn an_end_waits_for_the_successor_that_is_there() {
     new.bench.want([("tor", peer(router.address), &without(&one_route(), [10, 0, 4, 1]))]);
     within("the end of the old one", old.bench.task).await.unwrap();
     assert_eq!(news(&mut session).await, withdrawal("10.0.4.1/32"));
+}
+
+#[tokio::test]
+async fn an_end_that_waits_for_a_successor_goes_on_telling_what_is_withdrawn() {
+    let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
+    let (mut old, mut session) = first(&folder, &router, &many_routes(3)).await;
+    let mut new = InTurn::start(&folder);
+    new.becomes(Role::Waiting).await;
+    old.becomes(Role::Yielding).await;
+    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
+    tokio::task::yield_now().await;
+    // The new one is still making its plan when an address goes.
+    let asked = std::time::Instant::now();
+    old.bench.want([("tor", peer(router.address), &without(&many_routes(3), [10, 0, 0, 1]))]);
+    assert_eq!(news(&mut session).await, withdrawal("10.0.0.1/32"));
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "it waited for the successor: {took:?}");
+    // And what the new one is handed is what the router knows by then.
+    new.bench.want([("tor", peer(router.address), &without(&many_routes(2), [10, 0, 0, 1]))]);
+    within("the end of the old one", old.bench.task).await.unwrap();
+    assert_eq!(news(&mut session).await, withdrawal("10.0.0.2/32"));
+}
+
+#[tokio::test]
+async fn an_end_is_put_off_no_longer_than_the_successor_is_there() {
+    let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
+    let (mut old, _session) = first(&folder, &router, &one_route()).await;
+    let mut new = InTurn::start(&folder);
+    new.becomes(Role::Waiting).await;
+    old.becomes(Role::Yielding).await;
+    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
+    tokio::task::yield_now().await;
+    let asked = std::time::Instant::now();
+    new.bench.task.abort();
+    within("the end of the old one", old.bench.task).await.unwrap();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(8), "there was nobody to wait for: {took:?}");
+}
+
+#[tokio::test]
+async fn of_two_successors_the_second_waits_until_the_first_has_its_turn() {
+    let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
+    let (mut old, mut session) = first(&folder, &router, &many_routes(3)).await;
+    let mut one = InTurn::start(&folder);
+    one.becomes(Role::Waiting).await;
+    old.becomes(Role::Yielding).await;
+    let mut other = InTurn::start(&folder);
+    other.bench.want([("tor", peer(router.address), &without(&many_routes(3), [10, 0, 0, 1]))]);
+    // Longer than it was ever asked: it neither dials beside the one that lives nor takes its socket away.
+    let speaks = other.role.wait_for(|role| role.speaks());
+    assert!(tokio::time::timeout(Duration::from_secs(12), speaks).await.is_err(), "it did not wait");
+    assert!(!router.has_caller().await);
+    one.bench.want([("tor", peer(router.address), &many_routes(3))]);
+    one.becomes(Role::Retired).await;
+    other.becomes(Role::Active).await;
+    assert_eq!(news(&mut session).await, withdrawal("10.0.0.1/32"), "one session through all of it");
+}
+
+#[tokio::test]
+async fn of_two_speakers_that_start_in_one_moment_one_has_the_turn_and_the_other_waits_for_it() {
+    for _ in 0..20 {
+        let folder = folder();
+        let mut both = [InTurn::start(&folder), InTurn::start(&folder)];
+        let settled = async {
+            loop {
+                let roles = both.each_mut().map(|one| *one.role.borrow());
+                let speaking = roles.iter().filter(|role| role.speaks()).count();
+                assert!(speaking < 2, "{roles:?}");
+                if speaking == 1 && roles.contains(&Role::Waiting) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("one to speak", settled).await;
+    }
+}
+
+#[tokio::test]
+async fn bfd_goes_on_in_the_next_speaker_with_its_numbers_and_its_port() {
+    let _ports = crate::bfd::tests::PORTS.lock().await;
+    let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
+    let watched = || Peer { bfd: Some(paths::profile(300)), ..peer(router.address) };
+    let mut current = InTurn::start(&folder);
+    current.becomes(Role::Active).await;
+    current.bench.want([("tor", watched(), &many_routes(3))]);
+    let mut session = router.establish().await;
+    session.hear_until("the table", |routes| routes.len() == 3).await;
+    while session.hear().await != Heard::EndOfRib {}
+    // The router's address is our own: a session with itself, which knows itself by one number.
+    let is_up = |row: &SessionRow| row.bfd.as_ref().is_some_and(|bfd| bfd.state == bfd_proto::State::Up);
+    current.bench.row("tor", "BFD up", is_up).await;
+    for _ in 0..3 {
+        let mut next = InTurn::start(&folder);
+        next.becomes(Role::Waiting).await;
+        next.bench.want([("tor", watched(), &many_routes(3))]);
+        next.becomes(Role::Active).await;
+        current.bench.stopped(StopHow::Restart).await;
+        let row = next.bench.row("tor", "BFD still up", is_up).await;
+        let before = row.bfd.unwrap().packets.received();
+        // Several detection times long.
+        let goes_on =
+            |row: &SessionRow| row.bfd.as_ref().is_some_and(|bfd| bfd.packets.received() > before + 9);
+        let heard = async {
+            loop {
+                let table = next.bench.sessions.borrow().clone();
+                if goes_on(&table.sessions["tor"]) {
+                    return table.sessions["tor"].clone();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let row = within("packets", heard).await;
+        let bfd = row.bfd.unwrap();
+        assert_eq!((bfd.state, bfd.ups, bfd.downs), (bfd_proto::State::Up, 1, 0), "{:?}", bfd.message);
+        assert_eq!((row.phase, row.established_count), (SessionPhase::Established, 1));
+        current = next;
+    }
+    // It is as watchful as the first one: what a router says that has lost us ends the session.
+    paths::say_down();
+    let (code, subcode, _) = session.hear_end().await.expect("a NOTIFICATION");
+    assert_eq!((code, subcode), (6, 10), "Cease / BFD Down");
+    current.bench.stopped(StopHow::Restart).await;
 }
 
 #[tokio::test]
