@@ -30,7 +30,7 @@ mod tcp_ao;
 #[cfg(test)]
 mod tests;
 
-pub use advertisement::{Advertisement, AdvertisementRefusal, MAX_PREPEND};
+pub use advertisement::{Advertisement, AdvertisementRefusal, MAX_PREPEND, MAX_WIDTH};
 pub use alias::Aliases;
 pub use bfd_profile::BfdProfile;
 pub use notice::Notice;

@@ -146,7 +146,7 @@ mod tests {
 
     fn wanted(services: &[(&str, &[&str])]) -> Told {
         let peers = |peers: &[&str]| peers.iter().map(|peer| (*peer).to_owned()).collect();
-        services.iter().map(|(name, told)| (ServiceKey::new("shop", name), peers(told))).collect()
+        services.iter().map(|(name, told)| (ServiceKey::new("shop", *name), peers(told))).collect()
     }
 
     /// Does all steps and gives them in words.
