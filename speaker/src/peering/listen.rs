@@ -375,8 +375,14 @@ mod tests {
             taken.push(file);
         }
         let _caller = caller.connect(at).await.unwrap();
-        let early = tokio::time::timeout(5 * ACCEPT_PAUSE, doors.caller()).await;
-        assert!(early.is_err(), "there was no descriptor for it");
+        let (mut polls, mut early) = (0, std::pin::pin!(doors.caller()));
+        let counted = poll_fn(|context| {
+            polls += 1;
+            early.as_mut().poll(context)
+        });
+        let taken_early = tokio::time::timeout(5 * ACCEPT_PAUSE, counted).await;
+        assert!(taken_early.is_err(), "there was no descriptor for it");
+        assert!(polls < 100, "it spun: {polls} times in half a second");
         taken.clear();
         let late = tokio::time::timeout(Duration::from_secs(10), doors.caller()).await;
         assert_eq!(late.expect("nothing else wakes it").1.ip(), at.ip());

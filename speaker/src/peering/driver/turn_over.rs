@@ -231,14 +231,7 @@ impl Driver {
             Err(TurnFault::OutOfTurn)
         } else {
             let bfd = self.paths.copy().await;
-            let mut offer = pin!(self.offer(began, &channel, bfd));
-            match timeout(STANDSTILL, &mut offer).await {
-                Ok(offered) => offered,
-                // A process that was stopped and goes on sees the clock before its sockets: the commitment may lie there.
-                Err(_elapsed) => {
-                    timeout(LAST_LOOK, &mut offer).await.unwrap_or_else(|_| Err(no_answer().into()))
-                }
-            }
+            in_time(self.offer(began, &channel, bfd)).await
         };
         match offered {
             Ok(sessions) => {
@@ -326,6 +319,16 @@ impl Driver {
     }
 }
 
+/// The sessions must not stand still for longer. A process that was stopped and goes on may see the clock before its sockets:
+/// the commitment may lie there, and is looked for once more.
+async fn in_time<T>(offer: impl Future<Output = Result<T, TurnFault>>) -> Result<T, TurnFault> {
+    let mut offer = pin!(offer);
+    match timeout(STANDSTILL, &mut offer).await {
+        Ok(offered) => offered,
+        Err(_elapsed) => timeout(LAST_LOOK, &mut offer).await.unwrap_or_else(|_| Err(no_answer().into())),
+    }
+}
+
 /// Asks for the sessions and commits to having them.
 async fn claim(channel: &Channel) -> Result<Legacy, TurnFault> {
     let legacy =
@@ -374,5 +377,25 @@ async fn next_answer(channel: &Channel, limit: usize) -> Result<(Answer, Option<
     match channel.receive::<Answer>(limit).await? {
         (Answer::Aborted, _) => Err(TurnFault::Aborted),
         answer => Ok(answer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commitment_that_is_seen_just_after_the_clock_counts_and_a_later_one_does_not() {
+        let committed = |after: Duration| async move {
+            in_time(async {
+                tokio::time::sleep(after).await;
+                Ok(())
+            })
+            .await
+            .is_ok()
+        };
+        assert!(committed(STANDSTILL / 2).await);
+        assert!(committed(STANDSTILL + LAST_LOOK / 2).await, "both sides would hold the sessions");
+        assert!(!committed(STANDSTILL + 2 * LAST_LOOK).await);
     }
 }
