@@ -117,7 +117,7 @@ async fn tcp_ao(lab: &mut Lab) -> Result<()> {
     lab.wait_for_paths(FIRST, &[], SOON).await?;
     let words = if has_it { silence } else { refusal };
     eventually(SOON, "the SpeakerState to say the same", async || {
-        let get = ["get", "speakerstates.herald-lb.io", "n1", "-o", "json"];
+        let get = ["get", "speakerstates.herald-lb.io", "n1", "-n", testbed::HERALD_NAMESPACE, "-o", "json"];
         let answer = lab.cluster().kubectl(&get).await?;
         ensure!(answer.accepted && answer.text.contains(words), "{}", answer.text);
         Ok(())

@@ -18,10 +18,11 @@ use super::spokesman::Spokesman;
 /// What a case of it asks.
 pub(super) const ASKS: &str = "both sides have dialled and Herald has said OPEN on both connections before the router answers on \
      either; the one that the side with the higher identifier dialled stays (RFC 4271 §6.8), ten routes arrive over \
-     it, and it is still the same four seconds later; once with Herald's identifier below the router's 192.0.2.1 and once above";
+     it, and it is still the same four seconds later";
 
-/// Herald's identifiers: below and above the router's.
-pub(super) const HERALDS: [&str; 2] = ["10.0.0.9", "203.0.113.9"];
+/// Identifiers of Herald below and above the router's.
+pub(super) const LOWER: &str = "10.0.0.9";
+pub(super) const HIGHER: &str = "203.0.113.9";
 
 /// A connection between both, as Herald's kernel names its ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

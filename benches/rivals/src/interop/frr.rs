@@ -14,7 +14,7 @@ pub(super) fn start(namespace: &str, setup: &Setup) -> Result<Process> {
          neighbor {peer} remote-as {HERALD_ASN}\n neighbor {peer} timers 3 9\n",
         setup.router_asn()
     );
-    let opening = if setup.dials { "timers connect 1" } else { "passive" };
+    let opening = if setup.dials { "timers connect 10" } else { "passive" };
     writeln!(text, " neighbor {peer} {opening}")?;
     if setup.near_only {
         writeln!(text, " neighbor {peer} ttl-security hops 1")?;
