@@ -56,7 +56,7 @@ pub struct Memory {
 
 impl Memory {
     /// Passes on the plans of this process, and before the first one what is on file, where that is to be used
-    /// ([`restore`]). What is passed on is what is kept on file, so that a plan from there stays young while it is in use.
+    /// (`restore`). What is passed on is what is kept on file, so that a plan from there stays young while it is in use.
     #[must_use]
     pub fn start(
         file: &StateFile,
