@@ -8,10 +8,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hasher as _;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bgp_proto::Prefix;
+use fnv::FnvHasher;
 
 /// The most nodes that a sentence names.
 const NAMED: usize = 8;
@@ -24,7 +26,7 @@ impl NodeHash {
     /// The number of the node of that name.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self(fnv(name.bytes()))
+        Self(fnv(name))
     }
 }
 
@@ -111,10 +113,11 @@ impl Width {
 
     /// Whether this node is among them; also while it is known of nobody that he could.
     pub(super) fn includes_us(&self, prefix: &Prefix, hosts: Option<&BTreeSet<NodeHash>>) -> bool {
-        let own = self.able(prefix, hosts).find(|(_, (node, _))| *node == self.own);
-        match own {
+        let own = self.candidates.iter().find(|(node, _)| *node == self.own);
+        match own.filter(|(node, _)| hosts.is_none_or(|hosts| hosts.contains(node))) {
             None => self.able(prefix, hosts).next().is_none(),
-            Some(own) => {
+            Some(candidate) => {
+                let own = (Reverse(score(prefix_hash(prefix), candidate.0)), candidate);
                 let better = self.able(prefix, hosts).filter(|other| *other < own);
                 better.take(self.most.get().into()).count() < usize::from(self.most.get())
             }
@@ -140,12 +143,14 @@ fn score(prefix: u64, node: NodeHash) -> u64 {
 }
 
 fn prefix_hash(prefix: &Prefix) -> u64 {
-    fnv(prefix.to_string().bytes())
+    fnv(&prefix.to_string())
 }
 
-/// FNV-1a.
-fn fnv(octets: impl Iterator<Item = u8>) -> u64 {
-    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
+/// FNV-1a of 64 bits.
+fn fnv(text: &str) -> u64 {
+    let mut hasher = FnvHasher::default();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 /// The finalizer of SplitMix64: each bit of the input moves half the bits of the output.

@@ -4,10 +4,12 @@
 //! meant to be told, and nothing of sessions. Leaves out the writing (`services`).
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 
 use api::names::label;
 use api::service::ServiceKey;
 use api::v1beta1::{ServiceBGPStatus, ServiceBGPStatusStatus};
+use fnv::FnvHasher;
 use serde_json::{Value, json};
 
 use super::object::{Owner, head};
@@ -134,10 +136,14 @@ pub fn status(owner: &Owner, service: &ServiceKey, peers: &[String]) -> Value {
     object
 }
 
-/// FNV-1a over texts with a zero octet behind each, which none of them contains.
+/// FNV-1a of 64 bits over texts with a zero octet behind each, which none of them contains.
 fn fnv(texts: &[&str]) -> u64 {
-    let octets = texts.iter().flat_map(|text| text.bytes().chain([0]));
-    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
+    let mut hasher = FnvHasher::default();
+    for text in texts {
+        hasher.write(text.as_bytes());
+        hasher.write(&[0]);
+    }
+    hasher.finish()
 }
 
 #[cfg(test)]

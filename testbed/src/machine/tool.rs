@@ -3,10 +3,12 @@
 //! because that of the distribution is too old for streaming lists, and so for the way that today's clusters serve watches.
 
 use std::fs::{self, File};
+use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use fnv::FnvHasher;
 use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 
@@ -100,7 +102,7 @@ impl Tool {
     fn place(self) -> Result<PathBuf> {
         let sums = self.module_folder().join("go.sum");
         let sums = fs::read(&sums).with_context(|| format!("reading {}", sums.display()))?;
-        Ok(cache()?.join(format!("{:016x}", fnv1a(&sums))).join(self.name()))
+        Ok(cache()?.join(format!("{:016x}", short_key(&sums))).join(self.name()))
     }
 
     fn is_built(self) -> bool {
@@ -197,11 +199,11 @@ fn all() -> impl Iterator<Item = Tool> {
     LAB.into_iter().chain(NODE).chain(RIVALS)
 }
 
-/// FNV-1a, 64 bits: a key for a cache, not a defence.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+/// A key for a cache, not a defence.
+fn short_key(bytes: &[u8]) -> u64 {
+    let mut hasher = FnvHasher::default();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 async fn build(tool: Tool, say: Say<'_>) -> Result<()> {
