@@ -86,6 +86,8 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
     loop {
         let now = Instant::now();
         fill(office, &mut desk, leadership, &mut writes, now);
+        // Addresses first: a burst of events would take the API server's time from them.
+        office.recorder.hold(!writes.is_empty());
         if report_at.is_none_or(|at| at <= now) {
             report_at = None;
             if let Some(report) = desk.report() {
@@ -99,6 +101,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
             () = &mut lost => {
                 // Whoever leads now decides; what is under way here is cut off.
                 drop(writes);
+                office.recorder.hold(false);
                 office.reports.send_replace(None);
                 return;
             }
@@ -115,6 +118,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
     if timeout(DRAIN_LIMIT, drain).await.is_err() {
         tracing::warn!("writes under way did not end in time");
     }
+    office.recorder.hold(false);
     office.reports.send_replace(None);
 }
 

@@ -1,7 +1,8 @@
 //! Events (`events.k8s.io/v1`): told to people, never relied upon.
 //!
-//! A bounded queue and one task of its own: whoever publishes never waits. Equal events within some minutes become one;
-//! what does not fit is dropped and counted. Leaves out which event is worth telling.
+//! A bounded queue and one task of its own: whoever publishes never waits, and while it has something to write that
+//! matters more, events wait. Equal events within some minutes become one; what does not fit is dropped and counted. Leaves
+//! out which event is worth telling.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::client::call;
 
@@ -27,6 +28,8 @@ const QUEUE: usize = 4096;
 const QUIET: Duration = Duration::from_secs(300);
 /// How many of the last events are remembered for that.
 const REMEMBERED: usize = 512;
+/// Longer than this no event waits for what matters more.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
 /// One write.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 /// The API server takes at most 1024 octets of text.
@@ -102,7 +105,8 @@ impl EventType {
 /// Takes events and writes them in its own time. Clones share one queue.
 #[derive(Clone, Debug)]
 pub struct EventRecorder {
-    queue: mpsc::Sender<News>,
+    queue: mpsc::Sender<(Instant, News)>,
+    held: Arc<watch::Sender<bool>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -121,10 +125,11 @@ impl EventRecorder {
     #[must_use]
     pub fn start(client: Client, controller: &'static str, instance: impl Into<String>) -> Self {
         let (queue, news) = mpsc::channel(QUEUE);
+        let (held, hold) = watch::channel(false);
         let writer =
             Writer { client, controller, instance: instance.into(), recent: VecDeque::new(), failing: false };
-        tokio::spawn(writer.run(news));
-        Self { queue, dropped: Arc::new(AtomicU64::new(0)) }
+        tokio::spawn(writer.run(news, hold));
+        Self { queue, held: Arc::new(held), dropped: Arc::new(AtomicU64::new(0)) }
     }
 
     /// Tells an event. Never waits; when the queue is full the event is dropped and counted. A note that is too long is
@@ -137,9 +142,14 @@ impl EventRecorder {
         note: impl Into<String>,
     ) {
         let news = News { regarding, kind, reason: reason.as_str(), note: cut(note.into()) };
-        if self.queue.try_send(news).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        if self.queue.try_send((Instant::now(), news)).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!("events come faster than the API server takes them: some are dropped");
         }
+    }
+
+    /// Whether something more important is being written: events wait until that is over, each for ten seconds at most.
+    pub fn hold(&self, held: bool) {
+        self.held.send_if_modified(|before| std::mem::replace(before, held) != held);
     }
 
     /// How many events were dropped.
@@ -158,8 +168,9 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut queue: mpsc::Receiver<News>) {
-        while let Some(news) = queue.recv().await {
+    async fn run(mut self, mut queue: mpsc::Receiver<(Instant, News)>, mut hold: watch::Receiver<bool>) {
+        while let Some((published, news)) = queue.recv().await {
+            turn(published, &mut hold).await;
             if remember(&mut self.recent, Instant::now(), &news) {
                 self.write(&news).await;
             }
@@ -178,6 +189,11 @@ impl Writer {
         }
         self.failing = written.is_err();
     }
+}
+
+/// Returns when nothing holds an event of that moment any longer. Without a recorder nobody holds anything.
+async fn turn(published: Instant, hold: &mut watch::Receiver<bool>) {
+    let _ = timeout_at(published + LONGEST_HOLD, hold.wait_for(|held| !held)).await;
 }
 
 /// Whether these are news: not the same as something told within the last minutes. Remembers them if so.
@@ -259,6 +275,26 @@ mod tests {
         assert!(remember(&mut recent, start, &news("web", "another note")));
         assert!(remember(&mut recent, start, &news("api", "no available IPs")));
         assert!(remember(&mut recent, start + QUIET, &news("web", "no available IPs")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_waits_for_what_matters_more_but_not_for_ever() {
+        let (held, mut hold) = watch::channel(true);
+        let start = Instant::now();
+        let release = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            held.send_replace(false);
+        };
+        tokio::join!(turn(start, &mut hold), release);
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+        turn(Instant::now(), &mut hold).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(2), "nothing holds it");
+        held.send_replace(true);
+        turn(start, &mut hold).await;
+        assert_eq!(start.elapsed(), LONGEST_HOLD, "it has waited long enough since it was published");
+        drop(held);
+        turn(Instant::now(), &mut hold).await;
+        assert_eq!(start.elapsed(), LONGEST_HOLD, "nobody is left to hold it");
     }
 
     #[tokio::test(start_paused = true)]
