@@ -1,7 +1,8 @@
-//! The way of a node to the API server: a TCP proxy that listens inside the node's network namespace and can be shut.
+//! The way of a node to the API server: a TCP proxy that listens inside the node's network namespace and can be shut. Or on
+//! the host, for whoever is compared with a node's program.
 //! TLS passes through untouched. Faults that need to read the stream (429, 410) are made elsewhere, by the real server.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -13,8 +14,7 @@ use tokio::task::JoinHandle;
 use crate::namespace::Namespace;
 
 /// Where each node finds the API server.
-pub const API_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 6443);
+pub const API_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 
 /// A node's programs hold far fewer connections.
 const MOST_CONNECTIONS: usize = 256;
@@ -45,10 +45,24 @@ impl ApiDoor {
     pub async fn open(namespace: &Namespace, api_server: SocketAddr) -> Result<Self> {
         let listener = namespace.listen(API_ADDRESS).await?;
         listener.set_nonblocking(true).context("preparing the listener")?;
-        let listener = TcpListener::from_std(listener).context("taking the listener")?;
+        Ok(Self::keep(TcpListener::from_std(listener).context("taking the listener")?, api_server))
+    }
+
+    /// Opens a door on the host, for a client that is compared with a node's program: both have the same way. Gives its
+    /// port on loopback.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn on_host(api_server: SocketAddr) -> Result<(Self, u16)> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("listening on loopback")?;
+        let port = listener.local_addr().context("asking for the port")?.port();
+        Ok((Self::keep(listener, api_server), port))
+    }
+
+    fn keep(listener: TcpListener, api_server: SocketAddr) -> Self {
         let (passage, watched) = watch::channel(Passage::Open);
         let keeper = tokio::spawn(keep(listener, api_server, watched));
-        Ok(Self { passage, keeper })
+        Self { passage, keeper }
     }
 
     /// Changes what happens to connections, those that exist included.

@@ -103,6 +103,14 @@ impl Cluster {
         self.credentials.write(name, server, &self.credentials.admin_token)
     }
 
+    /// A client with all rights that goes through `port` on loopback, where a door leads to the API server.
+    ///
+    /// # Errors
+    /// When the API server's certificate cannot be read.
+    pub fn client_through(&self, port: u16) -> Result<Client> {
+        self.credentials.client(port)
+    }
+
     /// A kubeconfig with the rights of a service account and nothing more, as a pod on `node` has them.
     ///
     /// # Errors

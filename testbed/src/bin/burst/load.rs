@@ -29,11 +29,13 @@ const POOL: &str = "burst";
 /// What loads the API server.
 pub(crate) struct Load {
     client: Client,
+    bare: Client,
 }
 
 impl Load {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+    /// The bare writes take a way of their own.
+    pub(crate) fn new(client: Client, bare: Client) -> Self {
+        Self { client, bare }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -96,7 +98,7 @@ impl Load {
             "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}},
         });
         let params = PatchParams::apply("bare");
-        self.services()
+        Api::<Service>::default_namespaced(self.bare.clone())
             .patch_status(&name, &params, &Patch::Apply(&body))
             .await
             .context("a bare apply")

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use testbed::door::ApiDoor;
 use testbed::lab::{Lab, LabPlan};
 use testbed::machine::{self, Machine, Tool, Tools};
 use testbed::run::Run;
@@ -68,7 +69,9 @@ async fn measure(arguments: &Arguments) -> Result<String> {
     let plan = LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() };
     let mut lab = Lab::start(&run, &machine, &plan).await?;
     lab.cluster().apply_manifests().await?;
-    let load = Load::new(lab.cluster().client());
+    // The contestants' requests go through the door of their node, and so do the bare ones.
+    let (_door, port) = ApiDoor::on_host(lab.cluster().address()).await?;
+    let load = Load::new(lab.cluster().client(), lab.cluster().client_through(port)?);
     contestant::prepare(&load).await?;
 
     let mut text = String::new();
