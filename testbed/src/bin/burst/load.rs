@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Pos
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::HERALD_NAMESPACE;
 use testbed::eventually::eventually;
 use tokio::sync::mpsc;
@@ -90,16 +90,30 @@ impl Load {
 
     /// The bare write: what a controller has to send for one address, by somebody who need not think.
     pub(crate) async fn apply(&self, name: &str, number: usize) -> Result<()> {
-        let name = format!("{name}{number}");
         let ip = std::net::Ipv4Addr::from(0x0a09_0000 + u32::try_from(number)?);
+        let annotations = json!({"metallb.io/ip-allocated-from-pool": POOL});
+        let status = json!({"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}});
+        self.bare_write(name, number, annotations, status).await
+    }
+
+    /// The bare write before it: the Service says that it waits.
+    async fn wait(&self, name: &str, number: usize) -> Result<()> {
+        let status = json!({"loadBalancer": {"ingress": []}, "conditions": [{
+            "type": "example.com/AddressAssigned", "status": "False", "reason": "NoPool",
+            "message": "there is no pool of addresses: create an IPAddressPool",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]});
+        self.bare_write(name, number, json!({}), status).await
+    }
+
+    async fn bare_write(&self, name: &str, number: usize, annotations: Value, status: Value) -> Result<()> {
+        let name = format!("{name}{number}");
         let body = json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": name, "annotations": {"metallb.io/ip-allocated-from-pool": POOL}},
-            "status": {"loadBalancer": {"ingress": [{"ip": ip, "ipMode": "VIP"}]}},
+            "metadata": {"name": name, "annotations": annotations}, "status": status,
         });
-        let params = PatchParams::apply("bare");
         Api::<Service>::default_namespaced(self.bare.clone())
-            .patch_status(&name, &params, &Patch::Apply(&body))
+            .patch_status(&name, &PatchParams::apply("bare"), &Patch::Apply(&body))
             .await
             .context("a bare apply")
             .map(drop)
@@ -109,6 +123,15 @@ impl Load {
     pub(crate) async fn bare_loop(&self, name: &str, numbers: Range<usize>) -> Result<()> {
         stream::iter(numbers)
             .map(|number| self.apply(name, number))
+            .buffer_unordered(IN_FLIGHT)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+
+    /// What comes before the bare loop, as it comes before the pool: each Service waits and says so.
+    pub(crate) async fn bare_waits(&self, name: &str, numbers: Range<usize>) -> Result<()> {
+        stream::iter(numbers)
+            .map(|number| self.wait(name, number))
             .buffer_unordered(IN_FLIGHT)
             .try_for_each(|()| async { Ok(()) })
             .await

@@ -40,6 +40,7 @@ pub(crate) async fn bursts(load: &Load, services: usize, turns: usize) -> Result
     for turn in 0..turns {
         let name = format!("bare{turn}x");
         load.create(&name, 0..services, Some(BARE)).await?;
+        load.bare_waits(&name, 0..services).await?;
         tokio::time::sleep(PAUSE).await;
         let start = Instant::now();
         load.bare_loop(&name, 0..services).await?;
