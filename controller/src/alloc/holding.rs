@@ -142,10 +142,10 @@ impl Holdings {
     }
 
     /// Gives the Service exactly this holding in place of what it had.
-    pub(crate) fn set(&mut self, service: &ServiceKey, mut holding: Holding) -> Change {
+    pub(crate) fn set(&mut self, service: Arc<ServiceKey>, mut holding: Holding) -> Change {
         holding.addresses.shrink_to_fit();
         let Self { by_service, tenants, shared } = self;
-        match by_service.entry(Arc::new(service.clone())) {
+        match by_service.entry(service) {
             Entry::Vacant(place) => {
                 let key = &holding.sharing.key;
                 let touched = if key.is_empty() { Vec::new() } else { holding.addresses.clone() };
@@ -165,7 +165,7 @@ impl Holdings {
                     touched
                         .extend(holding.addresses.iter().filter(|address| !old.addresses.contains(address)));
                 }
-                move_out(tenants, shared, service, old);
+                move_out(tenants, shared, place.key(), old);
                 move_in(tenants, shared, place.key(), &holding);
                 Change { before: place.insert(Box::new(holding)).addresses, touched }
             }

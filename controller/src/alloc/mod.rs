@@ -31,6 +31,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::Pool;
@@ -169,9 +170,9 @@ impl Allocator {
         allocator.set_pools(pools);
         let mut refused = Vec::new();
         for one in existing {
-            let service = one.service.clone();
-            if let Err(denied) = allocator.adopt(one) {
-                refused.push((service, denied));
+            match allocator.judge(&one) {
+                Ok(pool) => allocator.install(one, pool),
+                Err(denied) => refused.push((one.service, denied)),
             }
         }
         allocator.touched.clear();
@@ -368,6 +369,13 @@ impl Allocator {
     /// [`Denied::InUse`], [`Denied::PortInUse`], [`Denied::OutsidePools`] or [`Denied::AvoidedAddress`]; the holding is
     /// then as before.
     pub fn adopt(&mut self, existing: Existing) -> Result<(), Denied> {
+        let pool = self.judge(&existing)?;
+        self.install(existing, pool);
+        Ok(())
+    }
+
+    /// The pool to record for addresses that are to be adopted, or why they are not.
+    fn judge(&self, existing: &Existing) -> Result<String, Denied> {
         for address in &existing.addresses {
             self.holdings.admit(*address, &existing.service, &existing.sharing)?;
             if existing.recorded_pool.is_none()
@@ -376,17 +384,19 @@ impl Allocator {
                 return Err(Denied::AvoidedAddress { address: *address, pool, why });
             }
         }
-        let Existing { service, uid, addresses, recorded_pool, named_pool, sharing } = existing;
-        let pool = match recorded_pool {
-            Some(recorded) if named_pool.as_ref() == Some(&recorded) => recorded,
-            recorded => self.pool_to_record(&addresses, recorded.as_deref())?,
-        };
+        match &existing.recorded_pool {
+            Some(recorded) if existing.named_pool.as_ref() == Some(recorded) => Ok(recorded.clone()),
+            recorded => self.pool_to_record(&existing.addresses, recorded.as_deref()),
+        }
+    }
+
+    fn install(&mut self, existing: Existing, pool: String) {
+        let Existing { service, uid, addresses, recorded_pool: _, named_pool: _, sharing } = existing;
         let holding = Holding { uid, addresses, pool, sharing };
         // A Service that is looked at again, as nearly all of them are.
         if self.holdings.named(&service) != Some(&holding) {
-            self.hold(&service, holding);
+            self.hold(Arc::new(service), holding);
         }
-        Ok(())
     }
 
     /// Gives a Service what it asks for. What it held before is free again on success.
@@ -401,7 +411,7 @@ impl Allocator {
         };
         let holding =
             Holding { uid: request.uid.to_owned(), addresses, pool, sharing: request.sharing.clone() };
-        self.hold(request.service, holding);
+        self.hold(Arc::new(request.service.clone()), holding);
         Ok(self.holdings.named(request.service).expect("a holding was just set for this service"))
     }
 
@@ -421,7 +431,7 @@ impl Allocator {
             addresses.push(found.ok_or_else(|| self.nothing_left(request, &[*family]))?);
         }
         let holding = Holding { addresses, ..held };
-        self.hold(request.service, holding);
+        self.hold(Arc::new(request.service.clone()), holding);
         Ok(())
     }
 

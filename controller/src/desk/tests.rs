@@ -1,8 +1,8 @@
 //! What a Service costs in memory, on the whole way from the text that the API server sends to the last look.
 //!
 //! The allocator counts for the whole process, and other tests run beside: the counting is done in a process of its own.
-//! `WEIGHED=10000 cargo test --release -p controller --lib -- --ignored --nocapture weigh` shows a large cluster, and what
-//! its adoption takes.
+//! `HERALD_WEIGH=10000 cargo test --release -p controller --lib -- --nocapture sixteen_megabytes` shows a large cluster, and
+//! what its adoption takes.
 
 use std::alloc::System;
 use std::time::Instant;
@@ -26,24 +26,26 @@ use crate::patch::Sent;
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Of this many Services, with one pool for each hundred of them.
+/// Names the number of Services to the process that counts.
+const COUNT: &str = "HERALD_WEIGH";
+/// This many Services, with one pool for each hundred of them.
 const SERVICES: usize = 1_000;
 /// Octets that the controller may keep of each, its share of all else included.
 const MOST: usize = 1_600;
 
 #[test]
 fn ten_thousand_services_fit_into_sixteen_megabytes() {
-    let program = std::env::current_exe().unwrap();
-    let only = ["--exact", "desk::tests::weigh", "--ignored", "--nocapture", "--test-threads=1"];
-    let output = std::process::Command::new(program).args(only).output().unwrap();
+    if let Ok(count) = std::env::var(COUNT) {
+        return weigh(count.parse().unwrap());
+    }
+    let only = ["--exact", "desk::tests::ten_thousand_services_fit_into_sixteen_megabytes", "--nocapture"];
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(only).env(COUNT, SERVICES.to_string()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-#[test]
-#[ignore = "counts the heap of the process: run by the test above, alone"]
-fn weigh() {
-    let count = std::env::var("WEIGHED").map_or(SERVICES, |text| text.parse().unwrap());
+fn weigh(count: usize) {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _guard = tokio.enter();
     let before = live();
@@ -84,11 +86,11 @@ fn weigh() {
         desk.take(Input::Service(Change::Apply(read(&service(number, Some(address))))), now);
     }
     let listed = live();
-    let start = cpu_time();
+    let (calls, start) = (HEAP.stats().allocations, cpu_time());
     desk.take(Input::Service(Change::Synced), now);
     let (adopted, adopted_at) = (live(), cpu_time());
     assert!(desk.next_job(now).is_none(), "a restart writes nothing");
-    let end = cpu_time();
+    let (calls, end) = (HEAP.stats().allocations - calls, cpu_time());
     desk.report();
     let looked_at = live();
     println!(
@@ -98,11 +100,9 @@ fn weigh() {
         (looked_at - empty) / count
     );
     if let (Some(start), Some(adopted_at), Some(end)) = (start, adopted_at, end) {
-        println!(
-            "controller: CPU time of adopting {:.1?}, of looking {:.1?}",
-            adopted_at - start,
-            end - adopted_at
-        );
+        let (adopting, looking) = (adopted_at - start, end - adopted_at);
+        println!("controller: CPU time of adopting {adopting:.1?}, of looking {looking:.1?}");
+        println!("controller: {} pieces of the heap asked for by both, each Service", calls / count);
     }
     for peak in [served, adopted] {
         assert!(peak - before <= MOST * count, "{} octets", peak - before);
