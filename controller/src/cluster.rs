@@ -4,6 +4,7 @@
 //! Leaves out decisions. Between a watch's restart and its end the old entries stay.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use api::config::{Config, Rejection, Resources};
 use api::selector::Labels;
@@ -16,12 +17,14 @@ use runtime::watch::{Change, Guarded, Mirror};
 use crate::input::{Extras, Input};
 use crate::neighbour::{Place, SlimNode, SlimServiceCidr, SlimSpeakerState};
 use crate::overlap::Around;
+use crate::queue::Turn;
+use crate::sheet::Sheet;
 
 /// The state of the cluster as far as the watches have told it.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
     /// Services of type LoadBalancer.
-    pub(crate) services: Mirror<ServiceKey, ServiceView>,
+    pub(crate) services: Mirror<Arc<ServiceKey>, Sheet>,
     namespaces: Mirror<String, Labels>,
     nodes: Mirror<String, Place>,
     service_cidrs: Mirror<String, Place>,
@@ -46,10 +49,10 @@ pub(crate) struct Cluster {
 pub(crate) enum Effect {
     /// Nothing that matters yet.
     Nothing,
-    /// This Service.
-    Service(ServiceKey),
+    /// This Service; as it is now.
+    Service(Box<ServiceView>),
     /// These Services exist no more, or are no longer of type LoadBalancer.
-    ServicesGone(Vec<ServiceKey>),
+    ServicesGone(Vec<Arc<ServiceKey>>),
     /// The labels of this namespace.
     Namespace(String),
     /// A node or a cluster network.
@@ -111,6 +114,22 @@ impl Cluster {
             && self.l2_advertisements.is_synced()
     }
 
+    /// Keeps a Service as it is now.
+    pub(crate) fn put(&mut self, view: &ServiceView) {
+        let sheet = Sheet::new(view, self.services.get(&view.key));
+        self.services.apply(Arc::clone(&sheet.key), Some(sheet));
+    }
+
+    /// The Service of that name.
+    pub(crate) fn service(&self, key: &ServiceKey) -> Option<ServiceView> {
+        self.services.get(key).map(Sheet::view)
+    }
+
+    /// Its place among those that are to be looked at.
+    pub(crate) fn turn(&self, key: &ServiceKey) -> Option<Turn> {
+        self.services.get(key).map(Sheet::turn)
+    }
+
     /// The labels of a namespace, if it has been seen.
     pub(crate) fn labels_of(&self, namespace: &String) -> Option<&Labels> {
         self.namespaces.get(namespace)
@@ -166,16 +185,15 @@ impl Cluster {
             Change::Restarted => begin(&mut self.services),
             Change::Apply(service) => {
                 let view = service.view();
-                let key = view.key.clone();
-                if is_stale(&view) && self.services.keep(&key) {
+                if is_stale(&view) && self.services.keep(&view.key) {
                     return Effect::Nothing;
                 }
-                self.services.apply(key.clone(), Some(view));
-                Effect::Service(key)
+                self.put(&view);
+                Effect::Service(Box::new(view))
             }
             Change::Delete(service) => {
-                let key = service.view().key;
-                self.services.apply(key.clone(), None);
+                let key = Arc::new(service.view().key);
+                self.services.apply(Arc::clone(&key), None);
                 Effect::ServicesGone(vec![key])
             }
             Change::Synced => Effect::ServicesGone(self.services.sweep()),
@@ -223,7 +241,9 @@ where
         Change::Apply(object) => {
             let name = object.name_any();
             match object.0 {
-                Ok(object) => {
+                Ok(mut object) => {
+                    // A tree as large as the object itself; whoever needs to know the managers asks for them.
+                    object.meta_mut().managed_fields = None;
                     mirror.apply(name, Some(object));
                 }
                 Err(error) => {

@@ -5,9 +5,13 @@
 //! became of a write.
 
 mod outcome;
+mod recollection;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::Rejection;
@@ -28,10 +32,13 @@ use crate::input::{Extras, Input};
 use crate::metrics::Metrics;
 use crate::overlap::network;
 use crate::patch::{Job, is_older};
-use crate::plan::{Memory, Outcome, Step, Surroundings, existing, plan};
+use crate::plan::{Outcome, Step, Surroundings, existing, plan};
 use crate::pool_condition::full_sentence;
 use crate::queue::Queue;
 use crate::report::{Report, Waiting};
+use crate::sheet::Sheet;
+
+use recollection::Recollection;
 
 /// Services that wait for the same rival do not wake at the same moment.
 const SPREAD: Duration = Duration::from_secs(3);
@@ -50,10 +57,10 @@ pub(crate) struct Desk {
     /// Exists from the moment when everything has been read once.
     allocator: Option<Allocator>,
     queue: Queue,
-    memory: BTreeMap<ServiceKey, Memory>,
+    memory: Recollection,
     /// Services that a change elsewhere could help.
     waiting: BTreeSet<ServiceKey>,
-    written: BTreeMap<ServiceKey, Written>,
+    written: BTreeMap<Arc<ServiceKey>, Written>,
     contests: Contests,
     repairs: Repairs,
     /// Services whose rivals are still to be told of.
@@ -72,8 +79,8 @@ pub(crate) struct Desk {
 #[derive(Debug)]
 struct Written {
     /// The version after it: older news are not believed.
-    version: String,
-    ingress: Vec<IpAddr>,
+    version: Box<str>,
+    ingress: Box<[IpAddr]>,
 }
 
 impl Desk {
@@ -94,7 +101,7 @@ impl Desk {
             cluster: Cluster::new(extras),
             allocator: None,
             queue: Queue::default(),
-            memory: BTreeMap::new(),
+            memory: Recollection::default(),
             waiting: BTreeSet::new(),
             written: BTreeMap::new(),
             contests: Contests::default(),
@@ -123,13 +130,11 @@ impl Desk {
         }
         match effect {
             Effect::Nothing => {}
-            Effect::Service(key) => {
-                if let Some(view) = self.cluster.services.get(&key) {
-                    self.contests.look(view);
-                }
-                self.mark(&key);
+            Effect::Service(view) => {
+                self.contests.look(&view);
+                self.mark(&view.key);
             }
-            Effect::ServicesGone(keys) => keys.into_iter().for_each(|key| self.forget(&key, now)),
+            Effect::ServicesGone(keys) => keys.iter().for_each(|key| self.forget(key, now)),
             Effect::Namespace(name) => {
                 let first = ServiceKey::new(name.clone(), "");
                 let inside = self.waiting.range(first..).take_while(|key| key.namespace == name);
@@ -153,14 +158,14 @@ impl Desk {
             self.mark(&key);
         }
         while let Some(key) = self.queue.next(now) {
-            let Some(view) = self.cluster.services.get(&key).cloned() else {
+            let Some(view) = self.cluster.service(&key) else {
                 self.queue.done(&key);
                 continue;
             };
             let started = Instant::now();
             let mut step = self.plan(&view, now)?;
             self.metrics.reconcile_duration.observe(started.elapsed().as_secs_f64());
-            let Some(write) = step.write.clone() else {
+            let Some(write) = step.write.take() else {
                 self.finish(&view, step);
                 self.queue.done(&key);
                 continue;
@@ -169,7 +174,7 @@ impl Desk {
             if !take_over && self.is_repair(&view, &write) {
                 step.events.retain(|event| !event.reason.is_assignment());
                 if let Permit::NotBefore(next) = self.permit(&view, now) {
-                    self.queue.rest(&view, next);
+                    self.rest(&view, next);
                     continue;
                 }
             }
@@ -198,7 +203,7 @@ impl Desk {
             return None;
         }
         let allocator = self.allocator.as_ref()?;
-        let waiting = self.waiting.iter().filter_map(|key| match &self.memory.get(key)?.outcome {
+        let waiting = self.waiting.iter().filter_map(|key| match self.memory.trouble(key)? {
             Outcome::Denied(denied) | Outcome::Partial(denied) => {
                 Some(Waiting { service: key.clone(), word: denied.word(), message: denied.to_string() })
             }
@@ -240,12 +245,12 @@ impl Desk {
         }
         self.adopting_since = cpu_time();
         self.cluster.rebuild_config();
-        let mut services: Vec<&ServiceView> = self.cluster.services.values().collect();
-        services.sort_by_key(|view| (view.created, view.uid.clone()));
+        let mut services: Vec<&Sheet> = self.cluster.services.values().collect();
+        services.sort_by(|one, other| (one.created, &one.uid).cmp(&(other.created, &other.uid)));
         let nothing = Labels::new();
         let class = self.class.as_deref();
         let around = Surroundings { namespace_labels: &nothing, class, rivals: &[], now };
-        let adopted = services.iter().filter_map(|view| existing(view, &around));
+        let adopted = services.iter().filter_map(|sheet| existing(&sheet.view(), &around));
         let network = network(&self.cluster.config, &self.cluster.around());
         let (mut allocator, refused) =
             Allocator::rebuild(&self.cluster.config.pools, network, self.terms, now, adopted);
@@ -309,7 +314,7 @@ impl Desk {
         let namespace_labels = self.cluster.labels_of(&view.key.namespace).unwrap_or(&nothing);
         let rivals = self.contests.rivals(&view.key);
         let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals, now };
-        let before = self.memory.get(&view.key).cloned().unwrap_or_default();
+        let before = self.memory.of(&view.key);
         let step = plan(view, &around, allocator, &before);
         match &step.memory.outcome {
             Outcome::Denied(_) | Outcome::Partial(_) => {
@@ -345,7 +350,7 @@ impl Desk {
             }
         }
         self.queue.forget(key);
-        self.memory.remove(key);
+        self.memory.forget(key);
         self.waiting.remove(key);
         self.written.remove(key);
         self.contests.forget(key);
@@ -355,22 +360,21 @@ impl Desk {
     }
 
     fn mark(&mut self, key: &ServiceKey) {
-        if let Some(view) = self.cluster.services.get(key) {
-            self.queue.mark(view);
+        if let Some(turn) = self.cluster.turn(key) {
+            self.queue.mark(turn);
         }
     }
 
     fn mark_all(&mut self) {
-        for view in self.cluster.services.values() {
-            self.queue.mark(view);
+        for sheet in self.cluster.services.values() {
+            self.queue.mark(sheet.turn());
         }
     }
 
     fn mark_waiting(&mut self, except: &ServiceKey) {
-        for view in
-            self.waiting.iter().filter(|key| *key != except).filter_map(|key| self.cluster.services.get(key))
+        for turn in self.waiting.iter().filter(|key| *key != except).filter_map(|key| self.cluster.turn(key))
         {
-            self.queue.mark(view);
+            self.queue.mark(turn);
         }
     }
 }

@@ -21,4 +21,5 @@ pub mod program;
 mod queue;
 mod reconcile;
 mod report;
+mod sheet;
 mod status;

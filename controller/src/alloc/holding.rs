@@ -5,12 +5,13 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::service::ServiceKey;
 
+use super::by_address::ByAddress;
 use super::reason::Denied;
 use super::sharing::Sharing;
-use super::spot::Spot;
 
 /// What one Service holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +29,57 @@ pub struct Holding {
 /// All holdings, with the indexes: by address, addresses by sharing key.
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
-    by_service: BTreeMap<ServiceKey, Holding>,
-    tenants: Tenants,
+    /// Behind pointers: a map leaves nearly half of its places empty.
+    by_service: BTreeMap<Arc<ServiceKey>, Box<Holding>>,
+    tenants: ByAddress<Tenants>,
     shared: Shared,
 }
 
-/// The Services on each address in use, sorted; hardly ever more than one.
-type Tenants = BTreeMap<Spot, Vec<ServiceKey>>;
+/// The Services on an address in use, sorted; hardly ever more than one.
+#[derive(Debug)]
+enum Tenants {
+    One(Arc<ServiceKey>),
+    Several(Vec<Arc<ServiceKey>>),
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        Self::Several(Vec::new())
+    }
+}
+
+impl Tenants {
+    fn all(&self) -> &[Arc<ServiceKey>] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
+
+    fn add(&mut self, service: &Arc<ServiceKey>) {
+        match self.all().binary_search(service) {
+            Err(_) if self.all().is_empty() => *self = Self::One(Arc::clone(service)),
+            Err(place) => {
+                let mut all = self.all().to_vec();
+                all.insert(place, Arc::clone(service));
+                *self = Self::Several(all);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// Returns whether anybody is left.
+    fn remove(&mut self, service: &ServiceKey) -> bool {
+        match self {
+            Self::One(one) => **one != *service,
+            Self::Several(all) => {
+                all.retain(|tenant| **tenant != *service);
+                !all.is_empty()
+            }
+        }
+    }
+}
+
 /// (sharing key, backend) -> the addresses in use under them.
 type Shared = BTreeMap<(String, String), BTreeSet<IpAddr>>;
 
@@ -49,11 +94,11 @@ pub(crate) struct Change {
 
 impl Holdings {
     pub(crate) fn named(&self, service: &ServiceKey) -> Option<&Holding> {
-        self.by_service.get(service)
+        self.by_service.get(service).map(Box::as_ref)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Holding)> {
-        self.by_service.iter()
+        self.by_service.iter().map(|(service, holding)| (service.as_ref(), holding.as_ref()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,11 +107,11 @@ impl Holdings {
 
     /// Every address in use, sorted.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.tenants.keys().map(|spot| spot.0)
+        self.tenants.keys()
     }
 
     pub(crate) fn is_used(&self, address: IpAddr) -> bool {
-        self.tenants.contains_key(&Spot(address))
+        self.tenants.get(address).is_some()
     }
 
     /// Whether the Service may be on the address as far as other Services are concerned.
@@ -76,10 +121,10 @@ impl Holdings {
         service: &ServiceKey,
         sharing: &Sharing,
     ) -> Result<(), Denied> {
-        let Some(tenants) = self.tenants.get(&Spot(address)) else {
+        let Some(tenants) = self.tenants.get(address) else {
             return Ok(());
         };
-        let others = tenants.iter().filter(|tenant| *tenant != service);
+        let others = tenants.all().iter().map(Arc::as_ref).filter(|tenant| *tenant != service);
         let terms = others.filter_map(|tenant| Some((tenant, &self.by_service.get(tenant)?.sharing)));
         sharing.beside(address, service, terms)
     }
@@ -97,17 +142,18 @@ impl Holdings {
     }
 
     /// Gives the Service exactly this holding in place of what it had.
-    pub(crate) fn set(&mut self, service: &ServiceKey, holding: Holding) -> Change {
+    pub(crate) fn set(&mut self, service: Arc<ServiceKey>, mut holding: Holding) -> Change {
+        holding.addresses.shrink_to_fit();
         let Self { by_service, tenants, shared } = self;
-        match by_service.entry(service.clone()) {
+        match by_service.entry(service) {
             Entry::Vacant(place) => {
                 let key = &holding.sharing.key;
                 let touched = if key.is_empty() { Vec::new() } else { holding.addresses.clone() };
-                move_in(tenants, shared, service, &holding);
-                place.insert(holding);
+                move_in(tenants, shared, place.key(), &holding);
+                place.insert(Box::new(holding));
                 Change { before: Vec::new(), touched }
             }
-            Entry::Occupied(place) if *place.get() == holding => {
+            Entry::Occupied(place) if **place.get() == holding => {
                 Change { before: holding.addresses, touched: Vec::new() }
             }
             Entry::Occupied(mut place) => {
@@ -119,9 +165,9 @@ impl Holdings {
                     touched
                         .extend(holding.addresses.iter().filter(|address| !old.addresses.contains(address)));
                 }
-                move_out(tenants, shared, service, old);
-                move_in(tenants, shared, service, &holding);
-                Change { before: place.insert(holding).addresses, touched }
+                move_out(tenants, shared, place.key(), old);
+                move_in(tenants, shared, place.key(), &holding);
+                Change { before: place.insert(Box::new(holding)).addresses, touched }
             }
         }
     }
@@ -136,26 +182,24 @@ impl Holdings {
     }
 }
 
-fn move_in(tenants: &mut Tenants, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
+fn move_in(
+    tenants: &mut ByAddress<Tenants>,
+    shared: &mut Shared,
+    service: &Arc<ServiceKey>,
+    holding: &Holding,
+) {
     for address in &holding.addresses {
-        let tenants = tenants.entry(Spot(*address)).or_default();
-        if let Err(place) = tenants.binary_search(service) {
-            tenants.insert(place, service.clone());
-        }
+        tenants.or_default(*address).add(service);
         if let Some(terms) = terms(&holding.sharing) {
             shared.entry(terms).or_default().insert(*address);
         }
     }
 }
 
-fn move_out(tenants: &mut Tenants, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
+fn move_out(tenants: &mut ByAddress<Tenants>, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
     for address in &holding.addresses {
-        if let Entry::Occupied(mut there) = tenants.entry(Spot(*address)) {
-            there.get_mut().retain(|tenant| tenant != service);
-            if there.get().is_empty() {
-                there.remove();
-                unshare(shared, &holding.sharing, *address);
-            }
+        if tenants.change(*address, |tenants| tenants.remove(service)) {
+            unshare(shared, &holding.sharing, *address);
         }
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! Leaves out what a Service asks for and what is written back to it: that is [`crate::plan`].
 
+mod by_address;
 mod holding;
 mod place;
 mod pool;
@@ -23,7 +24,6 @@ mod reason;
 mod run;
 mod search;
 mod sharing;
-mod spot;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -31,6 +31,7 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::Pool;
@@ -44,11 +45,11 @@ pub use reason::{Denied, Hindrance, Tried, quoted};
 pub use sharing::Sharing;
 pub use usage::Usage;
 
+use by_address::ByAddress;
 use holding::Holdings;
 use pool::Pools;
 use quarantine::Quarantine;
 use run::Runs;
-use spot::Spot;
 use usage::Counted;
 
 /// Addresses that rest at the same time; what is released beyond that may be given again at once.
@@ -138,7 +139,7 @@ pub struct Allocator {
     open: Vec<[usize; 2]>,
     usage: BTreeMap<String, Usage>,
     /// What each address in use, and each that waits for a Service, counts for in `usage`.
-    counted: BTreeMap<Spot, Counted>,
+    counted: ByAddress<Counted>,
     touched: Vec<IpAddr>,
 }
 
@@ -163,14 +164,15 @@ impl Allocator {
             taken: Runs::default(),
             open: Vec::new(),
             usage: BTreeMap::new(),
-            counted: BTreeMap::new(),
+            counted: ByAddress::default(),
             touched: Vec::new(),
         };
         allocator.set_pools(pools);
         let mut refused = Vec::new();
         for one in existing {
-            if let Err(denied) = allocator.adopt(&one) {
-                refused.push((one.service, denied));
+            match allocator.judge(&one) {
+                Ok(pool) => allocator.install(one, pool),
+                Err(denied) => refused.push((one.service, denied)),
             }
         }
         allocator.touched.clear();
@@ -309,6 +311,14 @@ impl Allocator {
         }
     }
 
+    /// Whether a pool could hand the address out, use by Services aside.
+    #[must_use]
+    pub fn hands_out(&self, address: IpAddr) -> bool {
+        self.pools.around(address).is_some_and(|pool| {
+            !is_blocked(&self.blocked, pool, address) || matches!(self.place(address), Place::Pool(_))
+        })
+    }
+
     /// Counters of each pool, by name.
     #[must_use]
     pub fn usage(&self) -> &BTreeMap<String, Usage> {
@@ -318,9 +328,12 @@ impl Allocator {
     /// Number of Services with an address, by the pool it was given from.
     #[must_use]
     pub fn services_by_pool(&self) -> BTreeMap<String, usize> {
-        let mut services = BTreeMap::new();
+        let mut services: BTreeMap<String, usize> = BTreeMap::new();
         for (_, holding) in self.holdings.iter() {
-            *services.entry(holding.pool.clone()).or_default() += 1;
+            match services.get_mut(&holding.pool) {
+                Some(number) => *number += 1,
+                None => drop(services.insert(holding.pool.clone(), 1)),
+            }
         }
         services
     }
@@ -355,7 +368,14 @@ impl Allocator {
     /// # Errors
     /// [`Denied::InUse`], [`Denied::PortInUse`], [`Denied::OutsidePools`] or [`Denied::AvoidedAddress`]; the holding is
     /// then as before.
-    pub fn adopt(&mut self, existing: &Existing) -> Result<(), Denied> {
+    pub fn adopt(&mut self, existing: Existing) -> Result<(), Denied> {
+        let pool = self.judge(&existing)?;
+        self.install(existing, pool);
+        Ok(())
+    }
+
+    /// The pool to record for addresses that are to be adopted, or why they are not.
+    fn judge(&self, existing: &Existing) -> Result<String, Denied> {
         for address in &existing.addresses {
             self.holdings.admit(*address, &existing.service, &existing.sharing)?;
             if existing.recorded_pool.is_none()
@@ -364,18 +384,19 @@ impl Allocator {
                 return Err(Denied::AvoidedAddress { address: *address, pool, why });
             }
         }
-        let pool = match &existing.recorded_pool {
-            Some(recorded) if existing.named_pool.as_ref() == Some(recorded) => recorded.clone(),
-            recorded => self.pool_to_record(&existing.addresses, recorded.as_deref())?,
-        };
-        let holding = Holding {
-            uid: existing.uid.clone(),
-            addresses: existing.addresses.clone(),
-            pool,
-            sharing: existing.sharing.clone(),
-        };
-        self.hold(&existing.service, holding);
-        Ok(())
+        match &existing.recorded_pool {
+            Some(recorded) if existing.named_pool.as_ref() == Some(recorded) => Ok(recorded.clone()),
+            recorded => self.pool_to_record(&existing.addresses, recorded.as_deref()),
+        }
+    }
+
+    fn install(&mut self, existing: Existing, pool: String) {
+        let Existing { service, uid, addresses, recorded_pool: _, named_pool: _, sharing } = existing;
+        let holding = Holding { uid, addresses, pool, sharing };
+        // A Service that is looked at again, as nearly all of them are.
+        if self.holdings.named(&service) != Some(&holding) {
+            self.hold(Arc::new(service), holding);
+        }
     }
 
     /// Gives a Service what it asks for. What it held before is free again on success.
@@ -390,7 +411,7 @@ impl Allocator {
         };
         let holding =
             Holding { uid: request.uid.to_owned(), addresses, pool, sharing: request.sharing.clone() };
-        self.hold(request.service, holding);
+        self.hold(Arc::new(request.service.clone()), holding);
         Ok(self.holdings.named(request.service).expect("a holding was just set for this service"))
     }
 
@@ -410,7 +431,7 @@ impl Allocator {
             addresses.push(found.ok_or_else(|| self.nothing_left(request, &[*family]))?);
         }
         let holding = Holding { addresses, ..held };
-        self.hold(request.service, holding);
+        self.hold(Arc::new(request.service.clone()), holding);
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use api::range::AddressRange;
 use api::selector::Labels;
 use api::service::{IpFamily, ServiceKey};
 
+use super::by_address::ByAddress;
 use super::run::Runs;
-use super::spot::Spot;
 
 /// The place of a pool among all of them, sorted by name. It is another one after an edit.
 pub(crate) type PoolId = usize;
@@ -23,7 +23,7 @@ pub(crate) struct Pools {
     /// By name.
     all: Vec<Pool>,
     /// Ranges never overlap: an overlapping pool is rejected.
-    by_first: BTreeMap<Spot, Stretch>,
+    by_first: ByAddress<Stretch>,
     pinned: Vec<PoolId>,
     open: Vec<PoolId>,
     reserved: BTreeMap<ServiceKey, Vec<IpAddr>>,
@@ -77,13 +77,13 @@ pub struct Applicant<'a> {
 
 impl Pools {
     pub(crate) fn new(pools: &BTreeMap<String, Pool>) -> Self {
-        let mut by_first = BTreeMap::new();
+        let mut by_first = ByAddress::default();
         let mut pinned = Vec::new();
         let mut open = Vec::new();
         let mut reserved: BTreeMap<ServiceKey, Vec<IpAddr>> = BTreeMap::new();
         for (id, pool) in pools.values().enumerate() {
             for (index, range) in pool.ranges.iter().enumerate() {
-                by_first.insert(Spot(range.first()), Stretch { last: range.last(), pool: id, index });
+                by_first.insert(range.first(), Stretch { last: range.last(), pool: id, index });
             }
             for (address, service) in pool.reserved.iter().filter(|(address, _)| pool.contains(**address)) {
                 reserved.entry(service.clone()).or_default().push(*address);
@@ -141,7 +141,7 @@ impl Pools {
 
     /// The place of the pool whose ranges contain `address`, and which of its ranges that is.
     pub(crate) fn range_around(&self, address: IpAddr) -> Option<(PoolId, usize)> {
-        let (_, stretch) = self.by_first.range(..=Spot(address)).next_back()?;
+        let (_, stretch) = self.by_first.last_up_to(address)?;
         if stretch.last < address { None } else { Some((stretch.pool, stretch.index)) }
     }
 

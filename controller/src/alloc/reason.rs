@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use api::names::annotation;
-use api::service::{IpFamily, ServiceKey};
+use api::service::{IpFamily, Port, ServiceKey};
 
 use super::place::Obstacle;
 
@@ -136,8 +136,8 @@ pub enum Denied {
     /// The address could be shared, but one of the ports is taken on it.
     #[error("port {port} is already in use on \"{address}\" by {other}")]
     PortInUse {
-        /// `PROTOCOL/number`.
-        port: String,
+        /// The port.
+        port: Port,
         /// The shared address.
         address: IpAddr,
         /// Who uses the port.

@@ -3,21 +3,20 @@
 //!
 //! Leaves out why an address is in the set.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::spot::Spot;
+use super::by_address::ByAddress;
 
 /// A set of addresses, stored as `first -> last` of each run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
-    by_first: BTreeMap<Spot, IpAddr>,
+    by_first: ByAddress<IpAddr>,
 }
 
 impl Runs {
     /// The last address of the run that holds `address`, if it is in the set.
     pub(crate) fn end_of_run(&self, address: IpAddr) -> Option<IpAddr> {
-        let (_, last) = self.by_first.range(..=Spot(address)).next_back()?;
+        let (_, last) = self.by_first.last_up_to(address)?;
         (*last >= address).then_some(*last)
     }
 
@@ -29,39 +28,36 @@ impl Runs {
         let mut first = address;
         let mut last = address;
         if let Some(below) = before(address)
-            && let Some((start, end)) = self.by_first.range(..=Spot(below)).next_back()
+            && let Some((start, end)) = self.by_first.last_up_to(below)
             && *end == below
         {
-            first = start.0;
+            first = start;
         }
         if let Some(above) = after(address)
-            && let Some(end) = self.by_first.remove(&Spot(above))
+            && let Some(end) = self.by_first.remove(above)
         {
             last = end;
         }
-        self.by_first.insert(Spot(first), last);
+        self.by_first.insert(first, last);
     }
 
     /// Adds all addresses of a range.
     pub(crate) fn insert_range(&mut self, first: IpAddr, last: IpAddr) {
         let mut start = first;
         let mut end = last;
-        let below = self.by_first.range(..Spot(first)).next_back().map(|(a, b)| (a.0, *b));
+        let below = before(first).and_then(|below| self.by_first.last_up_to(below));
         if let Some((run_start, run_end)) = below
-            && after(run_end).is_none_or(|next| next >= first)
-            && run_end.is_ipv4() == first.is_ipv4()
+            && after(*run_end).is_none_or(|next| next >= first)
         {
             start = run_start;
-            end = end.max(run_end);
+            end = end.max(*run_end);
         }
-        let beyond = after(last).filter(|next| next.is_ipv4() == last.is_ipv4()).unwrap_or(last);
-        let inside: Vec<(IpAddr, IpAddr)> =
-            self.by_first.range(Spot(first)..=Spot(beyond)).map(|(a, b)| (a.0, *b)).collect();
-        for (run_start, run_end) in inside {
-            self.by_first.remove(&Spot(run_start));
-            end = end.max(run_end);
+        let beyond = after(last).unwrap_or(last);
+        while let Some((run_start, run_end)) = self.by_first.first_between(first, beyond) {
+            end = end.max(*run_end);
+            self.by_first.remove(run_start);
         }
-        self.by_first.insert(Spot(start), end);
+        self.by_first.insert(start, end);
     }
 
     /// The parts of `first..=last` that are not in the set, in order.
@@ -72,9 +68,9 @@ impl Runs {
             None => Some(first),
         };
         while let Some(from) = start.filter(|from| *from <= last) {
-            match self.by_first.range(Spot(from)..=Spot(last)).next() {
+            match self.by_first.first_between(from, last) {
                 Some((run_start, run_end)) => {
-                    gaps.extend(before(run_start.0).map(|end| (from, end)));
+                    gaps.extend(before(run_start).map(|end| (from, end)));
                     start = after(*run_end);
                 }
                 None => {
@@ -88,23 +84,24 @@ impl Runs {
 
     /// Removes one address; removing an absent one changes nothing.
     pub(crate) fn remove(&mut self, address: IpAddr) {
-        let Some((first, last)) = self.by_first.range(..=Spot(address)).next_back().map(|(a, b)| (a.0, *b))
+        let Some((first, last)) = self.by_first.last_up_to(address).map(|(first, last)| (first, *last))
         else {
             return;
         };
         if last < address {
             return;
         }
-        self.by_first.remove(&Spot(first));
         if let Some(below) = before(address)
             && first < address
         {
-            self.by_first.insert(Spot(first), below);
+            self.by_first.insert(first, below);
+        } else {
+            self.by_first.remove(first);
         }
         if let Some(above) = after(address)
             && address < last
         {
-            self.by_first.insert(Spot(above), last);
+            self.by_first.insert(above, last);
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use api::service::ServiceKey;
+use api::service::{Port, ServiceKey};
 
 use super::reason::Denied;
 
@@ -17,8 +17,8 @@ pub struct Sharing {
     /// Empty for `externalTrafficPolicy: Cluster`, the selector's text for `Local`: all nodes that
     /// receive traffic for a shared address must have the same endpoints.
     pub backend: String,
-    /// Ports of the Service as `PROTOCOL/number`.
-    pub ports: BTreeSet<String>,
+    /// Ports of the Service. They matter to nobody where nothing is shared, and are left out then.
+    pub ports: BTreeSet<Port>,
 }
 
 impl Sharing {
@@ -42,7 +42,7 @@ impl Sharing {
         }
         for (other, theirs) in others {
             if let Some(port) = self.ports.intersection(&theirs.ports).next() {
-                return Err(Denied::PortInUse { port: port.clone(), address, other: other.clone() });
+                return Err(Denied::PortInUse { port: *port, address, other: other.clone() });
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::time::Instant;
 use api::config::Pool;
 use api::range::AddressRange;
 use api::selector::Labels;
-use api::service::{IpFamily, ServiceKey};
+use api::service::{IpFamily, Port, Protocol, ServiceKey};
 use proptest::prelude::*;
 
 use super::run::Runs;
@@ -120,7 +120,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn terms(key: usize, port: u16) -> Sharing {
     let key = if key == 0 { String::new() } else { format!("key{key}") };
-    Sharing { key, backend: String::new(), ports: BTreeSet::from([format!("TCP/{port}")]) }
+    Sharing { key, backend: String::new(), ports: BTreeSet::from([Port { protocol: Protocol::Tcp, port }]) }
 }
 
 /// The lowest address that fits, found by looking at each one.

@@ -4,6 +4,7 @@
 //! Leaves out every choice: what is held, and by whom, was decided before.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::service::{IpFamily, ServiceKey};
 
@@ -14,9 +15,9 @@ use super::{Allocator, MOST_RESTING};
 
 impl Allocator {
     /// Makes this the holding of the Service, and brings everything that follows from it up to date.
-    pub(super) fn hold(&mut self, service: &ServiceKey, holding: Holding) {
+    pub(super) fn hold(&mut self, service: Arc<ServiceKey>, holding: Holding) {
         let now = holding.addresses.clone();
-        let Change { before, touched } = self.holdings.set(service, holding);
+        let Change { before, touched } = self.holdings.set(Arc::clone(&service), holding);
         self.touched.extend(touched);
         for address in now.iter().filter(|address| !before.contains(address)) {
             self.quarantine.take(*address);
@@ -24,7 +25,7 @@ impl Allocator {
             self.count(*address, true);
         }
         for address in before.iter().filter(|address| !now.contains(address)) {
-            self.lay_down(*address, service);
+            self.lay_down(*address, &service);
         }
     }
 

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 
 use api::service::IpFamily;
 
-use super::spot::Spot;
 use super::{Allocator, is_blocked, pool};
 
 /// Addresses of one pool, in numbers. All sums saturate at the largest 64-bit signed integer, as the CRD says.
@@ -136,8 +135,8 @@ impl Allocator {
             (false, _) => None,
         };
         let before = match counts {
-            Some(counts) => self.counted.insert(Spot(address), counts),
-            None => self.counted.remove(&Spot(address)),
+            Some(counts) => self.counted.insert(address, counts),
+            None => self.counted.remove(address),
         };
         let Some(usage) = self.usage.get_mut(&pool.name).filter(|_| before != counts) else {
             return;

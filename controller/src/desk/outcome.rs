@@ -15,6 +15,7 @@ use super::{Desk, SPREAD, Written};
 use crate::contest::Permit;
 use crate::patch::{Job, Rival, Sent, is_older};
 use crate::plan::{Event, Step, Write};
+use crate::queue::Turn;
 
 impl Desk {
     /// Takes in the outcome of a write.
@@ -64,7 +65,7 @@ impl Desk {
         !write.ingress.is_empty()
             && !write.yields
             && view.addresses() != write.ingress
-            && before.is_some_and(|last| last.ingress == write.ingress)
+            && before.is_some_and(|last| *last.ingress == *write.ingress)
     }
 
     pub(super) fn permit(&mut self, view: &ServiceView, now: Instant) -> Permit {
@@ -84,9 +85,9 @@ impl Desk {
 
     /// What was planned is true now: tell it and remember it.
     pub(super) fn finish(&mut self, view: &ServiceView, step: Step) {
-        if !self.is_known(view) {
+        let Some(Turn { key, .. }) = self.turn_of(view) else {
             return;
-        }
+        };
         for event in step.events {
             // A rival is told of when it appears, not each time it is tried again.
             let rival = event.reason == EventReason::ForeignLoadBalancerStatus;
@@ -94,7 +95,7 @@ impl Desk {
                 self.tell(view, event);
             }
         }
-        self.memory.insert(view.key.clone(), step.memory);
+        self.memory.keep(key, step.memory);
     }
 
     pub(super) fn tell(&self, view: &ServiceView, Event { reason, note }: Event) {
@@ -107,7 +108,8 @@ impl Desk {
 
     /// Our own write is the newest that is known of the Service until the watch brings something newer.
     fn show(&mut self, key: &ServiceKey, write: &Write, resource_version: String) {
-        let Some(mut view) = self.cluster.services.get(key).cloned() else {
+        let (Some(mut view), Some(Turn { key, .. })) = (self.cluster.service(key), self.cluster.turn(key))
+        else {
             return;
         };
         if is_older(&view.resource_version, &resource_version) {
@@ -125,10 +127,10 @@ impl Desk {
                 since: view.condition.and_then(|shown| shown.since),
             });
             view.resource_version.clone_from(&resource_version);
-            self.cluster.services.apply(key.clone(), Some(view));
+            self.cluster.put(&view);
         }
-        let ingress = write.ingress.clone();
-        self.written.insert(key.clone(), Written { version: resource_version, ingress });
+        let (version, ingress) = (resource_version.into(), write.ingress.as_slice().into());
+        self.written.insert(key, Written { version, ingress });
     }
 
     fn contested(
@@ -155,23 +157,21 @@ impl Desk {
     }
 
     fn retry(&mut self, view: &ServiceView, now: Instant) {
-        if self.is_known(view) {
-            self.queue.failed(view, now, self.jitter.draw());
-        } else {
-            self.queue.done(&view.key);
+        match self.turn_of(view) {
+            Some(turn) => self.queue.failed(turn, now, self.jitter.draw()),
+            None => self.queue.done(&view.key),
         }
     }
 
-    fn rest(&mut self, view: &ServiceView, until: Instant) {
-        if self.is_known(view) {
-            self.queue.rest(view, until);
-        } else {
-            self.queue.done(&view.key);
+    pub(super) fn rest(&mut self, view: &ServiceView, until: Instant) {
+        match self.turn_of(view) {
+            Some(turn) => self.queue.rest(turn, until),
+            None => self.queue.done(&view.key),
         }
     }
 
-    /// Whether the Service that was planned is still the one of that name.
-    fn is_known(&self, view: &ServiceView) -> bool {
-        self.cluster.services.get(&view.key).is_some_and(|now| now.uid == view.uid)
+    /// The place of the Service that was planned, if it is still the one of that name.
+    fn turn_of(&self, view: &ServiceView) -> Option<Turn> {
+        self.cluster.turn(&view.key).filter(|turn| *turn.uid == *view.uid)
     }
 }

@@ -72,15 +72,14 @@ fn families(view: &ServiceView) -> Vec<IpFamily> {
 }
 
 fn sharing(view: &ServiceView) -> Sharing {
+    let Some(key) = view.sharing_key.clone() else {
+        return Sharing::default();
+    };
     let backend = match view.traffic_policy {
         TrafficPolicy::Cluster => String::new(),
         TrafficPolicy::Local => view.selector_text.clone(),
     };
-    Sharing {
-        key: view.sharing_key.clone().unwrap_or_default(),
-        backend,
-        ports: view.ports.iter().map(ToString::to_string).collect(),
-    }
+    Sharing { key, backend, ports: view.ports.iter().copied().collect() }
 }
 
 /// The older way to ask for an address.

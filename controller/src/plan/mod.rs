@@ -18,12 +18,12 @@ use api::names::FIELD_MANAGER_CONTROLLER;
 use api::selector::Labels;
 use api::service::{Ingress, IpFamily, ServiceView, class_is_ours};
 
-use crate::alloc::{Allocator, Applicant, Denied, Existing, Place, Request, Want};
+use crate::alloc::{Allocator, Applicant, Denied, Existing, Request, Want};
 
 pub use step::{Event, Memory, Outcome, Remark, Step, Write};
 
 use demand::Demand;
-use step::{Decision, Moved, same_set};
+use step::{Cause, Decision, Moved, same_set};
 
 /// The facts around a Service that are not written on it.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +137,7 @@ enum Settled {
 /// A Service that lost its address to another one is told so, also when it gets a new one at once.
 fn displaced(decision: Decision) -> Decision {
     match (&decision.outcome, &decision.moved) {
-        (Outcome::Given, Some(Moved { why, conflict: true })) => {
+        (Outcome::Given, Some(Moved { why, cause: Cause::Conflict })) => {
             Decision { outcome: Outcome::Displaced { why: why.clone() }, ..decision }
         }
         _ => decision,
@@ -153,11 +153,10 @@ fn settle(
     allocator: &mut Allocator,
 ) -> Settled {
     let shown = view.addresses();
-    let held = allocator.holding(&view.key).cloned();
     let mut moved = None;
     if !shown.is_empty() {
         // Once we gave addresses ourselves, the annotation vouches for those alone.
-        let recorded = match &held {
+        let recorded = match allocator.holding(&view.key) {
             Some(held) if same_set(&held.addresses, shown) => Some(held.pool.clone()),
             Some(_) => None,
             None => view.vouched_pool().map(str::to_owned),
@@ -169,7 +168,7 @@ fn settle(
     } else if let Ingress::Invalid(text) = &view.ingress {
         moved = Some(format!("status shows {text:?}, which is no IP address").into());
     }
-    if let Some(held) = held {
+    if let Some(held) = allocator.holding(&view.key).cloned() {
         match keep(view, around, demand, &held.addresses, Some(held.pool), allocator) {
             Ok(()) => return Settled::Kept(moved),
             Err(why) => moved = moved.or(Some(why)),
@@ -192,7 +191,7 @@ fn keep(
     }
     if let Some(pool) = demand.pool
         && recorded.as_deref() != Some(pool)
-        && kept.iter().all(|address| !is_in(&allocator.place(*address), pool))
+        && kept.iter().all(|address| allocator.pool_around(*address) != Some(pool))
     {
         return Err(format!("the service asks for pool {pool}").into());
     }
@@ -208,7 +207,7 @@ fn keep(
         return Err(why.into());
     }
     let existing = candidate(view, demand, kept, recorded);
-    allocator.adopt(&existing).map_err(Moved::from)
+    allocator.adopt(existing).map_err(|denied| Moved::refused(denied, view))
 }
 
 fn candidate(
@@ -230,13 +229,6 @@ fn candidate(
 fn one_of_each_family(demand: &Demand<'_>, addresses: &[IpAddr]) -> Vec<IpAddr> {
     let first = |family| addresses.iter().copied().find(|address| IpFamily::of(*address) == family);
     demand.families.iter().filter_map(|family| first(*family)).collect()
-}
-
-fn is_in(place: &Place, pool: &str) -> bool {
-    match place {
-        Place::Pool(name) | Place::Avoided { pool: name, .. } => name == pool,
-        Place::Outside => false,
-    }
 }
 
 fn allocate(
@@ -307,10 +299,7 @@ fn kept(
     let Some(holding) = allocator.holding(&view.key) else {
         return Decision { outcome, show: Some(Write::default()), moved: None };
     };
-    let stranded = |address: &IpAddr| match allocator.place(*address) {
-        Place::Pool(_) => false,
-        Place::Avoided { .. } | Place::Outside => true,
-    };
+    let stranded = |address: &IpAddr| !allocator.hands_out(*address);
     let addresses: Vec<IpAddr> = holding.addresses.iter().copied().filter(stranded).collect();
     if !addresses.is_empty() {
         outcome = Outcome::Kept { addresses, pool: holding.pool.clone() };

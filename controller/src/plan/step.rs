@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use api::names::FIELD_MANAGER_CONTROLLER;
 use api::names::event::EventReason;
 use api::service::{Ingress, ServiceView};
 
@@ -117,20 +118,43 @@ pub(super) struct Decision {
 #[derive(Debug, Clone)]
 pub(super) struct Moved {
     pub(super) why: String,
-    /// Whether another Service has them.
-    pub(super) conflict: bool,
+    pub(super) cause: Cause,
+}
+
+/// What kind of reason that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The Service or the configuration asks for something else.
+    Wish,
+    /// Another Service has them.
+    Conflict,
+    /// They were never ours: somebody else wrote them.
+    Foreign,
+}
+
+impl Moved {
+    /// The addresses that the Service shows could not become its holding.
+    pub(super) fn refused(denied: Denied, view: &ServiceView) -> Self {
+        let ours = || view.managed.iter().any(|entry| entry.manager == FIELD_MANAGER_CONTROLLER);
+        let foreign = matches!(denied, Denied::OutsidePools { .. } | Denied::AvoidedAddress { .. })
+            && !view.managed.is_empty()
+            && !ours();
+        let moved = Self::from(denied);
+        if foreign { Self { cause: Cause::Foreign, ..moved } } else { moved }
+    }
 }
 
 impl<T: Into<String>> From<T> for Moved {
     fn from(why: T) -> Self {
-        Self { why: why.into(), conflict: false }
+        Self { why: why.into(), cause: Cause::Wish }
     }
 }
 
 impl From<Denied> for Moved {
     fn from(denied: Denied) -> Self {
         let conflict = matches!(denied, Denied::InUse { .. } | Denied::PortInUse { .. });
-        Self { why: denied.to_string(), conflict }
+        let cause = if conflict { Cause::Conflict } else { Cause::Wish };
+        Self { why: denied.to_string(), cause }
     }
 }
 
@@ -237,26 +261,27 @@ fn contested_note(managers: &[String], addresses: &[IpAddr]) -> String {
 fn changes(shown: &[IpAddr], wanted: &[IpAddr], moved: Option<&Moved>) -> Vec<Event> {
     let lost: Vec<IpAddr> = shown.iter().copied().filter(|address| !wanted.contains(address)).collect();
     let gained: Vec<IpAddr> = wanted.iter().copied().filter(|address| !shown.contains(address)).collect();
+    let why = moved.map_or("the service no longer has that IP family", |moved| moved.why.as_str());
+    let cause = moved.map(|moved| moved.cause);
+    // What somebody else wrote is replaced, and nothing that was given is taken back.
+    let is_replaced = cause == Some(Cause::Foreign) && !lost.is_empty();
+    let foreign = format!(", which this controller did not give: {why}");
     let mut events = Vec::new();
-    if !lost.is_empty() {
-        let why = moved.map_or("the service no longer has that IP family", |moved| moved.why.as_str());
-        events.push(Event {
-            reason: EventReason::ClearAssignment,
-            note: format!("Released IP [{}]: {why}", quoted(&lost)),
-        });
+    if !lost.is_empty() && (!is_replaced || gained.is_empty()) {
+        let rest = if is_replaced { foreign.clone() } else { format!(": {why}") };
+        let note = format!("Released IP [{}]{rest}", quoted(&lost));
+        events.push(Event { reason: EventReason::ClearAssignment, note });
     }
-    if let Some(Moved { why, conflict: true }) = moved
-        && !lost.is_empty()
-    {
+    if cause == Some(Cause::Conflict) && !lost.is_empty() {
         let note = format!("[{}] belongs to another service: {why}", quoted(&lost));
         events.push(Event { reason: EventReason::AddressConflict, note });
     }
     if !gained.is_empty() {
         let additional = if gained.len() < wanted.len() { "additional " } else { "" };
-        events.push(Event {
-            reason: EventReason::IpAllocated,
-            note: format!("Assigned {additional}IP [{}]", quoted(&gained)),
-        });
+        let rest =
+            if is_replaced { format!(" in place of [{}]{foreign}", quoted(&lost)) } else { String::new() };
+        let note = format!("Assigned {additional}IP [{}]{rest}", quoted(&gained));
+        events.push(Event { reason: EventReason::IpAllocated, note });
     }
     events
 }

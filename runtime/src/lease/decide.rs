@@ -144,9 +144,20 @@ impl Candidate {
         }
     }
 
-    /// When a standing leader renews, or a candidate tries again after a failure.
+    /// When a standing leader renews.
     pub(super) fn retry(&self) -> Duration {
         self.settings.retry
+    }
+
+    /// The least and the most time from a call that failed at `now` to the next try. A leader's time runs out meanwhile;
+    /// and if somebody else wrote in between (`outrun`), there is soon something to see.
+    pub(super) fn retry_after_failure(&self, now: Instant, outrun: bool) -> (Duration, Duration) {
+        let retry = self.settings.retry;
+        if outrun {
+            return (retry / 4, retry / 4);
+        }
+        let least = if self.leadership(now).is_leader() { retry / 2 } else { retry };
+        (least, least + least / 5)
     }
 
     /// What is added to a pause by chance, at most: of several standbys one is the first.

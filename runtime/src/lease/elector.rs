@@ -141,18 +141,13 @@ impl Office {
     fn failed(&mut self, error: &CallError) -> Duration {
         self.candidate.doubt();
         self.tell();
-        // A leader's time runs out meanwhile.
-        let leads = self.candidate.leadership(now()).is_leader();
-        let retry = if leads { self.candidate.retry() / 2 } else { self.candidate.retry() };
-        if error.is_conflict() {
-            // Somebody else wrote in between: not trouble; look who.
-            return self.candidate.retry() / 4;
-        }
-        if !self.troubled {
+        let outrun = error.is_conflict();
+        if !outrun && !self.troubled {
             self.troubled = true;
             tracing::warn!(lease = self.settings.name, %error, "the lease cannot be read or written: trying again");
         }
-        self.jitter.between(retry, retry + retry / 5)
+        let (least, most) = self.candidate.retry_after_failure(now(), outrun);
+        self.jitter.between(least, most)
     }
 
     fn recovered(&mut self) {

@@ -168,6 +168,23 @@ fn a_call_of_a_leader_ends_with_its_leadership() {
 }
 
 #[test]
+fn after_a_failure_a_leader_hurries_and_whoever_was_outrun_looks_soon() {
+    let clock = clock();
+    let mut candidate = candidate("a");
+    let retry = candidate.retry();
+    assert_eq!(candidate.retry_after_failure(clock.at(0), false), (retry, retry + retry / 5));
+    candidate.held(clock.at(0), record("a", "2"));
+    let half = retry / 2;
+    assert_eq!(candidate.retry_after_failure(clock.at(1), false), (half, half + half / 5));
+    assert_eq!(candidate.retry_after_failure(clock.at(1), true), (retry / 4, retry / 4));
+    assert_eq!(
+        candidate.retry_after_failure(clock.at(60), false),
+        (retry, retry + retry / 5),
+        "its time has run out"
+    );
+}
+
+#[test]
 fn the_duration_of_the_holder_counts_not_ours() {
     let clock = clock();
     let mut candidate = candidate("a");

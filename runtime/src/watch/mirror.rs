@@ -3,6 +3,7 @@
 //! Leaves out the watch itself. Between `begin` and `sweep` readers go on seeing every old entry, so a watch that
 //! starts over never looks like a deletion of everything.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 /// A sorted map that follows a watch.
@@ -48,7 +49,10 @@ impl<K: Ord, V> Mirror<K, V> {
     }
 
     /// Marks a key as still there without a new value: its last good value stays. `false` when there is none.
-    pub fn keep(&mut self, key: &K) -> bool {
+    pub fn keep<Q: Ord + ?Sized>(&mut self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         match self.entries.get_mut(key) {
             Some(entry) => {
                 entry.epoch = self.epoch;
@@ -74,7 +78,10 @@ impl<K: Ord, V> Mirror<K, V> {
 
     /// The value of one key.
     #[must_use]
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.entries.get(key).map(|entry| &entry.value)
     }
 

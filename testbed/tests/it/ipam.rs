@@ -59,7 +59,7 @@ fn one_node() -> LabPlan {
     LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() }
 }
 
-fn pool(name: &str, more: &str) -> String {
+pub(crate) fn pool(name: &str, more: &str) -> String {
     format!(
         "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: {name}, namespace: {HERALD_NAMESPACE}}}\nspec:\n  {more}\n"
     )
@@ -429,7 +429,7 @@ async fn write_as(api: &Api<ServiceObject>, name: &str, manager: &str, address: 
 }
 
 /// Status, reason and message of Herald's condition.
-async fn condition(lab: &Lab, name: &str) -> Result<(String, String, String)> {
+pub(crate) async fn condition(lab: &Lab, name: &str) -> Result<(String, String, String)> {
     let object = services(&lab.cluster().client()).get(name).await?;
     let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
     let ours = conditions.into_iter().find(|condition| condition.type_ == "herald-lb.io/AddressAssigned");
@@ -437,7 +437,7 @@ async fn condition(lab: &Lab, name: &str) -> Result<(String, String, String)> {
     Ok((ours.status, ours.reason, ours.message))
 }
 
-async fn events(lab: &Lab, reason: &str) -> Result<Vec<String>> {
+pub(crate) async fn events(lab: &Lab, reason: &str) -> Result<Vec<String>> {
     let list =
         Api::<Event>::namespaced(lab.cluster().client(), "default").list(&ListParams::default()).await?;
     let ours = list.items.into_iter().filter(|event| event.reason.as_deref() == Some(reason));

@@ -14,6 +14,7 @@ mod ipam_conformance;
 mod ipam_crash;
 mod ipam_crd;
 mod ipam_guide;
+mod ipam_network;
 mod ipam_takeover;
 mod latency;
 mod moving;
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
         ipam::TESTS,
         ipam_conformance::TESTS,
         ipam_guide::TESTS,
+        ipam_network::TESTS,
         ipam_takeover::TESTS,
         ipam_crd::TESTS,
         impostor::TESTS,

@@ -1,5 +1,7 @@
 //! What is told, in MetalLB's words, and that it is told once.
 
+use serde_json::json;
+
 use super::world::World;
 
 const POOLS: &str = "one: 10.1.0.0/32, fd00:1::/128; two: 10.2.0.0/32";
@@ -122,6 +124,24 @@ fn given_moved_and_deprecated_are_told() {
              no IPv6 addresses",
         ],
     );
+}
+
+#[test]
+fn what_a_rival_wrote_is_replaced_and_not_released() {
+    let mut world = World::start(POOLS, &["s"]);
+    world.settle();
+    let replaced = "s IPAllocated: Assigned IP [\"10.1.0.0\"] in place of [\"10.0.3.254\"], which this controller did not \
+                    give: [\"10.0.3.254\"] is not allowed in config: no IPAddressPool in force contains it";
+    world.overwrite_status("s", json!([{"ip": "10.0.3.254"}]));
+    assert_eq!(world.settle(), [replaced]);
+    assert!(world.settle().is_empty(), "told once");
+    world.overwrite_status("s", json!([{"ip": "10.0.3.254"}]));
+    let mut world = world.restart(POOLS);
+    assert_eq!(world.settle(), [replaced], "the next leader sees it the same way");
+    let mut world = World::start(POOLS, &["a", "b", "s foreign=k3s status=10.0.3.254"]);
+    let told = world.settle();
+    let released = "s ClearAssignment: Released IP [\"10.0.3.254\"], which this controller did not give: ";
+    assert!(told.iter().any(|one| one.starts_with(released)), "{told:?}");
 }
 
 #[test]
