@@ -7,6 +7,7 @@
 pub mod announcer;
 pub mod full;
 pub mod ledger;
+mod linger;
 pub mod rules;
 pub mod snapshot;
 pub mod verdict;
