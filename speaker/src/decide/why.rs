@@ -48,6 +48,8 @@ pub enum Finding {
     OnThisNode(Vec<String>),
     /// These of them select the Service, too, are in force and agree with each other.
     Usable(Vec<String>),
+    /// Policy Local narrows these to the prefix of longer ones, which speak in their place.
+    GivesWay(Vec<String>),
     /// Nothing bars the node.
     NodeStays,
     /// The node takes leave, and still announces.
@@ -84,7 +86,7 @@ impl Finding {
             Self::LoadBalancer => "service",
             Self::Addresses(_) => "address",
             Self::Pool { .. } => "pool",
-            Self::OnThisNode(_) | Self::Usable(_) => "advertisement",
+            Self::OnThisNode(_) | Self::Usable(_) | Self::GivesWay(_) => "advertisement",
             Self::NodeStays | Self::NodeLeaves(_) => "node",
             Self::Endpoints { .. } | Self::KeptWithoutEndpoints(_) => "endpoints",
             Self::Chosen(_) | Self::HandsOver(_) | Self::NobodyKnownToBeAble => "width",
@@ -127,6 +129,11 @@ impl fmt::Display for Finding {
                 write!(f, "pool and node are selected by {}", list(names.iter().cloned()))
             }
             Self::Usable(names) => write!(f, "the Service is selected by {}", list(names.iter().cloned())),
+            Self::GivesWay(names) => write!(
+                f,
+                "with externalTrafficPolicy Local the aggregate of {} gives way to them",
+                list(names.iter().cloned())
+            ),
             Self::NodeStays => f.write_str("takes part in load balancing"),
             Self::NodeLeaves(leaving) => {
                 write!(f, "{leaving}: routes ask to be avoided (GRACEFUL_SHUTDOWN)")
