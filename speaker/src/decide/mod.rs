@@ -92,6 +92,9 @@ fn weigh_service<'a>(service: &'a ServiceFacts, witness: &mut impl Witness) -> R
         Ingress::Addresses(addresses) => addresses,
     };
     witness.hear(None, || Finding::Addresses(addresses.clone()));
+    if let Some(lack) = &service.pending {
+        witness.hear(None, || Finding::Lacks(lack.clone()));
+    }
     Ok(addresses)
 }
 

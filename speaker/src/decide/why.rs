@@ -37,6 +37,9 @@ pub enum Finding {
     LoadBalancer,
     /// It has these addresses.
     Addresses(Vec<IpAddr>),
+    /// Not all is well with them, in the controller's words: one family is missing, or another controller writes there.
+    /// What is there is decided all the same.
+    Lacks(Box<str>),
     /// The address belongs to a pool.
     Pool {
         /// Its name.
@@ -79,37 +82,18 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What it is about, in one word.
+    /// What it is about, in one word, as [`api::herald::WhyReason::subject`] says it of what does not hold.
     #[must_use]
     pub fn subject(&self) -> &'static str {
         match self {
             Self::LoadBalancer => "service",
-            Self::Addresses(_) => "address",
+            Self::Addresses(_) | Self::Lacks(_) => "address",
             Self::Pool { .. } => "pool",
             Self::OnThisNode(_) | Self::Usable(_) | Self::GivesWay(_) => "advertisement",
             Self::NodeStays | Self::NodeLeaves(_) => "node",
             Self::Endpoints { .. } | Self::KeptWithoutEndpoints(_) => "endpoints",
             Self::Chosen(_) | Self::HandsOver(_) | Self::NobodyKnownToBeAble => "width",
             Self::Narrowed { .. } => "prefix",
-        }
-    }
-}
-
-impl Reason {
-    /// What it is about, in the words of [`Finding::subject`].
-    #[must_use]
-    pub fn subject(&self) -> &'static str {
-        match self {
-            Self::ServiceDeleted | Self::NotLoadBalancer => "service",
-            Self::NoIpAllocated(_) | Self::InvalidIp(_) | Self::LoadBalancerIpChanged => "address",
-            Self::IpNotAllowed(_) => "pool",
-            Self::NotOwner { .. }
-            | Self::NoMatchingAdvertisement { .. }
-            | Self::AdvertisementWithheld { .. }
-            | Self::ConflictingAdvertisements { .. } => "advertisement",
-            Self::NodeNetworkUnavailable | Self::NodeLabeledExcludeBalancers | Self::NodeLeaves(_) => "node",
-            Self::NoLocalEndpoints(_) | Self::NoEndpoints(_) => "endpoints",
-            Self::NotChosen(_) => "width",
         }
     }
 }
@@ -121,6 +105,7 @@ impl fmt::Display for Finding {
             Self::Addresses(addresses) => {
                 write!(f, "has {}", list(addresses.iter().map(ToString::to_string)))
             }
+            Self::Lacks(words) => write!(f, "not all is well with its addresses: {words}"),
             Self::Pool { pool, kept: false } => write!(f, "IPAddressPool \"{pool}\" contains it"),
             Self::Pool { pool, kept: true } => {
                 write!(f, "IPAddressPool \"{pool}\" gave it, and does not contain it any more")
