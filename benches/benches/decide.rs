@@ -1,29 +1,36 @@
-//! One endpoint change among many Services: kept up to date against decided from scratch.
+//! One endpoint change among many Services: kept up to date against decided from scratch, and as far as the octets of a
+//! session; and what it costs to withdraw everything at once.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Instant;
 
+use api::config::Config;
 use api::names::label;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
 use benches::cluster;
-use bgp_proto::RouteSet;
+use bgp_proto::{RouteSet, Speaker};
 use speaker::decide::announcer::Synced;
 use speaker::decide::snapshot::{EndpointCounts, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts};
 use speaker::decide::{Announcer, full};
-use yardstick::{Measured, Size, Table};
+use yardstick::{Measured, Size, Table, floor, memory};
 
 const PEERS: u8 = 2;
 
 /// How many Services go at once when a node is excluded or an advertisement deleted, in the figure that is promised.
 const AT_ONCE: usize = 2_000;
 
+/// Changes in a round, each for itself.
+const CHANGES: usize = 200;
+
 fn main() {
     let size = Size::from_args();
     for count in [size.pick(200, 1_000), size.pick(400, 10_000)] {
         measure(size, u32::try_from(count).expect("fits"));
     }
-    exclude(size, u32::try_from(size.pick(200, AT_ONCE)).expect("fits"));
+    one_among(size);
+    all_at_once(size, u32::try_from(size.pick(200, AT_ONCE)).expect("fits"));
 }
 
 fn measure(size: Size, count: u32) {
@@ -63,28 +70,88 @@ fn measure(size: Size, count: u32) {
     }
 }
 
-/// The node is excluded: everything that it announces goes in one plan.
-fn exclude(size: Size, count: u32) {
-    let table = Table::new(&format!("{count} Services, {PEERS} peers, the node excluded"), size);
-    let node = |labels| Some(NodeFacts { labels, network_unavailable: false, drain: None });
-    let excluded = Labels::from([(label::EXCLUDE_FROM_EXTERNAL_LB.to_owned(), String::new())]);
-    let mut announcer = cluster_of(count);
-    announcer.plan(Synced::all_watches()).expect("the first plan");
+/// A fact that takes everything away.
+type Change<'a> = &'a dyn Fn(&mut Announcer);
+
+/// What announces much withdraws it in one plan: from the fact to the octets of a session, beside a bare loop that writes
+/// as many prefixes.
+fn all_at_once(size: Size, count: u32) {
     let announced = usize::try_from(count).expect("fits");
-    let mut out = false;
-    let all_at_once = Measured::rounds(
-        size,
-        1,
-        || (),
-        |()| {
-            out = !out;
-            announcer.set_node(node(if out { excluded.clone() } else { Labels::new() }));
-            let plan = announcer.plan(Synced::all_watches()).expect("the plan changes").plan;
-            let expected = if out { 0 } else { announced };
-            assert!(plan.peers.values().all(|wanted| wanted.routes.len() == expected));
-        },
-    );
-    table.row("all withdrawn or announced in one plan", all_at_once);
+    let mut table = Table::new(&format!("{count} Services withdrawn at once, from the fact to octets"), size);
+    let bare = Measured::rounds(size, announced, Vec::new, |mut out| {
+        floor::pack(&[], memory::addresses(announced), &mut out);
+        out
+    });
+    table.floor("a bare loop that writes as many prefixes", bare);
+    let excluded = Labels::from([(label::EXCLUDE_FROM_EXTERNAL_LB.to_owned(), String::new())]);
+    let facts: [(&str, Change<'_>); 2] = [
+        ("the node is excluded", &|announcer| announcer.set_node(node(excluded.clone()))),
+        ("the advertisement is deleted", &|announcer| {
+            let mut config = Config::clone(&announcer.facts().config);
+            config.advertisements.clear();
+            announcer.set_config(Arc::new(config));
+        }),
+    ];
+    let now = Instant::now();
+    for (name, change) in facts {
+        let withdrawn = Measured::rounds(
+            size,
+            announced,
+            || on_a_session(count, now),
+            |(mut announcer, mut session)| {
+                change(&mut announcer);
+                let (prefixes, octets) = tell(&mut announcer, &mut session, now);
+                assert_eq!(prefixes, u64::from(count), "{name}: each is withdrawn");
+                assert!(octets < announced * 6 + 64, "{name}: {octets} octets hold nothing but withdrawals");
+            },
+        );
+        table.row(name, withdrawn);
+    }
+}
+
+/// One Service changes among many, from the fact to octets: what it costs must not depend on how many there are.
+fn one_among(size: Size) {
+    let mut table = Table::new("one endpoint change, from the fact to octets", size);
+    let now = Instant::now();
+    for (row, count) in [100, size.pick(200, 1_000), size.pick(400, 10_000)].into_iter().enumerate() {
+        let count = u32::try_from(count).expect("fits");
+        let (mut announcer, mut session) = on_a_session(count, now);
+        let measured = Measured::rounds(
+            size,
+            CHANGES,
+            || (),
+            |()| {
+                for step in 0..u32::try_from(CHANGES).expect("fits") {
+                    // Each goes and comes back, one after the other.
+                    announcer.set_endpoints(key(step / 2 * 7 % count), Some(endpoints(step % 2 == 1)));
+                    let (prefixes, _) = tell(&mut announcer, &mut session, now);
+                    assert_eq!(prefixes, 1, "one change is one prefix on the wire");
+                }
+            },
+        );
+        let name = format!("among {count} Services");
+        if row == 0 { table.floor(&name, measured) } else { table.row(&name, measured) }
+    }
+}
+
+/// A node that announces so many Services, and a session that has told its router.
+fn on_a_session(count: u32, now: Instant) -> (Announcer, Speaker) {
+    let (mut announcer, mut session) = (cluster_of(count), memory::established(now));
+    let (prefixes, _) = tell(&mut announcer, &mut session, now);
+    assert_eq!(prefixes, u64::from(count), "every Service is announced");
+    (announcer, session)
+}
+
+/// Plans what changed and tells the router: how many prefixes, in how many octets.
+fn tell(announcer: &mut Announcer, session: &mut Speaker, now: Instant) -> (u64, usize) {
+    let plan = announcer.plan(Synced::all_watches()).expect("the plan changes").plan;
+    session.set_routes(now, memory::PEER, Arc::clone(&plan.peers["tor-1"].routes));
+    let (octets, _) = memory::drain(session, now);
+    (floor::walk(&octets).expect("whole messages").prefixes, octets.len())
+}
+
+fn node(labels: Labels) -> Option<NodeFacts> {
+    Some(NodeFacts { labels, network_unavailable: false, drain: None })
 }
 
 fn cluster_of(count: u32) -> Announcer {
@@ -92,7 +159,7 @@ fn cluster_of(count: u32) -> Announcer {
         (1..=PEERS).map(|last| cluster::peer(&format!("tor-{last}"), ([192, 0, 2, last], 179).into()));
     let mut announcer = Announcer::new(ExcludeLabel::Honoured);
     announcer.set_config(Arc::new(cluster::config(cluster::pool("home", "10.0.0.0/16"), peers)));
-    announcer.set_node(Some(NodeFacts { labels: Labels::new(), network_unavailable: false, drain: None }));
+    announcer.set_node(node(Labels::new()));
     for number in 0..count {
         announcer.set_service(key(number), Some(service(number)));
         announcer.set_endpoints(key(number), Some(endpoints(true)));

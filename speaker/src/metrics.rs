@@ -366,6 +366,7 @@ mod tests {
             hold_time_seconds: None,
             keepalive_seconds: None,
             router_id: None,
+            local_router_id: None,
             local_address: None,
             last_error: None,
             established_count: 4,

@@ -168,6 +168,8 @@ pub struct SessionRow {
     pub keepalive_seconds: Option<u16>,
     /// The router's BGP Identifier.
     pub router_id: Option<Ipv4Addr>,
+    /// Our BGP Identifier on this session; `None` while there is none to be tried.
+    pub local_router_id: Option<Ipv4Addr>,
     /// Our address on the connection.
     pub local_address: Option<IpAddr>,
     /// Why the session is refused or went down last.

@@ -89,7 +89,7 @@ pub(crate) struct PeersArgs {
     /// Leave out the line of column heads
     #[arg(long)]
     pub(crate) no_headers: bool,
-    /// End with code 3 unless there are sessions and each of them is Established
+    /// End with code 3 unless there are sessions, each of them is Established, and no two nodes show one router ID
     #[arg(long, conflicts_with = "watch")]
     pub(crate) check: bool,
 }

@@ -5,6 +5,7 @@
 
 mod advice;
 mod args;
+mod duplicate;
 mod failure;
 mod manual;
 mod peers;

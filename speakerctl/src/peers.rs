@@ -8,6 +8,7 @@ use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::args::{Output, PeersArgs, Place, ReachArgs, Said};
+use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::Failure;
 use crate::render::{Paint, Printer};
 use crate::row::{self, Report, Row};
@@ -80,23 +81,26 @@ async fn from_cluster(
     let missing: Vec<String> =
         peers.nodes.iter().filter(|node| !reports.iter().any(|r| r.node == **node)).cloned().collect();
     let mut screen = Screen::new(peers);
+    let twins = cluster.duplicates(&reports).await?;
     if missing.is_empty() || !reports.is_empty() {
         let namespace = &reach.namespace;
         screen.list(&reports, || match reports.is_empty() {
             true => format!("No speaker reports in namespace {namespace}."),
             false => "No peers: no BGPPeer selects a node.".to_owned(),
         })?;
+        screen.tell_duplicates(twins);
     }
     if !missing.is_empty() {
         return Err(Failure::NodesUnknown { nodes: missing, namespace: reach.namespace.clone() });
     }
     if peers.watch {
-        follow_cluster(&cluster, &mut screen).await?;
+        follow_cluster(&cluster, &mut screen, peers.nodes.is_empty()).await?;
     }
     Ok(screen.outcome(peers.check))
 }
 
-async fn follow_cluster(cluster: &Cluster, screen: &mut Screen) -> Result<(), Failure> {
+/// Only who sees all nodes sees what two of them have in common.
+async fn follow_cluster(cluster: &Cluster, screen: &mut Screen, peers_of_all: bool) -> Result<(), Failure> {
     let mut turns = std::pin::pin!(cluster.watch());
     let mut named = None;
     while let Some(turn) = turns.next().await {
@@ -104,6 +108,9 @@ async fn follow_cluster(cluster: &Cluster, screen: &mut Screen) -> Result<(), Fa
             Turn::Anew => named = Some(BTreeSet::new()),
             Turn::Report(report) => {
                 screen.update(&report)?;
+                if peers_of_all {
+                    screen.look_for_duplicates();
+                }
                 if let Some(named) = &mut named {
                     named.insert(report.node);
                 }
@@ -120,6 +127,7 @@ struct Screen {
     printer: Printer,
     tabular: bool,
     shown: BTreeMap<(String, String), Row>,
+    duplicates: BTreeSet<Duplicate>,
 }
 
 impl Screen {
@@ -132,6 +140,7 @@ impl Screen {
             printer: Printer::new(peers.output, !peers.no_headers, Paint::of_stdout()),
             tabular,
             shown: BTreeMap::new(),
+            duplicates: BTreeSet::new(),
         }
     }
 
@@ -155,7 +164,21 @@ impl Screen {
     /// What `--check` makes of the list. No session at all is not well either: a script that asks expects some.
     fn outcome(&self, check: bool) -> Outcome {
         let up = |row: &Row| row.session.state == "Established";
-        Outcome::of(!check || !self.shown.is_empty() && self.shown.values().all(up))
+        let well = !self.shown.is_empty() && self.shown.values().all(up) && self.duplicates.is_empty();
+        Outcome::of(!check || well)
+    }
+
+    /// Says which router IDs several nodes show, each once as long as it lasts.
+    fn tell_duplicates(&mut self, found: BTreeSet<Duplicate>) {
+        for duplicate in found.difference(&self.duplicates) {
+            notice(&format!("warning: {duplicate}."));
+        }
+        self.duplicates = found;
+    }
+
+    fn look_for_duplicates(&mut self) {
+        let found = duplicates(self.shown.values().map(|row| (row.node.as_str(), &row.session)));
+        self.tell_duplicates(found);
     }
 
     /// Prints the sessions of one node that differ from what was shown.

@@ -57,6 +57,11 @@ impl Report {
         self.status.routes.iter().map(row).collect()
     }
 
+    /// The sessions, each with the name of its node.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&str, &SessionState)> {
+        self.status.sessions.iter().map(|session| (self.node.as_str(), session))
+    }
+
     /// One row a session, in the order of the peers' names.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.status.sessions.iter().map(|session| self.row(session)).collect();

@@ -7,6 +7,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::reason::WhyReason;
+
 /// The answer to `GET /routes`: everything that this node wants its routers to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -137,11 +139,11 @@ impl WhyLink {
         Self { subject: subject.to_owned(), holds: true, text: text.into(), ..Self::default() }
     }
 
-    /// Something that does not hold, and its reason in one word.
+    /// Something that does not hold, and why.
     #[must_use]
-    pub fn fails(subject: &str, reason: &str, text: impl Into<String>) -> Self {
-        let reason = Some(reason.to_owned());
-        Self { subject: subject.to_owned(), reason, text: text.into(), ..Self::default() }
+    pub fn fails(reason: WhyReason, text: impl Into<String>) -> Self {
+        let (subject, word) = (reason.subject().to_owned(), Some(reason.word().to_owned()));
+        Self { subject, reason: word, text: text.into(), ..Self::default() }
     }
 
     /// The same about one address.

@@ -66,10 +66,11 @@ pub struct SpeakerStateStatus {
     /// with them: machines in such a network do not ask a router for the addresses in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connected_networks: Vec<String>,
-    /// Services that this node does not announce, sorted by name; the first 100.
+    /// Services that this node does not announce, and addresses of those that it announces in part, sorted by name; the
+    /// first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<WithheldService>,
-    /// Number of Services that this node does not announce, those beyond the list included.
+    /// Number of Services that this node does not announce at all, those beyond the list included.
     #[serde(default)]
     pub withheld_total: u32,
 }
@@ -119,6 +120,10 @@ pub struct SessionState {
     /// BGP identifier of the router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router_id: Option<String>,
+    /// BGP identifier that we show to the router; unset while nothing is tried. Two nodes with one AS number must not
+    /// have the same (RFC 6286).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_router_id: Option<String>,
     /// Our address in the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_address: Option<String>,
@@ -150,12 +155,15 @@ pub struct SessionState {
     pub bfd_message: Option<String>,
 }
 
-/// A Service that the node does not announce.
+/// A Service that the node does not announce, or one address of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WithheldService {
     /// Namespace and name, with a slash between them.
     pub service: String,
+    /// The address, where others of the Service are announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// The reason in one word, as in logs and metrics.
     pub reason: String,
     /// The reason in a sentence.

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::config::Config;
 use api::service::ServiceKey;
 
 use super::ledger::Ledger;
+use super::linger::Lingering;
 use super::rules::Rules;
 use super::snapshot::{Circumstances, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
 use super::verdict::{Reason, Verdict};
@@ -42,15 +43,9 @@ pub struct Announcer {
     verdicts: Verdicts,
     peers: BTreeMap<String, PeerPlan>,
     able: Arc<BTreeSet<String>>,
-    /// Services that lost their place here to other nodes, and until when they stay.
-    lingering: BTreeMap<ServiceKey, Instant>,
-    now: Option<Instant>,
+    lingering: Lingering,
     version: u64,
 }
-
-/// How long a node goes on announcing what other nodes were chosen for: they see the same change later, and have to
-/// announce before this one withdraws.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// What the next plan has to look at.
 #[derive(Debug)]
@@ -126,8 +121,7 @@ impl Announcer {
             verdicts: Verdicts::default(),
             peers: BTreeMap::new(),
             able: Arc::default(),
-            lingering: BTreeMap::new(),
-            now: None,
+            lingering: Lingering::default(),
             version: 0,
         }
     }
@@ -141,17 +135,15 @@ impl Announcer {
 
     /// The time; what lingers until then goes with the next plan. Without it nothing lingers.
     pub fn set_time(&mut self, now: Instant) {
-        let before = self.now.replace(now);
-        let over = self.lingering.iter().filter(|(_, until)| before < Some(**until) && **until <= now);
-        for service in over.map(|(service, _)| service.clone()).collect::<Vec<_>>() {
+        for service in self.lingering.set_time(now) {
             self.touch(service);
         }
     }
 
     /// When time alone will change the plan.
     #[must_use]
-    pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.lingering.values().copied().filter(|until| *until > now).min()
+    pub fn due(&self) -> Option<Instant> {
+        self.lingering.due()
     }
 
     /// What the speakers of the cluster say about themselves.
@@ -300,8 +292,7 @@ impl Announcer {
     #[must_use]
     pub fn explain(&self, key: &ServiceKey) -> Option<Explanation> {
         let service = self.facts.services.get(key)?;
-        let lingers = self.lingering.get(key).is_some_and(|until| Some(*until) > self.now);
-        let around = Circumstances { lingers, ..self.facts.circumstances(key) };
+        let around = Circumstances { lingers: self.lingering.stays(key), ..self.facts.circumstances(key) };
         Some(explain(service, &around, self.rules.as_ref()?))
     }
 
@@ -317,13 +308,13 @@ impl Announcer {
     /// The verdict as the facts have it, or the one of a Service that lingers: others were chosen for what it had.
     fn verdict(&mut self, key: &ServiceKey, rules: &Rules) -> Option<Verdict> {
         let Some(service) = self.facts.services.get(key) else {
-            self.lingering.remove(key);
+            self.lingering.forget(key);
             return None;
         };
         let around = self.facts.circumstances(key);
         let plain = decide(service, &around, rules);
         if plain.left_to_others().next().is_none() {
-            self.lingering.remove(key);
+            self.lingering.forget(key);
             return Some(plain);
         }
         let had = self.verdicts.get(key).map(Verdict::addresses).unwrap_or_default();
@@ -331,14 +322,7 @@ impl Announcer {
             Some(address) => had.contains(&address),
             None => !had.is_empty(),
         });
-        let lingers = match (self.lingering.get(key), self.now) {
-            (Some(until), Some(now)) => *until > now,
-            (None, Some(now)) if loses => {
-                self.lingering.insert(key.clone(), now + LINGER);
-                true
-            }
-            (None | Some(_), _) => false,
-        };
+        let lingers = self.lingering.leave(key, loses);
         Some(if lingers { decide(service, &Circumstances { lingers, ..around }, rules) } else { plain })
     }
 

@@ -7,6 +7,7 @@
 pub mod announcer;
 pub mod full;
 pub mod ledger;
+mod linger;
 pub mod rules;
 pub mod snapshot;
 pub mod verdict;
@@ -91,6 +92,9 @@ fn weigh_service<'a>(service: &'a ServiceFacts, witness: &mut impl Witness) -> R
         Ingress::Addresses(addresses) => addresses,
     };
     witness.hear(None, || Finding::Addresses(addresses.clone()));
+    if let Some(lack) = &service.pending {
+        witness.hear(None, || Finding::Lacks(lack.clone()));
+    }
     Ok(addresses)
 }
 
@@ -130,10 +134,14 @@ fn weigh_address(
         });
     }
     let policy = service.traffic_policy;
+    let (usable, quiet) = speaking(family, policy, usable);
     if let Some(reason) = conflict(address, family, policy, &usable) {
         return Err(reason);
     }
     hear(&|| Finding::Usable(names(usable.iter().copied())));
+    if !quiet.is_empty() {
+        hear(&|| Finding::GivesWay(names(quiet.iter().copied())));
+    }
     if let Some(reason) = rules.bar() {
         return Err(reason.clone());
     }
@@ -230,6 +238,22 @@ fn is_last_path(policy: TrafficPolicy, counts: EndpointCounts) -> bool {
 fn aggregate(address: IpAddr, length: u8) -> Prefix {
     // A length that the family does not have was refused with its advertisement; the host route stands in for it.
     Prefix::try_new(address, length).unwrap_or_else(|_| Prefix::host(address))
+}
+
+/// Who speaks, and who does not. Policy Local makes one prefix of an aggregate and of what is longer; as with policy Cluster,
+/// the address itself is then told as the longest says it, to the peers that the longer ones reach.
+fn speaking(family: AddressFamily, policy: TrafficPolicy, offers: Vec<&Offer>) -> (Vec<&Offer>, Vec<&Offer>) {
+    let configured = |offer: &Offer| offer.length(family, TrafficPolicy::Cluster);
+    let is_quiet = |offer: &&Offer| {
+        let narrowed = offer.narrowed(family, policy).is_some();
+        let longer = || offers.iter().filter(|other| configured(other) > configured(offer));
+        let reached = |peer: &String| longer().any(|other| other.terms.reaches(peer));
+        let to_all = || longer().any(|other| other.terms.peers.is_empty());
+        let peers = &offer.terms.peers;
+        narrowed && (to_all() || !peers.is_empty() && peers.iter().all(reached))
+    };
+    let (quiet, speaking) = offers.iter().copied().partition(is_quiet);
+    (speaking, quiet)
 }
 
 /// Two advertisements of one pool must not disagree about an attribute where a router would see both: on the same

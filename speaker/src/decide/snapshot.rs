@@ -78,7 +78,7 @@ pub struct ServiceFacts {
     pub labels: Labels,
     /// The addresses in `status.loadBalancer.ingress`.
     pub ingress: Ingress,
-    /// Why there is none, in the controller's words; `None` as long as there is one, or nothing is said.
+    /// Why there is none, or not all that it should have, in the controller's words; `None` where nothing is said.
     pub pending: Option<Box<str>>,
     /// `spec.externalTrafficPolicy`.
     pub traffic_policy: TrafficPolicy,

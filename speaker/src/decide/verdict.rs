@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use api::community::CommunityValue;
+use api::herald::WhyReason;
 use bgp_proto::Prefix;
 
 use super::snapshot::Leaving;
@@ -46,17 +47,19 @@ impl Verdict {
         }
     }
 
+    /// What is not announced and why: the Service as a whole, or those of its addresses that stay behind.
+    pub fn refusals(&self) -> impl Iterator<Item = (Option<IpAddr>, &Reason)> {
+        let (whole, some) = match self {
+            Self::Withhold(reason) => (Some((None, reason)), &[][..]),
+            Self::Announce { withheld, .. } => (None, &**withheld),
+        };
+        whole.into_iter().chain(some.iter().map(|(address, reason)| (Some(*address), reason)))
+    }
+
     /// The addresses that other nodes were chosen for.
-    #[must_use]
-    pub fn left_to_others(&self) -> Box<dyn Iterator<Item = Option<IpAddr>> + '_> {
-        match self {
-            Self::Withhold(Reason::NotChosen(_)) => Box::new(std::iter::once(None)),
-            Self::Withhold(_) => Box::new(std::iter::empty()),
-            Self::Announce { withheld, .. } => {
-                let left = withheld.iter().filter(|(_, reason)| matches!(reason, Reason::NotChosen(_)));
-                Box::new(left.map(|(address, _)| Some(*address)))
-            }
-        }
+    pub fn left_to_others(&self) -> impl Iterator<Item = Option<IpAddr>> {
+        let left = self.refusals().filter(|(_, reason)| matches!(reason, Reason::NotChosen(_)));
+        left.map(|(address, _)| address)
     }
 
     /// The announced addresses of the Service, without repetition, sorted.
@@ -198,32 +201,36 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Which link of the chain it breaks, and its word.
+    #[must_use]
+    pub fn kind(&self) -> WhyReason {
+        match self {
+            Self::ServiceDeleted => WhyReason::ServiceDeleted,
+            Self::NotLoadBalancer => WhyReason::NotLoadBalancer,
+            Self::NoIpAllocated(_) => WhyReason::NoIpAllocated,
+            Self::InvalidIp(_) => WhyReason::InvalidIp,
+            Self::IpNotAllowed(_) => WhyReason::IpNotAllowed,
+            Self::LoadBalancerIpChanged => WhyReason::LoadBalancerIpChanged,
+            Self::NotOwner { .. } => WhyReason::NotOwner,
+            Self::NoMatchingAdvertisement { .. } => WhyReason::NoMatchingAdvertisement,
+            Self::AdvertisementWithheld { .. } => WhyReason::AdvertisementWithheld,
+            Self::ConflictingAdvertisements { .. } => WhyReason::ConflictingAdvertisements,
+            Self::NodeNetworkUnavailable => WhyReason::NodeNetworkUnavailable,
+            Self::NodeLabeledExcludeBalancers => WhyReason::NodeLabeledExcludeBalancers,
+            Self::NodeLeaves(Leaving::Deleted) => WhyReason::NodeBeingDeleted,
+            Self::NodeLeaves(
+                Leaving::Autoscaler | Leaving::Karpenter | Leaving::OutOfService | Leaving::ShuttingDown,
+            ) => WhyReason::Draining,
+            Self::NoLocalEndpoints(_) => WhyReason::NoLocalEndpoints,
+            Self::NoEndpoints(_) => WhyReason::NoEndpoints,
+            Self::NotChosen(_) => WhyReason::NotChosen,
+        }
+    }
+
     /// The word for logs, status, events, metrics and the command line.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::ServiceDeleted => "serviceDeleted",
-            Self::NotLoadBalancer => "notLoadBalancer",
-            Self::NoIpAllocated(_) => "noIPAllocated",
-            Self::InvalidIp(_) => "invalidIP",
-            Self::IpNotAllowed(_) => "ipNotAllowed",
-            Self::LoadBalancerIpChanged => "loadBalancerIPChanged",
-            Self::NotOwner { .. } => "notOwner",
-            Self::NoMatchingAdvertisement { .. } => "noMatchingAdvertisement",
-            Self::AdvertisementWithheld { .. } => "advertisementWithheld",
-            Self::ConflictingAdvertisements { .. } => "conflictingAdvertisements",
-            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
-            Self::NodeLabeledExcludeBalancers => "nodeLabeledExcludeBalancers",
-            Self::NodeLeaves(leaving) => match leaving {
-                Leaving::Deleted => "nodeBeingDeleted",
-                Leaving::Autoscaler | Leaving::Karpenter | Leaving::OutOfService | Leaving::ShuttingDown => {
-                    "draining"
-                }
-            },
-            Self::NoLocalEndpoints(_) => "noLocalEndpoints",
-            Self::NoEndpoints(_) => "noEndpoints",
-            Self::NotChosen(_) => "notChosen",
-        }
+        self.kind().word()
     }
 }
 

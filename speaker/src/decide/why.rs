@@ -37,6 +37,9 @@ pub enum Finding {
     LoadBalancer,
     /// It has these addresses.
     Addresses(Vec<IpAddr>),
+    /// Not all is well with them, in the controller's words: one family is missing, or another controller writes there.
+    /// What is there is decided all the same.
+    Lacks(Box<str>),
     /// The address belongs to a pool.
     Pool {
         /// Its name.
@@ -48,6 +51,8 @@ pub enum Finding {
     OnThisNode(Vec<String>),
     /// These of them select the Service, too, are in force and agree with each other.
     Usable(Vec<String>),
+    /// Policy Local narrows these to the prefix of longer ones, which speak in their place.
+    GivesWay(Vec<String>),
     /// Nothing bars the node.
     NodeStays,
     /// The node takes leave, and still announces.
@@ -77,37 +82,18 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// What it is about, in one word.
+    /// What it is about, in one word, as [`api::herald::WhyReason::subject`] says it of what does not hold.
     #[must_use]
     pub fn subject(&self) -> &'static str {
         match self {
             Self::LoadBalancer => "service",
-            Self::Addresses(_) => "address",
+            Self::Addresses(_) | Self::Lacks(_) => "address",
             Self::Pool { .. } => "pool",
-            Self::OnThisNode(_) | Self::Usable(_) => "advertisement",
+            Self::OnThisNode(_) | Self::Usable(_) | Self::GivesWay(_) => "advertisement",
             Self::NodeStays | Self::NodeLeaves(_) => "node",
             Self::Endpoints { .. } | Self::KeptWithoutEndpoints(_) => "endpoints",
             Self::Chosen(_) | Self::HandsOver(_) | Self::NobodyKnownToBeAble => "width",
             Self::Narrowed { .. } => "prefix",
-        }
-    }
-}
-
-impl Reason {
-    /// What it is about, in the words of [`Finding::subject`].
-    #[must_use]
-    pub fn subject(&self) -> &'static str {
-        match self {
-            Self::ServiceDeleted | Self::NotLoadBalancer => "service",
-            Self::NoIpAllocated(_) | Self::InvalidIp(_) | Self::LoadBalancerIpChanged => "address",
-            Self::IpNotAllowed(_) => "pool",
-            Self::NotOwner { .. }
-            | Self::NoMatchingAdvertisement { .. }
-            | Self::AdvertisementWithheld { .. }
-            | Self::ConflictingAdvertisements { .. } => "advertisement",
-            Self::NodeNetworkUnavailable | Self::NodeLabeledExcludeBalancers | Self::NodeLeaves(_) => "node",
-            Self::NoLocalEndpoints(_) | Self::NoEndpoints(_) => "endpoints",
-            Self::NotChosen(_) => "width",
         }
     }
 }
@@ -119,6 +105,7 @@ impl fmt::Display for Finding {
             Self::Addresses(addresses) => {
                 write!(f, "has {}", list(addresses.iter().map(ToString::to_string)))
             }
+            Self::Lacks(words) => write!(f, "not all is well with its addresses: {words}"),
             Self::Pool { pool, kept: false } => write!(f, "IPAddressPool \"{pool}\" contains it"),
             Self::Pool { pool, kept: true } => {
                 write!(f, "IPAddressPool \"{pool}\" gave it, and does not contain it any more")
@@ -127,6 +114,11 @@ impl fmt::Display for Finding {
                 write!(f, "pool and node are selected by {}", list(names.iter().cloned()))
             }
             Self::Usable(names) => write!(f, "the Service is selected by {}", list(names.iter().cloned())),
+            Self::GivesWay(names) => write!(
+                f,
+                "with externalTrafficPolicy Local the aggregate of {} gives way to them",
+                list(names.iter().cloned())
+            ),
             Self::NodeStays => f.write_str("takes part in load balancing"),
             Self::NodeLeaves(leaving) => {
                 write!(f, "{leaving}: routes ask to be avoided (GRACEFUL_SHUTDOWN)")

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+use api::config::SessionKey;
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -132,6 +133,15 @@ impl Connection {
     /// Its socket, for another process to have a copy of.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+
+    /// Signs with another key from now on, and takes nothing else.
+    ///
+    /// # Errors
+    /// The kernel does not do that with a connection, or the connection is gone.
+    pub(super) fn sign_with(&self, key: &SessionKey) -> io::Result<()> {
+        let router = self.stream.peer_addr()?.ip();
+        sockopt::set_key(&self.stream, router.into(), key).map_err(io::Error::other)
     }
 
     /// What was built and not written.

@@ -33,6 +33,7 @@ use super::wake::{Wake, any_ready, next_plan, now, stop_asked, until};
 use crate::plan::{Plan, SessionTable, StopHow};
 use crate::takeover::Succession;
 
+mod rekey;
 mod turn_over;
 
 /// How late the table may be with counters; phases are told at once.
@@ -261,6 +262,7 @@ impl Driver {
         let Some(plan) = self.waiting_plan.take() else { return };
         let before: BTreeMap<_, _> =
             self.roster.members().map(|(_, member)| (member.key, Arc::clone(&member.routes))).collect();
+        self.rekey(&plan);
         self.roster.apply(now, &plan);
         self.settle(now);
         let news = self.roster.members().filter(|(_, member)| {

@@ -116,6 +116,7 @@ fn running_row(
         hold_time_seconds: status.hold.map(|hold| hold.seconds()).filter(|seconds| *seconds > 0),
         keepalive_seconds: status.keepalive.and_then(|interval| u16::try_from(interval.as_secs()).ok()),
         router_id: status.remote_router_id.map(|id| id.to_address()),
+        local_router_id: Some(roster.router_id(member).to_address()),
         local_address: member.local,
         last_error: missing.or_else(|| obstacle(member, status, around, clock)).or_else(fault),
         established_count: status.established_count,
@@ -177,7 +178,7 @@ fn last_fault(
         (reason, _) if is_about_router_id(reason) => {
             let ours = roster.router_id(member).to_address();
             format!(
-                "{reason}. This node's router ID is {ours}: the router itself or another node has it too; set routerID"
+                "{reason}. This node's router ID is {ours}: the router itself or another node has it too. speakerctl peers, asked of the API, names the node; routerID gives this one another"
             )
         }
         (reason, _) => reason.to_string(),
@@ -232,6 +233,7 @@ fn blank_row(peer: &Peer, address: IpAddr) -> SessionRow {
         hold_time_seconds: None,
         keepalive_seconds: None,
         router_id: None,
+        local_router_id: None,
         local_address: None,
         last_error: None,
         established_count: 0,

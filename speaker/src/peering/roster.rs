@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::config::{Peer, RouterAt};
+use api::config::{Peer, RouterAt, SessionKey};
 use bgp_proto::{PeerConfig, PeerKey, RouteSet, RouterId};
 
 use super::gather::News;
@@ -118,6 +118,20 @@ impl Roster {
                 let known = self.plan.peers.get(name).map(|known| &known.peer);
                 known.is_some_and(|peer| Arc::ptr_eq(peer, &wanted.peer) || *peer == wanted.peer)
             })
+    }
+
+    /// Which peers have another password in the plan, and had one before.
+    pub(super) fn new_passwords(&self, plan: &Plan) -> Vec<(PeerKey, SessionKey)> {
+        let differs = |member: &Member| {
+            let wanted = plan.peers.get(&member.object).filter(|wanted| wanted.peer.refused.is_none())?;
+            match (&member.target.key, &wanted.peer.key) {
+                (Some(SessionKey::Md5(had)), Some(SessionKey::Md5(wanted))) if had != wanted => {
+                    Some((member.key, SessionKey::Md5(wanted.clone())))
+                }
+                (None | Some(SessionKey::Md5(_) | SessionKey::TcpAo(_)), _) => None,
+            }
+        };
+        self.members.values().filter_map(differs).collect()
     }
 
     /// Takes over the plan's peers and routes.

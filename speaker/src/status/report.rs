@@ -23,13 +23,16 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[must_use]
 pub fn status(plan: &Plan, table: &SessionTable, networks: &[String]) -> SpeakerStateStatus {
     let sessions: Vec<SessionState> = table.sessions.iter().map(|(peer, row)| session(peer, row)).collect();
-    let withheld =
-        || plan.verdicts.iter().filter_map(|(service, verdict)| Some((service, verdict.reason()?)));
-    let listed = withheld().take(MAX_WITHHELD_LISTED).map(|(service, reason)| WithheldService {
+    let refusals = plan.verdicts.iter().flat_map(|(service, verdict)| {
+        verdict.refusals().map(move |(address, reason)| (service, address, reason))
+    });
+    let listed = refusals.take(MAX_WITHHELD_LISTED).map(|(service, address, reason)| WithheldService {
         service: service.to_string(),
+        address: address.map(|address| address.to_string()),
         reason: reason.word().to_owned(),
         message: reason.to_string(),
     });
+    let withheld = plan.verdicts.iter().filter(|(_, verdict)| verdict.reason().is_some()).count();
     SpeakerStateStatus {
         version: VERSION.to_owned(),
         summary: SpeakerStateStatus::session_summary(&sessions),
@@ -37,7 +40,7 @@ pub fn status(plan: &Plan, table: &SessionTable, networks: &[String]) -> Speaker
         routes: listed_routes(plan, table),
         connected_networks: networks.to_vec(),
         withheld: listed.collect(),
-        withheld_total: u32::try_from(withheld().count()).unwrap_or(u32::MAX),
+        withheld_total: u32::try_from(withheld).unwrap_or(u32::MAX),
         sessions,
     }
 }
@@ -92,6 +95,7 @@ fn session(peer: &str, row: &SessionRow) -> SessionState {
         hold_time_seconds: row.hold_time_seconds,
         keepalive_seconds: row.keepalive_seconds,
         router_id: row.router_id.map(|id| id.to_string()),
+        local_router_id: row.local_router_id.map(|id| id.to_string()),
         local_address: row.local_address.map(|address| address.to_string()),
         last_error: row.last_error.as_ref().map(|fault| fault.text.clone()),
         last_error_at: row.last_error.as_ref().and_then(|fault| time(fault.at)),

@@ -13,7 +13,7 @@ use super::object::configuration_status;
 use super::report::difference;
 use super::*;
 use crate::decide::Explanation;
-use crate::decide::verdict::{Announcement, Terms, Verdict};
+use crate::decide::verdict::{AddressFamily, Announcement, Reason, Terms, Verdict};
 use crate::decide::verdicts::Verdicts;
 use crate::decide::why::{Finding, Step};
 use crate::plan::{BfdRow, PacketCounts, PeerPlan, SessionFault, SessionPhase, SessionRow};
@@ -35,6 +35,7 @@ fn row(phase: SessionPhase) -> SessionRow {
         hold_time_seconds: Some(15),
         keepalive_seconds: Some(5),
         router_id: Some([10, 0, 2, 1].into()),
+        local_router_id: Some([10, 0, 2, 11].into()),
         local_address: Some(IpAddr::from([10, 0, 2, 11])),
         last_error: None,
         established_count: 1,
@@ -67,7 +68,7 @@ fn a_session_is_shown_with_everything_that_is_known_of_it() {
         json!({
             "peer": "router", "address": "10.0.2.1", "port": 179, "asn": 65530, "localAsn": 64500,
             "state": "Established", "since": "2023-11-14T22:13:20Z", "prefixesSent": 2, "holdTimeSeconds": 15,
-            "keepaliveSeconds": 5, "routerId": "10.0.2.1", "localAddress": "10.0.2.11",
+            "keepaliveSeconds": 5, "routerId": "10.0.2.1", "localRouterId": "10.0.2.11", "localAddress": "10.0.2.11",
             "lastError": "hold timer expired", "lastErrorAt": "2023-11-14T22:15:00Z", "establishedCount": 1,
             "messagesSent": 10, "messagesReceived": 9,
         })
@@ -349,4 +350,42 @@ fn the_chain_goes_on_to_peer_session_and_route() {
     assert_eq!(links(Some(&explanation)), expected);
     let unknown = "service - notFound: there is no such Service of type LoadBalancer and of this speaker's load balancer class";
     assert_eq!(links(None), [unknown]);
+}
+
+#[test]
+fn what_the_controller_says_is_missing_breaks_the_chain_and_what_is_there_goes_on() {
+    let service = ServiceKey::new("shop", "web");
+    let (plan, mut explanation) = plan_of(&service, &["a"], &[]);
+    let lack = Finding::Lacks("no available IPs in pool home".into());
+    explanation.steps.push(Step { address: None, outcome: Ok(lack) });
+    let sent = SessionRow { prefixes_sent: 1, ..row(SessionPhase::Established) };
+    let report = why::why("n1", &service, Some(&explanation), &plan, &table(&[("a", sent)]));
+    let told: Vec<(&str, bool)> =
+        report.links.iter().map(|link| (link.subject.as_str(), link.holds)).collect();
+    let expected =
+        [("address", true), ("address", false), ("peer", true), ("session", true), ("route", true)];
+    assert_eq!(told, expected);
+    assert_eq!(report.links[1].text, "not all is well with its addresses: no available IPs in pool home");
+}
+
+#[test]
+fn an_address_that_stays_behind_is_listed_and_its_service_is_not_counted_as_withheld() {
+    let service = ServiceKey::new("shop", "web");
+    let (mut plan, explanation) = plan_of(&service, &["a"], &[]);
+    let Verdict::Announce { announcements, .. } = explanation.verdict else { panic!("it is announced") };
+    let behind = ("fd00::1".parse().unwrap(), Reason::NoEndpoints(AddressFamily::V6));
+    let mut verdicts = Verdicts::default();
+    verdicts.set(service, Verdict::Announce { announcements, withheld: vec![behind].into() });
+    verdicts.set(ServiceKey::new("shop", "db"), Verdict::Withhold(Reason::NotLoadBalancer));
+    plan.verdicts = Arc::new(verdicts);
+    let status = report::status(&plan, &SessionTable::default(), &[]);
+    assert_eq!(
+        json!(status.withheld),
+        json!([
+            {"service": "shop/db", "reason": "notLoadBalancer", "message": "the Service is not of type LoadBalancer"},
+            {"service": "shop/web", "address": "fd00::1", "reason": "noEndpoints",
+             "message": "no IPv6 endpoint of the Service is ready anywhere"},
+        ])
+    );
+    assert_eq!(status.withheld_total, 1);
 }

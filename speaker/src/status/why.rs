@@ -3,13 +3,13 @@
 //! The first part is what the decision itself found ([`crate::decide::explain`]), the second what sessions say. No rule
 //! is evaluated here.
 
-use api::herald::{Told, WhyLink, WhyReport};
+use api::herald::{Told, WhyLink, WhyReason, WhyReport};
 use api::service::ServiceKey;
 
 use super::routes::told;
 use crate::decide::Explanation;
 use crate::decide::verdict::{Announcement, Verdict};
-use crate::decide::why::Step;
+use crate::decide::why::{Finding, Step};
 use crate::plan::{PeerPlan, Plan, SessionPhase, SessionRow, SessionTable};
 
 /// Why the Service is announced from this node, or is not. `explanation` is `None` where the speaker knows no such
@@ -33,10 +33,10 @@ pub fn why(
 fn unknown(plan: &Plan) -> WhyLink {
     if plan.synced {
         let text = "there is no such Service of type LoadBalancer and of this speaker's load balancer class";
-        WhyLink::fails("service", "notFound", text)
+        WhyLink::fails(WhyReason::NotFound, text)
     } else {
         let text = "the speaker has not read the cluster completely yet; nothing is decided";
-        WhyLink::fails("speaker", "notSynced", text)
+        WhyLink::fails(WhyReason::NotSynced, text)
     }
 }
 
@@ -46,8 +46,9 @@ fn links(explanation: &Explanation, plan: &Plan, table: &SessionTable) -> Vec<Wh
         .iter()
         .map(|Step { address, outcome }| {
             let link = match outcome {
+                Ok(lack @ Finding::Lacks(_)) => WhyLink::fails(WhyReason::NoIpAllocated, lack.to_string()),
                 Ok(finding) => WhyLink::holds(finding.subject(), finding.to_string()),
-                Err(reason) => WhyLink::fails(reason.subject(), reason.word(), reason.to_string()),
+                Err(reason) => WhyLink::fails(reason.kind(), reason.to_string()),
             };
             link.about(*address)
         })
@@ -57,7 +58,7 @@ fn links(explanation: &Explanation, plan: &Plan, table: &SessionTable) -> Vec<Wh
         Verdict::Announce { announcements, .. } => {
             if plan.peers.is_empty() {
                 let text = "no BGPPeer selects this node";
-                links.push(WhyLink::fails("peer", "noPeer", text));
+                links.push(WhyLink::fails(WhyReason::NoPeer, text));
             }
             for (name, peer) in &plan.peers {
                 towards(name, peer, row_of(name, table), announcements, &mut links);
@@ -88,14 +89,14 @@ fn towards(
         announcements.iter().filter(|announcement| announcement.terms.reaches(name)).collect();
     let Some(first) = meant.first() else {
         let text = "the BGPAdvertisements of this Service name other peers";
-        links.push(WhyLink::fails("peer", "peerNotSelected", text).towards(name));
+        links.push(WhyLink::fails(WhyReason::PeerNotSelected, text).towards(name));
         return;
     };
     let text = format!("{} is told by BGPAdvertisement \"{}\"", peer.peer.router, first.terms.advertisement);
     links.push(WhyLink::holds("peer", text).towards(name));
     let (holds, text) = session(row);
     let link =
-        if holds { WhyLink::holds("session", text) } else { WhyLink::fails("session", "sessionDown", text) };
+        if holds { WhyLink::holds("session", text) } else { WhyLink::fails(WhyReason::SessionDown, text) };
     links.push(link.towards(name));
     if !holds {
         return;
@@ -104,12 +105,12 @@ fn towards(
     for announcement in meant {
         let prefix = announcement.prefix;
         let link = match (peer.routes.get(&prefix), told) {
-            (None, _) => WhyLink::fails("route", "pending", format!("{prefix} is not in the plan yet")),
+            (None, _) => WhyLink::fails(WhyReason::Pending, format!("{prefix} is not in the plan yet")),
             (Some(_), Told::Pending | Told::SessionDown) => {
                 let why =
                     row.and_then(|row| row.last_error.as_ref()).map(|fault| format!(": {}", fault.text));
                 let text = format!("{prefix} is not written to the session yet{}", why.unwrap_or_default());
-                WhyLink::fails("route", "pending", text)
+                WhyLink::fails(WhyReason::Pending, text)
             }
             (Some(_), Told::Sent) => WhyLink::holds("route", format!("{prefix} is sent")),
             (Some(_), Told::Acknowledged) => {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use api::config::{PasswordSecret, TcpAo, TcpAoFault};
 use api::names::{ABLE_ANNOTATION, PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
 use api::selector::Labels;
-use api::service::{Ingress, ServiceType, ServiceView};
+use api::service::{ServiceType, ServiceView};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -23,7 +23,7 @@ use crate::decide::verdict::AddressFamily;
 /// What decisions are made from, of a Service as the watch decodes it.
 #[must_use]
 pub fn service_facts(view: ServiceView) -> ServiceFacts {
-    let pending = view.condition.filter(|condition| view.ingress == Ingress::None && !condition.holds);
+    let pending = view.condition.filter(|condition| !condition.holds);
     ServiceFacts {
         load_balancer: view.service_type == ServiceType::LoadBalancer,
         pending: pending.map(|condition| condition.message.into()),

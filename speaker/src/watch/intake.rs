@@ -219,7 +219,7 @@ impl Intake {
     /// When to ask for a plan again although no fact may have come.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.farewell.due(now).into_iter().chain(self.announcer.due(now)).min()
+        self.farewell.due(now).into_iter().chain(self.announcer.due()).min()
     }
 
     /// Whether decisions depend on EndpointSlices, and on what of them; before everything was read once, they may.

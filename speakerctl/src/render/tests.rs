@@ -24,6 +24,7 @@ fn established() -> SessionState {
         hold_time_seconds: Some(15),
         keepalive_seconds: Some(5),
         router_id: Some("10.0.2.1".to_owned()),
+        local_router_id: Some("10.0.2.11".to_owned()),
         local_address: Some("10.0.2.11".to_owned()),
         last_error: None,
         last_error_at: None,

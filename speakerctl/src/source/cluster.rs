@@ -1,5 +1,6 @@
 //! All speakers, through the API: one SpeakerState object a node, in Herald's namespace.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use runtime::watch::{Change, Query};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::ReachArgs;
+use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::{ClusterFault, Failure, Tried};
 use crate::row::Report;
 use crate::source::client;
@@ -69,13 +71,33 @@ impl Cluster {
     /// # Errors
     /// `Failure::Cluster` with what the server or the network said.
     pub(crate) async fn list(&self) -> Result<Vec<Report>, Failure> {
+        let mut reports = self.pages(self.selector()).await?;
+        reports.retain(|report| self.wants(&report.node));
+        Ok(reports)
+    }
+
+    /// Router IDs that several nodes of the cluster show, these reports among them or not. Where they are of some nodes only,
+    /// and all their sessions are up, nobody else is asked.
+    ///
+    /// # Errors
+    /// `Failure::Cluster` with what the server or the network said.
+    pub(crate) async fn duplicates(&self, reports: &[Report]) -> Result<BTreeSet<Duplicate>, Failure> {
+        if self.nodes.is_empty() {
+            return Ok(duplicates(reports.iter().flat_map(Report::sessions)));
+        }
+        if reports.iter().flat_map(Report::sessions).all(|(_, session)| session.state == "Established") {
+            return Ok(BTreeSet::new());
+        }
+        Ok(duplicates(self.pages(None).await?.iter().flat_map(Report::sessions)))
+    }
+
+    async fn pages(&self, field_selector: Option<String>) -> Result<Vec<Report>, Failure> {
         let mut reports = Vec::new();
-        let mut params = ListParams { field_selector: self.selector(), ..ListParams::default() }.limit(PAGE);
+        let mut params = ListParams { field_selector, ..ListParams::default() }.limit(PAGE);
         for _ in 0..PAGES {
             let page =
                 self.bounded("speakerstates.herald-lb.io", &self.namespace, self.api.list(&params)).await?;
-            reports
-                .extend(page.items.into_iter().filter_map(report).filter(|report| self.wants(&report.node)));
+            reports.extend(page.items.into_iter().filter_map(report));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break,

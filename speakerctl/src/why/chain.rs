@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use api::herald::{WhyLink, WhyReport};
+use api::herald::{WhyLink, WhyReason, WhyReport};
 use api::service::ServiceKey;
 use serde::Serialize;
 
@@ -56,7 +56,7 @@ impl Chain {
             report.links.retain(|link| link.peer.as_deref().is_none_or(|peer| peer == wanted));
             if reached && !named {
                 let text = format!("no BGPPeer \"{wanted}\" selects this node");
-                report.links.push(WhyLink::fails("peer", "noPeer", text).towards(wanted));
+                report.links.push(WhyLink::fails(WhyReason::NoPeer, text).towards(wanted));
             }
         }
         let told = report.links.iter().any(|link| link.holds && link.subject == "route");
@@ -77,10 +77,12 @@ impl Chain {
         Self { verdict, broken, report }
     }
 
-    /// A node without local endpoints is not meant to announce a Service of policy Local.
+    /// A node without local endpoints is not meant to announce a Service of policy Local, and where a number of nodes is
+    /// bounded the others are not.
     fn is_idle_by_design(&self) -> bool {
-        let reason = self.broken.as_ref().and_then(|broken| broken.reason.as_deref());
-        self.verdict == Verdict::NotAnnounced && reason == Some("noLocalEndpoints")
+        let reason = self.broken.as_ref().and_then(|broken| WhyReason::of_word(broken.reason.as_deref()?));
+        let left_out = matches!(reason, Some(WhyReason::NoLocalEndpoints | WhyReason::NotChosen));
+        self.verdict == Verdict::NotAnnounced && left_out
     }
 
     fn text(&self, paint: Paint) -> String {
@@ -115,7 +117,7 @@ impl Chain {
 
 /// An advertisement that names other peers is no fault of this one.
 fn is_by_design(link: &WhyLink) -> bool {
-    link.reason.as_deref() == Some("peerNotSelected")
+    link.reason.as_deref() == Some(WhyReason::PeerNotSelected.word())
 }
 
 /// All chains, one below the other.
@@ -164,7 +166,7 @@ mod tests {
 
     fn no_local() -> WhyLink {
         let text = "externalTrafficPolicy is Local and this node has no ready IPv4 endpoint";
-        WhyLink::fails("endpoints", "noLocalEndpoints", text).about(Some("10.0.4.1"))
+        WhyLink::fails(WhyReason::NoLocalEndpoints, text).about(Some("10.0.4.1"))
     }
 
     #[test]
@@ -186,7 +188,7 @@ shop/web from n2: not announced
         let mut links = decided();
         links.push(sent("tor-1"));
         let others = "the BGPAdvertisements of this Service name other peers";
-        links.push(WhyLink::fails("peer", "peerNotSelected", others).towards("tor-2"));
+        links.push(WhyLink::fails(WhyReason::PeerNotSelected, others).towards("tor-2"));
         let expected = "\
 shop/web from n1: announced
   ok  service  is of type LoadBalancer and of this speaker's class
@@ -209,8 +211,10 @@ shop/web from n1: announced
     fn a_script_is_told_by_the_whole_cluster() {
         let good = || chain("n1", vec![sent("tor-1")], None);
         let idle = || chain("n2", vec![no_local()], None);
-        let down = WhyLink::fails("session", "sessionDown", "is Active: connection refused").towards("tor-1");
+        let down = WhyLink::fails(WhyReason::SessionDown, "is Active: connection refused").towards("tor-1");
         assert!(is_well(&[good(), idle()]), "policy Local is meant to leave nodes out");
+        let others = WhyLink::fails(WhyReason::NotChosen, "this node is not among the 1 of 2 nodes: n1");
+        assert!(is_well(&[good(), chain("n2", vec![others], None)]), "and so is a bounded number of nodes");
         assert!(!is_well(&[idle()]), "nobody announces");
         assert!(!is_well(&[good(), chain("n3", vec![down], None)]));
         assert!(!is_well(&[]));

@@ -1,11 +1,13 @@
 //! The chain as far as the API has it: the Service itself, the controller's words, and what each speaker reports.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use api::herald::{Told, WhyLink, WhyReport};
+use api::herald::{RoutePeer, Told, WhyLink, WhyReason, WhyReport, WithheldService};
 use api::service::{Ingress, ServiceKey, ServiceView};
 
 use crate::args::ReachArgs;
+use crate::duplicate::Duplicate;
 use crate::failure::Failure;
 use crate::row::Report;
 use crate::source::cluster::Cluster;
@@ -22,7 +24,7 @@ pub(super) async fn ask(
     let report = |node: &str, links| WhyReport { node: node.to_owned(), service: service.to_string(), links };
     let Some(object) = cluster.service(service).await? else {
         let text = format!("there is no Service {service}");
-        return Ok(vec![report("every node", vec![WhyLink::fails("service", "notFound", text)])]);
+        return Ok(vec![report("every node", vec![WhyLink::fails(WhyReason::NotFound, text)])]);
     };
     let view = object.view();
     let mut links = Vec::new();
@@ -36,12 +38,13 @@ pub(super) async fn ask(
     }
     if reports.is_empty() {
         let text = format!("no speaker reports in namespace {}", reach.namespace);
-        links.push(WhyLink::fails("speaker", "noReport", text));
+        links.push(WhyLink::fails(WhyReason::NoReport, text));
         return Ok(vec![report("every node", links)]);
     }
+    let twins = cluster.duplicates(&reports).await?;
     let chain = |of: &Report| {
         let mut links = links.clone();
-        on_node(of, service, &view, &mut links);
+        on_node(of, service, &view, &twins, &mut links);
         report(&of.node, links)
     };
     Ok(reports.iter().map(chain).collect())
@@ -55,7 +58,7 @@ async fn of_service(
 ) -> Result<bool, Failure> {
     if !view.is_load_balancer() {
         let text = "the Service is not of type LoadBalancer";
-        links.push(WhyLink::fails("service", "notLoadBalancer", text));
+        links.push(WhyLink::fails(WhyReason::NotLoadBalancer, text));
         return Ok(false);
     }
     let class = view.class.as_ref().map_or_else(
@@ -70,12 +73,16 @@ async fn of_service(
                 view.allocated_from_pool.as_ref().map(|pool| format!(" from IPAddressPool \"{pool}\""));
             let text = format!("has {}{}", addresses.join(", "), from.unwrap_or_default());
             links.push(WhyLink::holds("address", text));
+            if let Some(lack) = view.condition.as_ref().filter(|condition| !condition.holds) {
+                let text = format!("not all is well with its addresses: {}", lack.message);
+                links.push(WhyLink::fails(WhyReason::NoIpAllocated, text));
+            }
             Ok(true)
         }
         Ingress::Invalid(text) => {
             let text =
                 format!("its status holds \"{text}\", which is no address; another controller wrote it");
-            links.push(WhyLink::fails("address", "invalidIP", text));
+            links.push(WhyLink::fails(WhyReason::InvalidIp, text));
             Ok(false)
         }
         Ingress::None => {
@@ -87,7 +94,7 @@ async fn of_service(
 
 /// Why there is no address: the controller's condition, else its last warning, else the lack of a controller.
 async fn pending(cluster: &Cluster, view: &ServiceView) -> Result<WhyLink, Failure> {
-    let missing = |text: String| WhyLink::fails("address", "noIPAllocated", text);
+    let missing = |text: String| WhyLink::fails(WhyReason::NoIpAllocated, text);
     if let Some(condition) = view.condition.as_ref().filter(|condition| !condition.holds) {
         return Ok(missing(format!("the Service has no address: {}", condition.message)));
     }
@@ -96,8 +103,7 @@ async fn pending(cluster: &Cluster, view: &ServiceView) -> Result<WhyLink, Failu
     }
     Ok(match cluster.leader().await? {
         None => WhyLink::fails(
-            "controller",
-            "noController",
+            WhyReason::NoController,
             "no controller holds the lease, so nobody gives addresses",
         ),
         Some(leader) => {
@@ -115,38 +121,30 @@ async fn pending(cluster: &Cluster, view: &ServiceView) -> Result<WhyLink, Failu
 }
 
 /// What the speaker of one node reports.
-fn on_node(report: &Report, service: &ServiceKey, view: &ServiceView, links: &mut Vec<WhyLink>) {
+fn on_node(
+    report: &Report,
+    service: &ServiceKey,
+    view: &ServiceView,
+    duplicates: &BTreeSet<Duplicate>,
+    links: &mut Vec<WhyLink>,
+) {
     let name = service.to_string();
     let status = &report.status;
-    if let Some(withheld) = status.withheld.iter().find(|withheld| withheld.service == name) {
-        links.push(WhyLink::fails(subject(&withheld.reason), &withheld.reason, withheld.message.clone()));
-        return;
+    for withheld in status.withheld.iter().filter(|withheld| withheld.service == name) {
+        links.push(refusal(withheld));
+        if withheld.address.is_none() {
+            return;
+        }
     }
     if status.sessions.is_empty() {
-        links.push(WhyLink::fails("peer", "noPeer", "no BGPPeer selects this node"));
+        links.push(WhyLink::fails(WhyReason::NoPeer, "no BGPPeer selects this node"));
         return;
     }
     let mut known = false;
     for route in status.routes.iter().filter(|route| route.services.contains(&name)) {
         known = true;
         for peer in &route.peers {
-            let session = status.sessions.iter().find(|session| session.peer == peer.peer);
-            let state = session.map_or("gone", |session| session.state.as_str());
-            let error = session.and_then(|session| session.last_error.as_ref());
-            let link = match (state == "Established", peer.told) {
-                (true, Told::Sent | Told::Acknowledged) => {
-                    WhyLink::holds("route", format!("{} is sent", route.prefix))
-                }
-                (true, Told::SessionDown | Told::Pending) => {
-                    let text = format!("{} was not sent yet when the speaker last reported", route.prefix);
-                    WhyLink::fails("route", "pending", text)
-                }
-                (false, _) => {
-                    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
-                    WhyLink::fails("session", "sessionDown", format!("is {state}{why}"))
-                }
-            };
-            links.push(link.towards(&peer.peer));
+            towards(report, &route.prefix, peer, duplicates, links);
         }
     }
     if !known {
@@ -154,39 +152,147 @@ fn on_node(report: &Report, service: &ServiceKey, view: &ServiceView, links: &mu
     }
 }
 
+/// What the decision refused; a speaker of another version may have reasons that are not known here.
+fn refusal(withheld: &WithheldService) -> WhyLink {
+    let link = match WhyReason::of_word(&withheld.reason) {
+        Some(reason) => WhyLink::fails(reason, &withheld.message),
+        None => WhyLink {
+            subject: "decision".to_owned(),
+            reason: Some(withheld.reason.clone()),
+            text: withheld.message.clone(),
+            ..WhyLink::default()
+        },
+    };
+    link.about(withheld.address.as_ref())
+}
+
+/// How far a route is with one peer.
+fn towards(
+    report: &Report,
+    prefix: &str,
+    RoutePeer { peer, told }: &RoutePeer,
+    duplicates: &BTreeSet<Duplicate>,
+    links: &mut Vec<WhyLink>,
+) {
+    let session = report.status.sessions.iter().find(|session| session.peer == *peer);
+    let state = session.map_or("gone", |session| session.state.as_str());
+    let error = session.and_then(|session| session.last_error.as_ref());
+    let link = match (state == "Established", told) {
+        (true, Told::Sent | Told::Acknowledged) => WhyLink::holds("route", format!("{prefix} is sent")),
+        (true, Told::SessionDown | Told::Pending) => {
+            let text = format!("{prefix} was not sent yet when the speaker last reported");
+            WhyLink::fails(WhyReason::Pending, text)
+        }
+        (false, _) => {
+            for duplicate in duplicates.iter().filter(|duplicate| duplicate.concerns(&report.node, peer)) {
+                let link = WhyLink::fails(WhyReason::DuplicateRouterId, duplicate.to_string());
+                links.push(link.towards(peer));
+            }
+            let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+            WhyLink::fails(WhyReason::SessionDown, format!("is {state}{why}"))
+        }
+    };
+    links.push(link.towards(peer));
+}
+
 /// The Service is neither among the routes nor among what is withheld.
 fn unlisted(report: &Report, view: &ServiceView) -> WhyLink {
     let status = &report.status;
-    let listed = status.withheld.len();
+    let listed = status.withheld.iter().filter(|withheld| withheld.address.is_none()).count();
     let all = usize::try_from(status.withheld_total).unwrap_or(usize::MAX);
     let routes = usize::try_from(status.announced_prefixes).unwrap_or(usize::MAX);
     if all > listed || routes > status.routes.len() {
         let text = "the SpeakerState lists only the first Services and routes, and not this one; ask the speaker itself";
-        return WhyLink::fails("speaker", "notListed", text);
+        return WhyLink::fails(WhyReason::NotListed, text);
     }
     match &view.class {
         Some(class) => {
             let text = format!(
                 "the speaker does not serve class {class}, or has not reported since it saw the Service"
             );
-            WhyLink::fails("service", "classNotOurs", text)
+            WhyLink::fails(WhyReason::ClassNotOurs, text)
         }
         None => {
             let text = "no session of this node is meant by the BGPAdvertisements, or the speaker has not reported since it saw the Service";
-            WhyLink::fails("peer", "notListed", text)
+            WhyLink::fails(WhyReason::NotListed, text)
         }
     }
 }
 
-/// What a reason is about; a speaker of another version may have reasons that are not known here.
-fn subject(reason: &str) -> &'static str {
-    match reason {
-        "serviceDeleted" | "notLoadBalancer" => "service",
-        "noIPAllocated" | "invalidIP" | "loadBalancerIPChanged" => "address",
-        "ipNotAllowed" => "pool",
-        "notChosen" => "width",
-        "noLocalEndpoints" | "noEndpoints" => "endpoints",
-        "nodeNetworkUnavailable" | "nodeLabeledExcludeBalancers" | "draining" | "nodeBeingDeleted" => "node",
-        _ => "advertisement",
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::duplicate::duplicates;
+
+    /// What a node's report says of `shop/web`, one line a link.
+    fn told(node: &str, reports: &[Report]) -> Vec<String> {
+        let view = ServiceView { key: ServiceKey::new("shop", "web"), ..ServiceView::default() };
+        let twins = duplicates(reports.iter().flat_map(Report::sessions));
+        let mut links = Vec::new();
+        let of = reports.iter().find(|report| report.node == node).unwrap();
+        on_node(of, &view.key, &view, &twins, &mut links);
+        let line = |link: WhyLink| {
+            let about = [link.peer, link.address].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            let text: String = link.text.chars().take(50).collect();
+            format!("{} {} [{about}] {text}", link.subject, link.reason.as_deref().unwrap_or("ok"))
+        };
+        links.into_iter().map(line).collect()
+    }
+
+    fn report(node: &str, status: serde_json::Value) -> Report {
+        let status = serde_json::from_value(status).unwrap();
+        Report { node: node.to_owned(), written: None, status }
+    }
+
+    fn session(state: &str, router_id: &str) -> serde_json::Value {
+        json!({"peer": "tor", "state": state, "localAsn": 64500, "localRouterId": router_id, "lastError": "refused"})
+    }
+
+    fn route() -> serde_json::Value {
+        json!({"prefix": "10.0.4.1/32", "peers": [{"peer": "tor", "told": "sent"}], "services": ["shop/web"]})
+    }
+
+    #[test]
+    fn the_router_id_of_another_node_stands_before_the_session_that_it_keeps_down() {
+        let node = |name: &str, state: &str| {
+            report(name, json!({"sessions": [session(state, "10.9.9.9")], "routes": [route()]}))
+        };
+        let reports = [node("n1", "Established"), node("n2", "Active")];
+        let expected = [
+            "session duplicateRouterID [tor] nodes n1, n2 show one router ID, 10.9.9.9, in AS 6",
+            "session sessionDown [tor] is Active: refused",
+        ];
+        assert_eq!(told("n2", &reports), expected);
+        assert_eq!(told("n1", &reports), ["route ok [tor] 10.0.4.1/32 is sent"], "what is up is told");
+    }
+
+    #[test]
+    fn an_address_that_stays_behind_is_told_beside_the_one_that_is_announced() {
+        let withheld = json!([
+            {"service": "shop/db", "reason": "noEndpoints", "message": "of another Service"},
+            {"service": "shop/web", "address": "fd00::1", "reason": "noEndpoints", "message": "no IPv6 endpoint"},
+        ]);
+        let sessions = json!([session("Established", "10.0.2.11")]);
+        let status =
+            json!({"sessions": sessions, "routes": [route()], "withheld": withheld, "withheldTotal": 1});
+        let expected =
+            ["endpoints noEndpoints [fd00::1] no IPv6 endpoint", "route ok [tor] 10.0.4.1/32 is sent"];
+        assert_eq!(told("n1", &[report("n1", status)]), expected);
+    }
+
+    #[test]
+    fn a_refusal_of_the_whole_service_ends_the_chain_whatever_its_word_is() {
+        let check = |reason: &str, expected: &str| {
+            let withheld = json!([{"service": "shop/web", "reason": reason, "message": "the sentence"}]);
+            let status =
+                json!({"sessions": [session("Idle", "10.0.2.11")], "withheld": withheld, "withheldTotal": 1});
+            assert_eq!(told("n1", &[report("n1", status)]), [expected]);
+        };
+        for reason in WhyReason::ALL {
+            check(reason.word(), &format!("{} {} [] the sentence", reason.subject(), reason.word()));
+        }
+        check("ofTomorrow", "decision ofTomorrow [] the sentence");
     }
 }

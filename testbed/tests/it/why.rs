@@ -80,6 +80,14 @@ async fn why(lab: &mut Lab) -> Result<()> {
     password(lab, "null").await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
 
+    // Wrong: both nodes show one router ID. This router does not mind; whoever asks for all nodes is told, and of which.
+    identity(lab, r#""10.9.9.9""#).await?;
+    let told =
+        ["nodes n1, n2 show one router ID, 10.9.9.9, in AS 64500 (BGPPeer router)", "Leave routerID out"];
+    check_peers(lab, false, &told).await?;
+    identity(lab, "null").await?;
+    check_peers(lab, true, &["n1", "n2"]).await?;
+
     // Wrong: the router is away, and so is the API. The socket still knows.
     lab.stop_api_server().await?;
     lab.router_mut().power_off().await?;
@@ -106,9 +114,26 @@ pub(crate) async fn advertise(lab: &Lab, patch: &str) -> Result<()> {
 
 /// Where the password of the sample's peer is.
 async fn password(lab: &Lab, secret: &str) -> Result<()> {
-    let patch = format!(r#"{{"spec":{{"passwordSecret":{secret}}}}}"#);
+    patch_peer(lab, &format!(r#"{{"spec":{{"passwordSecret":{secret}}}}}"#)).await
+}
+
+/// The router ID that the sample's peer sets.
+async fn identity(lab: &Lab, router_id: &str) -> Result<()> {
+    patch_peer(lab, &format!(r#"{{"spec":{{"routerID":{router_id}}}}}"#)).await
+}
+
+async fn check_peers(lab: &Lab, well: bool, words: &[&str]) -> Result<()> {
+    eventually(REPORTED, "the check of all peers", async || {
+        let answer = lab.speakerctl(&["peers", "--check"]).await?;
+        says(&answer, well, words)
+    })
+    .await
+    .map(drop)
+}
+
+async fn patch_peer(lab: &Lab, patch: &str) -> Result<()> {
     let namespace = testbed::HERALD_NAMESPACE;
-    let arguments = ["patch", "bgppeers.metallb.io", "router", "-n", namespace, "--type=merge", "-p", &patch];
+    let arguments = ["patch", "bgppeers.metallb.io", "router", "-n", namespace, "--type=merge", "-p", patch];
     let answer = lab.cluster().kubectl(&arguments).await?;
     ensure!(answer.accepted, "{}", answer.text);
     Ok(())

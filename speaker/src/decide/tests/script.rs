@@ -372,11 +372,14 @@ impl<'a> Options<'a> {
             .collect()
     }
 
-    /// `nodes=a:b|c:d` as two label selectors.
+    /// `nodes=a:b|c:d,e` as two label selectors, the second with two values to choose from.
     fn selectors(&self, name: &str) -> Option<Vec<Value>> {
         let selector = |label: &str| {
             let (key, value) = label.split_once(':').unwrap();
-            json!({"matchLabels": {key: value}})
+            match value.split(',').collect::<Vec<_>>().as_slice() {
+                [one] => json!({"matchLabels": {key: one}}),
+                values => json!({"matchExpressions": [{"key": key, "operator": "In", "values": values}]}),
+            }
         };
         self.one(name).map(|value| value.split('|').map(selector).collect())
     }

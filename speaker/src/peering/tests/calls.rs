@@ -212,11 +212,14 @@ async fn only_a_signed_call_is_heard_and_a_new_password_is_asked_of_the_next_one
     assert!(signed_call(b"wrong").await.is_none());
     let mut session = RouterSession::over(signed_call(b"herald").await.expect("an answer"));
     session.establish().await;
-    bench.want([("tor", with("changed"), &one_route())]);
-    assert!(session.hear_end().await.is_some(), "the session of the old password ends");
+    session.hear_until("the route", |routes| routes.len() == 1).await;
+    super::super::sockopt::set_md5_key(&session.stream, loopback(1), b"changed").unwrap();
+    bench.want([("tor", with("changed"), &many_routes(2))]);
+    session.hear_until("the new route", |routes| routes.len() == 2).await;
+    drop(session);
     let mut session = RouterSession::over(signed_call(b"changed").await.expect("an answer"));
     session.establish().await;
-    session.hear_until("the route", |routes| routes.len() == 1).await;
+    session.hear_until("the routes", |routes| routes.len() == 2).await;
 }
 
 #[tokio::test]

@@ -288,7 +288,7 @@ async fn a_closed_port_is_named_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_password_is_carried_and_a_new_one_restarts_only_its_own_session() {
+async fn a_password_is_carried_and_a_new_one_signs_the_session_that_is_up() {
     if !super::sockopt::kernel_has_md5() {
         return;
     }
@@ -306,13 +306,14 @@ async fn a_password_is_carried_and_a_new_one_restarts_only_its_own_session() {
     session.hear_until("the route", |routes| routes.len() == 1).await;
     other.hear_until("the route", |routes| routes.len() == 1).await;
 
-    super::sockopt::set_md5_key(&signed.listener, from, b"changed").unwrap();
-    bench.want([("signed", signed_peer("changed"), &table), ("plain", peer(plain.address), &table)]);
-    assert!(session.hear_end().await.is_some(), "the old session ends with a NOTIFICATION");
-    let mut session = signed.establish().await;
-    session.hear_until("the route again", |routes| routes.len() == 1).await;
-    let row = bench.row("plain", "the other session", |_| true).await;
-    assert_eq!((row.phase, row.established_count), (SessionPhase::Established, 1));
+    super::sockopt::set_md5_key(&session.stream, from, b"changed").unwrap();
+    let more = with(&table, [10, 0, 4, 2]);
+    bench.want([("signed", signed_peer("changed"), &more), ("plain", peer(plain.address), &more)]);
+    session.hear_until("the new route", |routes| routes.len() == 2).await;
+    for peer in ["signed", "plain"] {
+        let row = bench.row(peer, "the session", |_| true).await;
+        assert_eq!((row.phase, row.established_count), (SessionPhase::Established, 1), "{peer}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Sessions that are signed with TCP-AO: two drivers with each other where the kernel has it, else its refusal in words.
-//! Which of both was seen is printed.
+//! Sessions that are signed: two drivers with each other. With TCP-AO where the kernel has it, else its refusal in words, and
+//! which of both was seen is printed; with a password that changes under the session.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +21,9 @@ struct Pair {
     caller: Bench,
     called: Bench,
     port: u16,
+    /// What the caller announces.
+    routes: Arc<RouteSet>,
+    hold_time: Option<u16>,
     /// When the sessions began that were seen last.
     seen: [SystemTime; 2],
 }
@@ -28,7 +31,8 @@ struct Pair {
 impl Pair {
     fn start() -> Self {
         let seen = [SystemTime::UNIX_EPOCH; 2];
-        Self { caller: Bench::start(), called: Bench::start(), port: free_port(), seen }
+        let (caller, called) = (Bench::start(), Bench::start());
+        Self { caller, called, port: free_port(), routes: many_routes(3), hold_time: None, seen }
     }
 
     fn want(&self, caller_key: Option<SessionKey>, called_key: Option<SessionKey>) {
@@ -37,6 +41,7 @@ impl Pair {
             source: Some(loopback(CALLER)),
             router_id: node(CALLER),
             key: caller_key,
+            hold_time: self.hold_time,
             connect_time: Some(1),
             ..peer(SocketAddr::new(loopback(CALLED), self.port))
         };
@@ -46,11 +51,12 @@ impl Pair {
             source: Some(loopback(CALLED)),
             router_id: node(CALLED),
             key: called_key,
+            hold_time: self.hold_time,
             connect: ConnectMode::Passive,
             listen_port: self.port,
             ..peer(SocketAddr::new(loopback(CALLER), self.port))
         };
-        self.caller.want([("tor", caller, &many_routes(3))]);
+        self.caller.want([("tor", caller, &self.routes)]);
         self.called.want([("tor", called, &one_route())]);
     }
 
@@ -131,4 +137,37 @@ async fn refused() {
         );
         assert_ne!(row.phase, SessionPhase::Established, "never unsigned");
     }
+}
+
+/// Each side changes at its own time; what is said meanwhile is said again by TCP.
+#[tokio::test]
+async fn a_password_that_changes_on_both_sides_in_turn_costs_no_session() {
+    if !super::super::sockopt::kernel_has_md5() {
+        return;
+    }
+    let password = |text: &str| Password::try_new(text).map(SessionKey::Md5);
+    let heard = |row: &SessionRow| row.messages.received.updates;
+    let mut pair = Pair::start();
+    pair.hold_time = Some(3);
+    pair.want(password("first"), password("first"));
+    pair.is_up().await;
+    let turns =
+        [("second", "first", 4), ("second", "second", 5), ("second", "third", 6), ("third", "third", 7)];
+    for (caller, called, routes) in turns {
+        let before = pair.called.row("tor", "the session", |_| true).await;
+        pair.routes = many_routes(routes);
+        pair.want(password(caller), password(called));
+        if caller != called {
+            continue;
+        }
+        let after = pair.called.row("tor", "the routes", |row| heard(row) > heard(&before)).await;
+        let calling = pair.caller.row("tor", "the session", |_| true).await;
+        for row in [after, calling] {
+            assert_eq!((row.established_count, row.last_error), (1, None), "{caller}");
+        }
+    }
+    // The connection really is signed with what the plan says: who has another one hears nothing for the hold time.
+    pair.want(password("fourth"), password("third"));
+    let row = pair.called.row("tor", "the end", |row| row.phase != SessionPhase::Established).await;
+    assert!(error_text(&row).contains("hold timer expired"), "{}", error_text(&row));
 }

@@ -192,6 +192,47 @@ fn services_of_another_class_do_not_exist_here() {
 }
 
 #[test]
+fn an_edit_of_a_service_counts_by_its_addresses_and_its_external_policy_there_and_back() {
+    let check = |what: &str, spec: Value, ingress: Value, announced: bool| {
+        let mut whole = json!({"type": "LoadBalancer"});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let edited = json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "svc-uid"}, "spec": whole,
+            "status": {"loadBalancer": {"ingress": ingress}},
+        });
+        let (mut intake, first) = started();
+        let mut now_routed = routes(&first);
+        for (fact, expected) in [(Change::Apply(object(edited)), announced), (service(None), true)] {
+            intake.take(Fact::Service(fact));
+            if let Some(planned) = intake.plan(now()) {
+                now_routed = routes(&planned);
+            }
+            let route = ["router 10.0.4.1/32".to_owned()];
+            assert_eq!(now_routed, if expected { &route[..] } else { &[] }, "{what}");
+        }
+    };
+    let ip = || json!([{"ip": "10.0.4.1"}]);
+    // The one endpoint is on another node.
+    check("external policy", json!({"externalTrafficPolicy": "Local"}), ip(), false);
+    check("internal policy", json!({"internalTrafficPolicy": "Local"}), ip(), true);
+    check("a policy of tomorrow", json!({"externalTrafficPolicy": "Nearby"}), ip(), true);
+    check(
+        "how others reach it",
+        json!({}),
+        json!([{"ip": "10.0.4.1", "ipMode": "Proxy", "ports": []}]),
+        true,
+    );
+    check("a host name", json!({}), json!([{"hostname": "lb.example.com"}]), false);
+    check(
+        "a host name beside",
+        json!({}),
+        json!([{"ip": "10.0.4.1"}, {"hostname": "lb.example.com"}]),
+        false,
+    );
+    check("no address", json!({}), json!([]), false);
+}
+
+#[test]
 fn a_node_object_that_vanishes_changes_nothing_but_what_the_end_means() {
     for vanish in [vec![Change::Delete(object(json!({})))], vec![Change::Restarted, Change::Synced]] {
         let (mut intake, _) = started();
