@@ -18,6 +18,8 @@ const ALIKE: u64 = 5;
 /// The table comes in so many parts, each at its time.
 const PARTS: u64 = 100;
 const PART: Duration = Duration::from_millis(10);
+/// How often a peer that reads nothing looks whether it is to go.
+const GLANCE: Duration = Duration::from_millis(100);
 /// Octets that the kernel takes in for a peer that reads nothing (it doubles this).
 const SMALL: usize = 4_096;
 
@@ -33,6 +35,7 @@ pub(crate) enum Trouble {
 /// Such a peer, on threads of its own. It takes one session after another.
 pub(crate) struct Neighbour {
     up: Arc<AtomicBool>,
+    dismissed: Arc<AtomicBool>,
     poured: Arc<AtomicU64>,
 }
 
@@ -55,15 +58,18 @@ impl Neighbour {
             Trouble::Deaf => Vec::new(),
         };
         let (up, poured) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let this = Self { up: Arc::clone(&up), poured: Arc::clone(&poured) };
+        let dismissed = Arc::new(AtomicBool::new(false));
+        let this =
+            Self { up: Arc::clone(&up), dismissed: Arc::clone(&dismissed), poured: Arc::clone(&poured) };
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
                 // A session ends with its speaker, or when the peer is taken out of the configuration.
                 if open(&mut stream, asn, router_id).is_ok() {
+                    dismissed.store(false, Ordering::Release);
                     up.store(true, Ordering::Release);
                     let _ended = match trouble {
                         Trouble::Pours => pour(stream, &tables, &poured),
-                        Trouble::Deaf => wait_for_end(&stream, None),
+                        Trouble::Deaf => read_nothing(&stream, &dismissed),
                     };
                 }
                 up.store(false, Ordering::Release);
@@ -75,6 +81,11 @@ impl Neighbour {
     /// Whether a session is up.
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Acquire)
+    }
+
+    /// Ends the session of one that reads nothing: it would not hear of its end.
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Release);
     }
 
     /// How many prefixes it has poured in so far.
@@ -105,7 +116,7 @@ fn pour(mut stream: TcpStream, tables: &[Vec<u8>], poured: &AtomicU64) -> Result
     for (turn, part) in (0_u32..).zip(tables.iter().cycle()) {
         std::io::Write::write_all(&mut stream, part).context("the session is over")?;
         poured.fetch_add(FULL_TABLE / PARTS, Ordering::Relaxed);
-        wait_for_end(&stream, Some((PART * (turn + 1)).saturating_sub(start.elapsed())))?;
+        wait_for_end(&stream, (PART * (turn + 1)).saturating_sub(start.elapsed()))?;
     }
     Ok(())
 }
@@ -134,11 +145,19 @@ fn table(first: u64, prefixes: u64, asn: u16, router_id: Ipv4Addr) -> Vec<u8> {
     octets
 }
 
-/// Waits so long (for ever without a limit); an error when the other side has gone.
-fn wait_for_end(stream: &TcpStream, limit: Option<Duration>) -> Result<()> {
+/// Until the other side has gone, or it is dismissed.
+fn read_nothing(stream: &TcpStream, dismissed: &AtomicBool) -> Result<()> {
+    while !dismissed.load(Ordering::Acquire) {
+        wait_for_end(stream, GLANCE)?;
+    }
+    Ok(())
+}
+
+/// Waits so long; an error when the other side has gone.
+fn wait_for_end(stream: &TcpStream, limit: Duration) -> Result<()> {
     let mut poll = [rustix::event::PollFd::new(stream, rustix::event::PollFlags::RDHUP)];
-    let limit = limit.map(rustix::event::Timespec::try_from).transpose().context("a short wait")?;
-    let gone = rustix::event::poll(&mut poll, limit.as_ref()).context("waiting for the end")?;
+    let limit = rustix::event::Timespec::try_from(limit).context("a short wait")?;
+    let gone = rustix::event::poll(&mut poll, Some(&limit)).context("waiting for the end")?;
     ensure!(gone == 0, "the other side has gone");
     Ok(())
 }

@@ -271,6 +271,7 @@ impl Scene {
         let neighbour = self.neighbour(trouble)?;
         let lasted = neighbour.is_up();
         objects::remove_peer(&self.client, name).await?;
+        neighbour.dismiss();
         eventually(DIALLED, "the session of the troublesome peer to end", async || {
             ensure!(!neighbour.is_up(), "it is up");
             Ok(())
