@@ -98,6 +98,8 @@ pub struct Herald {
     /// Arguments beyond those of the manifests.
     arguments: BTreeMap<(String, Daemon), Vec<&'static str>>,
     successors: usize,
+    /// Whether they log as the manifests have it, and not everything.
+    terse: bool,
 }
 
 impl Herald {
@@ -215,6 +217,11 @@ impl Lab {
         fs::rename(&new, &file).context("setting a clock")?;
         self.herald_mut().clocks.insert((node.to_owned(), daemon), file);
         Ok(())
+    }
+
+    /// From their next start on the daemons log as the manifests have it: for measurements. Otherwise they log everything.
+    pub fn log_as_shipped(&mut self) {
+        self.herald_mut().terse = true;
     }
 
     /// Gives a daemon one more argument from its next start on.
@@ -355,7 +362,7 @@ impl Lab {
             .args(["--kubeconfig", &kubeconfig.text()])
             .args(["--namespace", crate::HERALD_NAMESPACE])
             .args(["--pod-name", &name])
-            .args(["--log-level", "debug"]);
+            .args(["--log-level", if self.herald().terse { "info" } else { "debug" }]);
         if daemon == Daemon::Controller {
             command.args(["--deployment", "controller"]);
         }

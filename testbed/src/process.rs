@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,6 +38,7 @@ pub struct Process {
     pid: Pid,
     child: Child,
     log: PathBuf,
+    started: Instant,
 }
 
 impl Process {
@@ -53,6 +54,7 @@ impl Process {
             .open(&log)
             .with_context(|| format!("opening {}", log.display()))?;
         let twin = file.try_clone().context("sharing the log file")?;
+        let started = Instant::now();
         let child = command
             .stdin(Stdio::null())
             .stdout(file)
@@ -63,7 +65,7 @@ impl Process {
             .with_context(|| format!("starting {name}"))?;
         let id = child.id().context("a process that was just started has an id")?;
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).context("a process id fits")?;
-        let process = Self { name: name.to_owned(), pid, child, log };
+        let process = Self { name: name.to_owned(), pid, child, log, started };
         run.note_process(id).with_context(|| process.tail(5))?;
         Ok(process)
     }
@@ -78,6 +80,12 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// The moment right before it was started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Where its output goes.

@@ -1,7 +1,7 @@
 //! Speed and memory of the release build on the real parts, and of MetalLB's speaker beside it.
 //!
-//! Takes about ten minutes to build and twenty to measure with the default numbers; every wait in the measurement has a limit, the
-//! longest of them 400 s.
+//! Takes about ten minutes to build and half an hour to measure with the default numbers; every wait in the measurement has a
+//! limit, the longest of them 400 s. With `--small` (a trial) the measurement takes some three minutes.
 
 use std::fs;
 
@@ -45,14 +45,20 @@ const HEAD: &str = "\
 
 `cargo xtask measure` measures all of this in one run and writes this file: Herald's speaker, and MetalLB's native speaker built
 from its own module, one after the other on the same node, with the same objects, the same API server and the same bare BGP
-peer. Read the ratios between the two; another machine has other figures.
+peer. Read the ratios between the two; another machine has other figures. (`cargo xtask measure --small` tries the whole of it in a few
+minutes and writes nothing.)
 
-Latency is from the moment at which a bare watch client of the same API server sees an EndpointSlice change to the moment at which
-the peer has read the UPDATE; negative figures mean that the speaker was told before the bare client was. Announcements that follow
-each other within a second wait in Herald's window of 8 ms, as they do here; withdrawals do not. CPU of a change is all
+Latency is from the moment at which a bare watch client of the same API server has read the event to the moment at which
+the peer has read the UPDATE; negative figures mean that the speaker was told before the bare client was. The bare client is
+nearer to the API server than the speakers are: they reach it through a proxy, as nodes do. Announcements that follow
+each other within a second wait in Herald's window of 8 ms, as they do here; withdrawals do not. *Beside* a peer that pours a full
+table in: 1,000,000 prefixes a second, five with each set of attributes, for as long as is measured. Beside a peer that reads nothing:
+it takes the session and then leaves everything in a small buffer. CPU of a change is all
 processor time of the process divided by the number of changes, in steps of 10 ms for the whole of them. *Start* is from the start of the
-process until the peer has the last prefix; in brackets what two plain lists of Services and EndpointSlices took just before.
-*All withdrawn* is from the API server's answer to the label that excludes the node until the peer has read the last withdrawal.
-The first row is a speaker with a session and no Service.
+process until the peer has the last prefix; the API server's own lists are two plain requests for all Services and all EndpointSlices, just before.
+The API server's outage ends when it calls itself ready; from then on it counts until the peer has a Service that was
+made after that, the controller's work included (Herald's for both speakers).
+A cluster has a tenth as many Nodes as Services, and each Service but the first has endpoints on three of them.
+The line with no Service is a speaker with a session. Sizes are in units of 10^6 octets.
 
 ";

@@ -1,35 +1,39 @@
 //! An endpoint is lost and comes back, many times; two witnesses note when they learned of it.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, signed_difference};
 use crate::sink::Kind;
 
 /// No round takes longer on a machine that works.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Signed: the speaker may be told before the bare client is.
+/// Microseconds beyond the bare watch, sorted. Signed: the speaker may be told before the bare client is.
+#[derive(Clone, Debug)]
 pub(crate) struct Spread {
     microseconds: Vec<i128>,
 }
 
+impl Spread {
+    /// The value that so many percent do not exceed.
+    pub(crate) fn at(&self, percent: usize) -> i128 {
+        let last = self.microseconds.len().saturating_sub(1);
+        let place = (self.microseconds.len() * percent / 100).min(last);
+        self.microseconds.get(place).copied().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |share: usize| {
-            let last = self.microseconds.len().saturating_sub(1);
-            self.microseconds
-                .get((self.microseconds.len() * share / 100).min(last))
-                .copied()
-                .unwrap_or_default()
-        };
-        write!(f, "{}, {}, {} µs", at(50), at(99), at(100))
+        write!(f, "{}, {}, {} µs", self.at(50), self.at(99), self.at(100))
     }
 }
 
 /// What one speaker needs for both directions.
+#[derive(Clone, Debug)]
 pub(crate) struct Latency {
     pub(crate) withdrawal: Spread,
     pub(crate) announcement: Spread,
@@ -39,7 +43,11 @@ pub(crate) struct Latency {
 
 /// Loses the endpoint of the first Service `rounds` times, and gives it back.
 pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Latency> {
+    if rounds == 0 {
+        bail!("nothing is measured in no rounds");
+    }
     let (mut lost, mut back) = (Vec::new(), Vec::new());
+    scene.forget();
     let before = scene.speaker_cpu()?;
     for round in 0..rounds {
         let place = || format!("round {round}");
@@ -52,9 +60,6 @@ pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Latency> {
             list.push(signed_difference(arrived, seen));
         }
     }
-    if rounds == 0 {
-        bail!("nothing was measured");
-    }
     let cpu = (scene.speaker_cpu()? - before).as_micros() / u128::from(rounds * 2);
     lost.sort_unstable();
     back.sort_unstable();
@@ -63,12 +68,4 @@ pub(crate) async fn measure(scene: &mut Scene, rounds: u32) -> Result<Latency> {
         announcement: Spread { microseconds: back },
         cpu,
     })
-}
-
-fn signed_difference(later: Instant, earlier: Instant) -> i128 {
-    let micros = |span: Duration| i128::try_from(span.as_micros()).unwrap_or(i128::MAX);
-    match later.checked_duration_since(earlier) {
-        Some(span) => micros(span),
-        None => -micros(earlier.duration_since(later)),
-    }
 }

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result};
 /// Resident memory of a process, in octets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    resident: u64,
+    /// What it takes now.
+    pub(crate) resident: u64,
     peak: u64,
 }
 

@@ -1,109 +1,139 @@
-//! The scene of the measurement: one node with Herald on it, one bare peer, Services with hand-written slices.
+//! The scene of the measurement: one node with a speaker on it, one bare peer and two troublesome ones, a bare watch.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::eventually::eventually;
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 use testbed::machine::Machine;
-use testbed::network::{NODE_AS, ROUTER_AS, ROUTER_V4};
+use testbed::network::{ROUTER_AS, ROUTER_V4};
 use testbed::process::Process;
 use testbed::run::Run;
 
 use crate::memory::{self, Memory};
+use crate::neighbour::{Neighbour, Trouble};
+use crate::objects;
 use crate::sink::{self, Arrival, Kind};
+use crate::witness::{Sight, Witness};
 
-const SPACE: &str = "default";
 const PEER_PORT: u16 = 1790;
+/// Where the troublesome peers are: addresses of the router's own, so that each is a router to the speaker.
+const TROUBLES: [(Trouble, &str, Ipv4Addr); 2] = [
+    (Trouble::Pours, "pours", Ipv4Addr::new(10, 0, 2, 77)),
+    (Trouble::Deaf, "deaf", Ipv4Addr::new(10, 0, 2, 78)),
+];
 const START: Duration = Duration::from_secs(300);
 /// MetalLB with 10,000 Services has been seen to take more than four minutes.
 const RIVALS_START: Duration = Duration::from_secs(400);
-/// Requests under way at once while many objects are made.
-const IN_FLIGHT: usize = 16;
+/// A peer that is new is dialled within this.
+const DIALLED: Duration = Duration::from_secs(30);
 
 /// Everything that a measurement touches.
 pub(crate) struct Scene {
     lab: Lab,
     client: Client,
     arrivals: Receiver<Arrival>,
-    seen: tokio::sync::mpsc::Receiver<(Instant, bool)>,
+    witness: Witness,
+    troubles: Vec<(Trouble, Neighbour)>,
     services: u32,
+    nodes: u32,
     /// MetalLB's speaker, while it stands in for ours.
     rival: Option<Process>,
 }
 
+/// From the start of a process on.
+pub(crate) struct Start {
+    /// Until the peer has the last announcement.
+    pub(crate) announced: Duration,
+    /// What two plain lists of Services and EndpointSlices took just before.
+    pub(crate) listed: Duration,
+}
+
 impl Scene {
-    /// Starts cluster, Herald and the bare peer, and waits until the session is up.
+    /// Starts cluster, Herald and the peers, and waits until the session is up.
     pub(crate) async fn set(run: &Arc<Run>, machine: &Machine) -> Result<Self> {
         let plan = LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() };
         let mut lab = Lab::start(run, machine, &plan).await?;
-        let listener = lab.router().namespace().listen(SocketAddr::from((ROUTER_V4, PEER_PORT))).await?;
-        let arrivals = sink::serve(listener, u16::try_from(ROUTER_AS)?, ROUTER_V4.octets());
+        let asn = u16::try_from(ROUTER_AS)?;
+        let router = Arc::clone(lab.router().namespace());
+        let listener = router.listen(SocketAddr::from((ROUTER_V4, PEER_PORT))).await?;
+        let arrivals = sink::serve(listener, asn, ROUTER_V4.octets());
+        let mut troubles = Vec::new();
+        for (trouble, _, address) in TROUBLES {
+            router.ip(&format!("address add {address}/32 dev lan\n")).await?;
+            let listener = router.listen(SocketAddr::from((address, PEER_PORT))).await?;
+            troubles.push((trouble, Neighbour::serve(listener, trouble, asn, address)?));
+        }
+        lab.log_as_shipped();
         lab.install_herald().await?;
         let client = lab.cluster().client();
-        configure(&client).await?;
-        let seen = watch_slices(client.clone());
-        let mut scene = Self { lab, client, arrivals, seen, services: 0, rival: None };
+        objects::configure(&client, ROUTER_V4, PEER_PORT).await?;
+        let witness = Witness::begin(&client);
+        let mut scene = Self { lab, client, arrivals, witness, troubles, services: 0, nodes: 1, rival: None };
         scene.wait_for_session().await?;
         Ok(scene)
     }
 
+    /// How many Services there are.
+    pub(crate) fn services(&self) -> u32 {
+        self.services
+    }
+
+    /// How many Nodes there are.
+    pub(crate) fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
     /// Memory of the node's speaker.
     pub(crate) fn speaker_memory(&mut self) -> Result<Memory> {
-        Memory::of(self.speaker_pid()?)
+        Memory::of(self.speaker()?.pid())
     }
 
     /// Processor time that the node's speaker has had.
     pub(crate) fn speaker_cpu(&mut self) -> Result<Duration> {
-        memory::cpu(self.speaker_pid()?)
+        memory::cpu(self.speaker()?.pid())
     }
 
-    fn speaker_pid(&mut self) -> Result<u32> {
+    fn speaker(&mut self) -> Result<&Process> {
         self.lab.check_daemons()?;
         match &mut self.rival {
             Some(rival) => {
                 rival.check_running()?;
-                Ok(rival.pid())
+                Ok(rival)
             }
-            None => Ok(self.lab.herald().process("n1", Daemon::Speaker)?.pid()),
+            None => self.lab.herald().process("n1", Daemon::Speaker),
         }
     }
 
-    /// Ends the speaker that runs and starts one anew: Herald's, or MetalLB's. Gives the time from the start of the process
-    /// to the last announcement that it owes, and what the API server needs to list what it reads.
-    pub(crate) async fn start_speaker(&mut self, rival: Option<&Path>) -> Result<(Duration, Duration)> {
+    /// Ends the speaker that runs and starts one anew: Herald's, or MetalLB's.
+    pub(crate) async fn start_speaker(&mut self, rival: Option<&Path>) -> Result<Start> {
         match self.rival.take() {
             Some(running) => running.kill().await?,
             None => self.lab.kill_daemon("n1", Daemon::Speaker).await?,
         }
         let start = Instant::now();
-        let everything = kube::api::ListParams::default();
-        let services = Api::<Service>::all(self.client.clone());
-        let slices = Api::<EndpointSlice>::all(self.client.clone());
-        services.list(&everything).await.context("listing Services")?;
-        slices.list(&everything).await.context("listing EndpointSlices")?;
+        for list in ["/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"] {
+            let request = http::Request::get(list).body(Vec::new()).context("a request")?;
+            self.client.request_text(request).await.context("listing")?;
+        }
         let listed = start.elapsed();
         self.forget();
-        let start = Instant::now();
         match rival {
             None => self.lab.start_daemon("n1", Daemon::Speaker).await?,
             Some(program) => self.rival = Some(self.metallb(program).await?),
         }
-        let all = usize::try_from(self.services)?;
-        let last = self.prefixes(Kind::Announcement, all, RIVALS_START).await?;
-        Ok((last.duration_since(start), listed))
+        let last = self.prefixes(Kind::Announcement, self.services, RIVALS_START).await?;
+        let announced = last.duration_since(self.speaker()?.started());
+        Ok(Start { announced, listed })
     }
 
     /// MetalLB's speaker, native mode, as its own manifests run it, apart from the user. It asks for its own Pod.
@@ -126,23 +156,32 @@ impl Scene {
         Process::start(self.lab.run(), "metallb-speaker", self.lab.logs(), command)
     }
 
-    /// Excludes the node by its label, or lets it in again; how long the last of so many prefixes took from the API
-    /// server's answer on.
-    pub(crate) async fn exclude(&mut self, excluded: bool) -> Result<Duration> {
+    /// Excludes the node by its label, or lets it in again; how long the last prefix took, beyond the bare watch.
+    pub(crate) async fn exclude(&mut self, excluded: bool) -> Result<i128> {
         self.forget();
-        let value = if excluded { json!("true") } else { Value::Null };
-        let patch = json!({"metadata": {"labels": {api::names::label::EXCLUDE_FROM_EXTERNAL_LB: value}}});
-        let nodes = Api::<Node>::all(self.client.clone());
-        nodes.patch("n1", &PatchParams::default(), &Patch::Merge(&patch)).await.context("labelling n1")?;
-        let start = Instant::now();
-        let kind = if excluded { Kind::Withdrawal } else { Kind::Announcement };
-        let last = self.prefixes(kind, usize::try_from(self.services)?, RIVALS_START).await?;
-        Ok(last.saturating_duration_since(start))
+        objects::exclude(&self.client, "n1", excluded).await?;
+        self.everything(!excluded, Sight::Excluded(excluded)).await
+    }
+
+    /// Takes the one advertisement away, or gives it back; likewise.
+    pub(crate) async fn advertise(&mut self, wanted: bool) -> Result<i128> {
+        self.forget();
+        objects::advertise(&self.client, wanted).await?;
+        self.everything(wanted, Sight::Advertised(wanted)).await
+    }
+
+    /// All prefixes come or go after something was seen; microseconds between that and the last of them.
+    async fn everything(&mut self, comes: bool, cause: Sight) -> Result<i128> {
+        let seen = self.witness.sees(cause, START).await?;
+        let kind = if comes { Kind::Announcement } else { Kind::Withdrawal };
+        let last = self.prefixes(kind, self.services, RIVALS_START).await?;
+        Ok(signed_difference(last, seen))
     }
 
     /// When the last of so many prefixes had arrived.
-    async fn prefixes(&mut self, kind: Kind, wanted: usize, limit: Duration) -> Result<Instant> {
+    async fn prefixes(&mut self, kind: Kind, wanted: u32, limit: Duration) -> Result<Instant> {
         let start = Instant::now();
+        let wanted = usize::try_from(wanted)?;
         let mut count = 0;
         while start.elapsed() < limit {
             match self.arrivals.try_recv() {
@@ -154,7 +193,7 @@ impl Scene {
                 }
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => {
-                    self.speaker_pid()?;
+                    self.speaker()?;
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 Err(TryRecvError::Disconnected) => bail!("the bare peer has ended"),
@@ -166,19 +205,17 @@ impl Scene {
     /// What has arrived so far belongs to something else.
     pub(crate) fn forget(&mut self) {
         while self.arrivals.try_recv().is_ok() {}
-        while self.seen.try_recv().is_ok() {}
+        self.witness.forget();
     }
 
-    /// Makes Services up to this number, each with one ready endpoint, and waits until all are announced.
-    pub(crate) async fn create_services(&mut self, wanted: u32) -> Result<()> {
+    /// Makes Nodes and Services up to these numbers, and waits until all are announced.
+    pub(crate) async fn grow(&mut self, services: u32, nodes: u32) -> Result<()> {
+        objects::create_nodes(&self.client, self.nodes + 1..nodes + 1).await?;
+        self.nodes = self.nodes.max(nodes);
         self.forget();
-        let before = self.services;
-        let client = &self.client;
-        let done = stream::iter(self.services..wanted).map(|number| create_service(client, number));
-        let results: Vec<Result<()>> = done.buffer_unordered(IN_FLIGHT).collect().await;
-        results.into_iter().collect::<Result<()>>()?;
-        self.services = wanted;
-        let made = usize::try_from(wanted - before)?;
+        objects::create_services(&self.client, self.services..services, self.nodes).await?;
+        let made = services.saturating_sub(self.services);
+        self.services = self.services.max(services);
         self.prefixes(Kind::Announcement, made, START).await.context("all Services to be announced")?;
         self.forget();
         Ok(())
@@ -186,131 +223,96 @@ impl Scene {
 
     /// Takes the first Service's endpoint away, or gives it back.
     pub(crate) async fn set_endpoint(&self, ready: bool) -> Result<()> {
-        let patch = json!({"endpoints": endpoints(ready)});
-        let slices = Api::<EndpointSlice>::namespaced(self.client.clone(), SPACE);
-        slices
-            .patch("s0", &PatchParams::default(), &Patch::Merge(&patch))
-            .await
-            .context("patching the slice")?;
-        Ok(())
+        objects::set_endpoint(&self.client, ready).await
     }
 
     /// When the bare watch client saw the endpoint as `ready`.
     pub(crate) async fn watch_sees(&mut self, ready: bool, limit: Duration) -> Result<Instant> {
-        let look = async {
-            while let Some((at, state)) = self.seen.recv().await {
-                if state == ready {
-                    return Ok(at);
-                }
-            }
-            bail!("the bare watch ended")
-        };
-        tokio::time::timeout(limit, look).await.context("the bare watch saw nothing")?
+        self.witness.sees(Sight::Ready(ready), limit).await
     }
 
     /// When the next UPDATE of this kind had arrived at the bare peer.
     pub(crate) async fn arrival(&mut self, kind: Kind, limit: Duration) -> Result<Instant> {
-        let start = Instant::now();
-        while start.elapsed() < limit {
-            match self.arrivals.try_recv() {
-                Ok(arrival) if arrival.kind == kind => return Ok(arrival.at),
-                Ok(_) => {}
-                // The stamp was taken by the peer's own thread; looking late costs no accuracy.
-                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Err(TryRecvError::Disconnected) => bail!("the bare peer has ended"),
-            }
-        }
-        bail!("no {kind:?} arrived within {limit:?}")
+        // The stamp was taken by the peer's own thread; looking late costs no accuracy.
+        self.prefixes(kind, 1, limit).await
+    }
+
+    /// The API server is away for so long. Then a Service is made; how long its announcement takes, from the moment on
+    /// at which the API server is back.
+    pub(crate) async fn outage(&mut self, lasts: Duration) -> Result<Duration> {
+        self.forget();
+        self.lab.stop_api_server().await?;
+        tokio::time::sleep(lasts).await;
+        self.lab.start_api_server().await?;
+        let back = Instant::now();
+        objects::create_service(&self.client, self.services, self.nodes).await?;
+        let came = self.arrival(Kind::Announcement, RIVALS_START).await?;
+        objects::delete_service(&self.client, self.services).await?;
+        self.arrival(Kind::Withdrawal, START).await.context("the new Service to be gone")?;
+        Ok(came.duration_since(back))
+    }
+
+    /// A peer with a trouble joins; returns when its session is up.
+    pub(crate) async fn join(&mut self, trouble: Trouble) -> Result<()> {
+        let (name, address) = place(trouble)?;
+        objects::add_peer(&self.client, name, address, PEER_PORT).await?;
+        let neighbour = self.neighbour(trouble)?;
+        eventually(DIALLED, "the session of the troublesome peer", async || {
+            ensure!(neighbour.is_up(), "it is not up");
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// It leaves; an error when its session had not lasted until now.
+    pub(crate) async fn leave(&mut self, trouble: Trouble) -> Result<()> {
+        let (name, _) = place(trouble)?;
+        let neighbour = self.neighbour(trouble)?;
+        let lasted = neighbour.is_up();
+        objects::remove_peer(&self.client, name).await?;
+        neighbour.dismiss();
+        eventually(DIALLED, "the session of the troublesome peer to end", async || {
+            ensure!(!neighbour.is_up(), "it is up");
+            Ok(())
+        })
+        .await?;
+        ensure!(lasted, "its session has not lasted");
+        Ok(())
+    }
+
+    /// How many prefixes the pouring peer has said so far.
+    pub(crate) fn poured(&self) -> Result<u64> {
+        Ok(self.neighbour(Trouble::Pours)?.poured())
+    }
+
+    fn neighbour(&self, trouble: Trouble) -> Result<&Neighbour> {
+        let found = self.troubles.iter().find(|(kind, _)| *kind == trouble);
+        found.map(|(_, neighbour)| neighbour).context("each trouble has its peer")
     }
 
     async fn wait_for_session(&mut self) -> Result<()> {
-        let client = self.client.clone();
         eventually(START, "the session to be Established", async || {
             self.lab.check_daemons()?;
-            let status = speaker_state(&client).await?;
-            let state = status.pointer("/sessions/0/state").and_then(Value::as_str);
-            if state == Some("Established") { Ok(()) } else { bail!("{status}") }
+            let answer = self.lab.speakerctl_on("n1", &["peers"]).await?;
+            ensure!(answer.text.contains("Established"), "{}", answer.text);
+            Ok(())
         })
         .await?;
         Ok(())
     }
 }
 
-async fn configure(client: &Client) -> Result<()> {
-    let objects = [
-        ("v1beta1", "IPAddressPool", json!({"addresses": ["10.4.0.0/16"]})),
-        (
-            "v1beta2",
-            "BGPPeer",
-            json!({"myASN": NODE_AS, "peerASN": ROUTER_AS, "peerAddress": ROUTER_V4, "peerPort": PEER_PORT}),
-        ),
-        ("v1beta1", "BGPAdvertisement", json!({})),
-    ];
-    for (version, kind, spec) in objects {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("metallb.io", version, kind));
-        let api = Api::<DynamicObject>::namespaced_with(client.clone(), testbed::HERALD_NAMESPACE, &resource);
-        let mut object = DynamicObject::new("measure", &resource);
-        object.data = json!({"spec": spec});
-        api.create(&PostParams::default(), &object).await.with_context(|| format!("creating the {kind}"))?;
+fn place(trouble: Trouble) -> Result<(&'static str, Ipv4Addr)> {
+    let found = TROUBLES.iter().find(|(kind, ..)| *kind == trouble);
+    found.map(|(_, name, address)| (*name, *address)).context("each trouble has its place")
+}
+
+/// Microseconds. Signed: the speaker may be told before the bare client is.
+pub(crate) fn signed_difference(later: Instant, earlier: Instant) -> i128 {
+    let micros = |span: Duration| i128::try_from(span.as_micros()).unwrap_or(i128::MAX);
+    match later.checked_duration_since(earlier) {
+        Some(span) => micros(span),
+        None => -micros(earlier.duration_since(later)),
     }
-    Ok(())
-}
-
-async fn create_service(client: &Client, number: u32) -> Result<()> {
-    let name = format!("s{number}");
-    let service: Service = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]},
-    }))?;
-    let slice: EndpointSlice = serde_json::from_value(json!({
-        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
-        "ports": [{"port": 80}],
-        "endpoints": endpoints(true),
-    }))?;
-    Api::namespaced(client.clone(), SPACE)
-        .create(&PostParams::default(), &service)
-        .await
-        .context("creating a Service")?;
-    Api::namespaced(client.clone(), SPACE)
-        .create(&PostParams::default(), &slice)
-        .await
-        .context("creating a slice")?;
-    Ok(())
-}
-
-fn endpoints(ready: bool) -> Value {
-    json!([{"addresses": ["10.244.1.2"], "nodeName": "n1", "conditions": {"ready": ready}}])
-}
-
-async fn speaker_state(client: &Client) -> Result<Value> {
-    let resource =
-        ApiResource::from_gvk(&GroupVersionKind::gvk(api::names::HERALD_GROUP, "v1beta1", "SpeakerState"));
-    let states = Api::<DynamicObject>::namespaced_with(client.clone(), testbed::HERALD_NAMESPACE, &resource);
-    let state = states.get("n1").await.context("reading the SpeakerState")?;
-    state.data.get("status").cloned().context("the SpeakerState has no status yet")
-}
-
-/// The bare client: one watch, the event read and stamped, nothing else.
-fn watch_slices(client: Client) -> tokio::sync::mpsc::Receiver<(Instant, bool)> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(100_000);
-    tokio::spawn(async move {
-        let slices = Api::<EndpointSlice>::namespaced(client, SPACE);
-        let config = kube::runtime::watcher::Config::default();
-        let mut events = std::pin::pin!(kube::runtime::watcher(slices, config));
-        while let Some(event) = events.next().await {
-            let at = Instant::now();
-            let Ok(kube::runtime::watcher::Event::Apply(slice)) = event else { continue };
-            if slice.metadata.name.as_deref() != Some("s0") {
-                continue;
-            }
-            let ready = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
-                endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-            };
-            if sender.try_send((at, slice.endpoints.iter().any(ready))).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 const HEADER: usize = 19;
-const OPEN: u8 = 1;
-const UPDATE: u8 = 2;
+pub(crate) const OPEN: u8 = 1;
+pub(crate) const UPDATE: u8 = 2;
 const NOTIFICATION: u8 = 3;
 const KEEPALIVE: u8 = 4;
 
@@ -57,15 +57,7 @@ fn session(
         let (kind, body) = message(&mut stream)?;
         let at = Instant::now();
         match kind {
-            OPEN => {
-                // Hold Time 0: no timers on either side (RFC 4271 §4.2). Capabilities: IPv4 and IPv6 unicast.
-                let [high, low] = asn.to_be_bytes();
-                let mut open = vec![4, high, low, 0, 0];
-                open.extend(router_id);
-                open.extend([14, 2, 12, 1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1]);
-                send(&mut stream, OPEN, &open)?;
-                send(&mut stream, KEEPALIVE, &[])?;
-            }
+            OPEN => answer(&mut stream, asn, router_id)?,
             UPDATE => {
                 if let Some((kind, prefixes)) = update_kind(&body) {
                     arrivals
@@ -79,8 +71,19 @@ fn session(
     }
 }
 
+/// Answers an OPEN with another and the KEEPALIVE that confirms it.
+pub(crate) fn answer(stream: &mut TcpStream, asn: u16, router_id: [u8; 4]) -> Result<()> {
+    // Hold Time 0: no timers on either side (RFC 4271 §4.2). Capabilities: IPv4 and IPv6 unicast.
+    let [high, low] = asn.to_be_bytes();
+    let mut open = vec![4, high, low, 0, 0];
+    open.extend(router_id);
+    open.extend([14, 2, 12, 1, 4, 0, 1, 0, 1, 1, 4, 0, 2, 0, 1]);
+    let both = [framed(OPEN, &open), framed(KEEPALIVE, &[])].concat();
+    stream.write_all(&both).context("sending")
+}
+
 /// What an UPDATE does to how many IPv4 prefixes; `None` for End-of-RIB and for UPDATEs of other families only.
-fn update_kind(body: &[u8]) -> Option<(Kind, usize)> {
+pub(crate) fn update_kind(body: &[u8]) -> Option<(Kind, usize)> {
     let length = |at: usize| Some(usize::from(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?])));
     let withdrawn = length(0)?;
     let attributes = length(2 + withdrawn)?;
@@ -100,7 +103,8 @@ fn prefixes(mut octets: &[u8]) -> usize {
     count
 }
 
-fn message(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
+/// The next message: its type and its body.
+pub(crate) fn message(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
     let mut header = [0; HEADER];
     stream.read_exact(&mut header).context("the session was closed")?;
     let length = usize::from(u16::from_be_bytes([header[16], header[17]]));
@@ -109,13 +113,10 @@ fn message(stream: &mut TcpStream) -> Result<(u8, Vec<u8>)> {
     Ok((header[18], body))
 }
 
-fn send(stream: &mut TcpStream, kind: u8, body: &[u8]) -> Result<()> {
-    let length = u16::try_from(HEADER + body.len()).context("a message that is too long")?;
-    let mut message = vec![0xFF; 16];
-    message.extend(length.to_be_bytes());
-    message.push(kind);
-    message.extend(body);
-    stream.write_all(&message).context("sending")
+/// A message with its header (RFC 4271 §4.1).
+pub(crate) fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(HEADER + body.len()).expect("the messages here are short");
+    [&[0xFF; 16], length.to_be_bytes().as_slice(), &[kind], body].concat()
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 
 mod bulk;
 mod clients;
+mod farewell;
 mod neighbour;
+mod pair;
 mod power;
+mod secret;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,10 +17,12 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use testbed::eventually::eventually;
 use testbed::lab::{Lab, LabPlan};
+use testbed::network::router::RouterPlan;
 use testbed::process::output;
+use testbed::service::Service;
 use testbed::traffic::Traffic;
 
-use crate::home::{FIRST, SOON, settle};
+use crate::home::{FIRST, SOON, install};
 use crate::runner::Test;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -36,6 +41,27 @@ pub(crate) const TESTS: &[Test] = &[
         plan: || LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() },
         story: |lab| Box::pin(neighbour::story(lab)),
     },
+    Test {
+        name: "failure_of_a_node_that_is_drained_and_of_its_clock",
+        plan: || LabPlan { nodes: vec![1, 2], ..LabPlan::default() },
+        story: |lab| Box::pin(farewell::story(lab)),
+    },
+    Test {
+        name: "failure_of_one_of_two_routers",
+        plan: || LabPlan { nodes: vec![1, 2], ..LabPlan::default() },
+        story: |lab| Box::pin(pair::story(lab)),
+    },
+    Test {
+        name: "failure_of_a_password_that_is_changed",
+        plan: || LabPlan {
+            router: RouterPlan {
+                extra: vec![format!("neighbor NODES password {}", secret::FIRST_PASSWORD)],
+                ..RouterPlan::default()
+            },
+            ..LabPlan::default()
+        },
+        story: |lab| Box::pin(secret::story(lab)),
+    },
 ];
 
 /// The long ones, which `cargo xtask soak` runs (it sets `HERALD_SOAK`).
@@ -51,8 +77,18 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// The sample's Service with policy Local and a pod on n1 and n2, requests running, and the router spreading connections
 /// and not just clients.
 async fn settle_with_traffic(lab: &mut Lab, downloads: usize) -> Result<Traffic> {
-    let service = settle(lab, "n1").await?;
-    lab.start_pod("nginx", "n2").await?;
+    install(lab).await?;
+    begin_traffic(lab, downloads).await
+}
+
+/// The same where Herald is installed already.
+async fn begin_traffic(lab: &mut Lab, downloads: usize) -> Result<Traffic> {
+    let service = Service::existing(lab.cluster().client(), "nginx");
+    for node in ["n1", "n2"] {
+        lab.start_pod("nginx", node).await?;
+    }
+    let (addresses, _) = service.wait_for_addresses(1, SOON).await?;
+    ensure!(addresses == [FIRST], "the Service got {addresses:?}");
     service.change(&json!({"spec": {"externalTrafficPolicy": "Local"}})).await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     let mut spread = lab.router().namespace().command("sysctl");
