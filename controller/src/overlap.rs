@@ -96,8 +96,10 @@ pub(crate) fn sentences(
     let subnets = subnets(around);
     for pool in config.pools.values() {
         for (first, last, neighbour) in network.iter().filter(|(first, last, _)| is_in(pool, *first, *last)) {
-            let what = AddressRange::try_new(first, last)
-                .map_or_else(|_| first.to_string(), |range| range.to_string());
+            let what = match AddressRange::try_new(first, last) {
+                Ok(range) if first != last => range.to_string(),
+                Ok(_) | Err(_) => first.to_string(),
+            };
             say(&pool.name, format!("{what} is {neighbour} and never handed out"));
         }
         for (subnet, nodes) in &subnets {
@@ -228,12 +230,12 @@ mod tests {
         check(&[("home", "10.0.8.0/24")], &[]);
         check(
             &[("home", "10.0.4.0/24")],
-            &["home: 10.0.4.1/32 is the router of BGPPeer router and never handed out"],
+            &["home: 10.0.4.1 is the router of BGPPeer router and never handed out"],
         );
         check(
             &[("home", "10.0.2.0/24")],
             &[
-                "home: 10.0.2.11/32 is the address of node n1 and never",
+                "home: 10.0.2.11 is the address of node n1 and never",
                 "home: the pool reaches into 10.0.2.0/24, probably",
             ],
         );
