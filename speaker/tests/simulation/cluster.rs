@@ -3,7 +3,7 @@
 //! Objects reach a speaker as the JSON that the API server would send, so that everything from decoding on is the
 //! product's. The oracle ([`wanted`]) is written from the documentation, not from the code that it judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bgp_proto::Prefix;
@@ -11,6 +11,8 @@ use runtime::watch::Change;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use speaker::watch::intake::Fact;
+
+use crate::chance::mixed;
 
 /// The watches of a speaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,9 +26,12 @@ pub(crate) enum Kind {
     Secret,
     Service,
     Slice,
+    /// What the speakers say of themselves; watched on demand only.
+    State,
 }
 
 impl Kind {
+    /// The watches that a speaker waits for.
     pub(crate) const ALL: [Self; 9] = [
         Self::Node,
         Self::Pool,
@@ -50,13 +55,39 @@ pub(crate) enum Health {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
-    Node { excluded: bool, network_unavailable: bool, leaving: bool },
+    Node {
+        excluded: bool,
+        network_unavailable: bool,
+        leaving: bool,
+    },
     Pool,
-    Peer { hold: u16 },
-    Advertisement { community: u8 },
-    Service { address: u8, local: bool },
-    Slice { v6: bool, endpoints: Vec<(u8, Health)> },
+    Peer {
+        hold: u16,
+    },
+    Advertisement {
+        community: u8,
+        most: Option<u16>,
+    },
+    Service {
+        address: u8,
+        local: bool,
+    },
+    Slice {
+        v6: bool,
+        endpoints: Vec<(u8, Health)>,
+    },
+    /// The slice of the speakers' own Service: the nodes with one that is ready.
+    Speakers {
+        ready: BTreeSet<u8>,
+    },
+    /// Whether the node's speaker says that it could follow the advertisement.
+    State {
+        able: bool,
+    },
 }
+
+/// The number of the slice of the speakers' Service.
+pub(crate) const SPEAKERS: u8 = u8::MAX;
 
 /// A kind and the number that is part of the object's name.
 pub(crate) type Key = (Kind, u8);
@@ -105,22 +136,31 @@ pub(crate) fn leaves(objects: &Objects, node: usize) -> bool {
     )
 }
 
-/// The community that a node must show a router on each address, by what the objects say. An address that is not here
-/// must not be announced. `notice` says that a node which leaves has begun to say so only now.
-pub(crate) fn wanted(objects: &Objects, node: usize, router: usize, notice: bool) -> BTreeMap<Prefix, u8> {
-    let mut wanted = BTreeMap::new();
+/// What a node could announce to a router.
+pub(crate) struct Offer {
+    pub(crate) service: u8,
+    pub(crate) prefix: Prefix,
+    pub(crate) community: u8,
+    /// The nodes with ready endpoints, where others do not count.
+    hosts: Option<BTreeSet<u8>>,
+}
+
+/// What a node could announce to a router if the number of nodes were not bounded, by what the objects say. `notice` says
+/// that a node which leaves has begun to say so only now.
+pub(crate) fn offers(objects: &Objects, node: usize, router: usize, notice: bool) -> Vec<Offer> {
+    let mut offers = Vec::new();
     let number = |value: usize| u8::try_from(value).unwrap();
     let Some(Object::Node { excluded: false, network_unavailable: false, leaving }) =
         objects.get(&(Kind::Node, number(node)))
     else {
-        return wanted;
+        return offers;
     };
     let left = *leaving && !notice;
     if !objects.contains_key(&(Kind::Peer, number(router))) || !objects.contains_key(&(Kind::Pool, 0)) {
-        return wanted;
+        return offers;
     }
-    let Some(Object::Advertisement { community }) = objects.get(&(Kind::Advertisement, 0)) else {
-        return wanted;
+    let Some(Object::Advertisement { community, .. }) = objects.get(&(Kind::Advertisement, 0)) else {
+        return offers;
     };
     for ((_, service), object) in objects.range((Kind::Service, 0)..=(Kind::Service, u8::MAX)) {
         let Object::Service { address, local } = object else { continue };
@@ -140,10 +180,77 @@ pub(crate) fn wanted(objects: &Objects, node: usize, router: usize, notice: bool
         // The last way to a Service stays.
         let stays = !left || (*local && any(Health::Ready, true) && !elsewhere);
         if serves && stays {
-            wanted.insert(prefix(*address), *community);
+            let ready = endpoints.iter().filter(|(_, is)| *is == Health::Ready).map(|(host, _)| *host);
+            let hosts = local.then(|| ready.collect());
+            offers.push(Offer { service: *service, prefix: prefix(*address), community: *community, hosts });
         }
     }
-    wanted
+    offers
+}
+
+/// The community that a node must show a router on each address, by what the objects say. An address that is not here
+/// must not be announced. `notice` as above.
+pub(crate) fn wanted(objects: &Objects, node: usize, router: usize, notice: bool) -> BTreeMap<Prefix, u8> {
+    let offers = offers(objects, node, router, notice);
+    communities(&chosen(objects, &candidates(objects), &offers, node))
+}
+
+/// The same when everybody knows of everybody: who could is not what the speakers say, but what the objects do.
+pub(crate) fn truth(objects: &Objects, node: usize, router: usize) -> BTreeMap<Prefix, u8> {
+    let able = |object: &Object| {
+        matches!(object, Object::Node { excluded: false, network_unavailable: false, leaving: false })
+    };
+    let nodes = objects.range((Kind::Node, 0)..=(Kind::Node, u8::MAX));
+    let able = nodes.filter(|(_, object)| able(object)).map(|((_, node), _)| *node).collect();
+    communities(&chosen(objects, &able, &offers(objects, node, router, false), node))
+}
+
+/// The nodes that are known to be able to announce: their speaker is ready, and says so.
+pub(crate) fn candidates(objects: &Objects) -> BTreeSet<u8> {
+    let Some(Object::Speakers { ready }) = objects.get(&(Kind::Slice, SPEAKERS)) else {
+        return BTreeSet::new();
+    };
+    let able = |node: &u8| matches!(objects.get(&(Kind::State, *node)), Some(Object::State { able: true }));
+    ready.iter().copied().filter(able).collect()
+}
+
+/// What a node is to announce of what it could.
+pub(crate) fn chosen<'a>(
+    objects: &Objects,
+    candidates: &BTreeSet<u8>,
+    offers: &'a [Offer],
+    node: usize,
+) -> Vec<&'a Offer> {
+    let ours = |offer: &&Offer| {
+        let places = places(objects, candidates, offer);
+        places.is_none_or(|places| places.contains(&u8::try_from(node).unwrap()))
+    };
+    offers.iter().filter(ours).collect()
+}
+
+pub(crate) fn communities(offers: &[&Offer]) -> BTreeMap<Prefix, u8> {
+    offers.iter().map(|offer| (offer.prefix, offer.community)).collect()
+}
+
+/// The nodes that are to announce, if they are bounded and any is known to be able: the best by rendezvous hashing.
+pub(crate) fn places(objects: &Objects, candidates: &BTreeSet<u8>, offer: &Offer) -> Option<BTreeSet<u8>> {
+    let Some(Object::Advertisement { most: Some(most), .. }) = objects.get(&(Kind::Advertisement, 0)) else {
+        return None;
+    };
+    let able = |node: &u8| offer.hosts.as_ref().is_none_or(|hosts| hosts.contains(node));
+    let mut able: Vec<u8> = candidates.iter().copied().filter(able).collect();
+    able.sort_by_key(|node| std::cmp::Reverse(score(&offer.prefix, *node)));
+    able.truncate((*most).into());
+    (!able.is_empty()).then(|| able.into_iter().collect())
+}
+
+/// The score of a node for a prefix, as it is promised: FNV-1a of both texts, mixed as SplitMix64 does it.
+fn score(prefix: &Prefix, node: u8) -> u64 {
+    let fnv = |text: String| {
+        let step = |hash: u64, octet: u8| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3);
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+    };
+    mixed(fnv(prefix.to_string()) ^ mixed(fnv(node_name(node.into()))))
 }
 
 /// What the watch of a kind hands to the speaker.
@@ -158,6 +265,7 @@ pub(crate) fn fact(kind: Kind, news: &News) -> Fact {
         Kind::Secret => Fact::Secret(change(kind, news)),
         Kind::Service => Fact::Service(change(kind, news)),
         Kind::Slice => Fact::Slice(change(kind, news)),
+        Kind::State => Fact::State(change(kind, news)),
     }
 }
 
@@ -210,8 +318,9 @@ fn as_json(kind: Kind, number: u8, object: &Object) -> Value {
                 "holdTime": format!("{hold}s"), "enableGracefulRestart": true, "dualStackAddressFamily": true,
             }),
         ),
-        Object::Advertisement { community } => {
-            configured("v1beta1", "all", json!({"communities": [format!("64500:{community}")]}))
+        Object::Advertisement { community, most } => {
+            let communities = [format!("64500:{community}")];
+            configured("v1beta1", "all", json!({"communities": communities, "maxNodes": most}))
         }
         Object::Service { address: number_of_address, local } => json!({
             "metadata": {"name": format!("s{number}"), "namespace": "default", "uid": format!("s{number}")},
@@ -240,6 +349,27 @@ fn as_json(kind: Kind, number: u8, object: &Object) -> Value {
                 },
                 "addressType": if *v6 { "IPv6" } else { "IPv4" }, "endpoints": endpoints,
             })
+        }
+        Object::Speakers { ready } => {
+            let endpoints = ready.iter().map(|node| {
+                json!({"addresses": ["10.0.2.1"], "nodeName": node_name((*node).into()), "conditions": {"ready": true}})
+            });
+            json!({
+                "metadata": {
+                    "name": "herald-speakers-x", "namespace": "metallb-system",
+                    "labels": {"kubernetes.io/service-name": "herald-speakers"},
+                },
+                "addressType": "IPv4", "endpoints": endpoints.collect::<Vec<Value>>(),
+            })
+        }
+        Object::State { able } => {
+            let annotations = if *able { json!({"herald-lb.io/able": "all"}) } else { json!({}) };
+            let node = node_name(number.into());
+            json!({"metadata": {
+                "name": format!("speaker-{node}"), "namespace": "metallb-system",
+                "labels": {"metallb.io/component-type": "speaker", "metallb.io/node-name": node},
+                "annotations": annotations,
+            }})
         }
     }
 }

@@ -37,6 +37,7 @@ impl Happens {
             | Self::NetworkUnavailable { .. }
             | Self::Leaves { .. }
             | Self::Community { .. }
+            | Self::Width { .. }
             | Self::PeerRemoved { .. }
             | Self::PeerConfigured { .. }
             | Self::TakeOver { .. }
@@ -73,7 +74,17 @@ impl World {
                 self.write(Kind::Node, byte(node), Some(object));
             }
             Happens::Community { community } => {
-                self.write(Kind::Advertisement, 0, Some(Object::Advertisement { community }));
+                let most = self.width();
+                self.write(Kind::Advertisement, 0, Some(Object::Advertisement { community, most }));
+            }
+            Happens::Width { most } => {
+                let Some(Object::Advertisement { community, .. }) =
+                    self.objects.get(&(Kind::Advertisement, 0))
+                else {
+                    return;
+                };
+                let community = *community;
+                self.write(Kind::Advertisement, 0, Some(Object::Advertisement { community, most }));
             }
             Happens::PeerRemoved { router } => {
                 self.judge.trouble_of_router(router, self.now + SECOND);
@@ -277,7 +288,7 @@ impl World {
             if self.nodes[node].api_away_until > self.now {
                 self.nodes[node].history_lost = true;
             } else if self.nodes[node].process.is_some() {
-                Kind::ALL.into_iter().for_each(|kind| self.list(node, kind));
+                self.list_everything(node);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_proto::Prefix;
 
-use crate::cluster::wanted;
+use crate::cluster::{truth, wanted};
 use crate::node::{Micros, describe, node_addresses};
 use crate::router::{Cause, Lost};
 use crate::witness::Told;
@@ -35,7 +35,11 @@ pub(crate) struct Judge {
     longest_hold: u16,
     wrong_since: BTreeMap<(usize, usize, Prefix), Micros>,
     missing_since: BTreeMap<(usize, usize, Prefix), Micros>,
-    healthy_since: BTreeMap<(usize, usize), Micros>,
+    pub(crate) healthy_since: BTreeMap<(usize, usize), Micros>,
+    /// Since when nobody has served an address although somebody could.
+    pub(crate) gap_since: BTreeMap<(usize, Prefix), Micros>,
+    /// Since when nothing has been wrong anywhere.
+    pub(crate) calm_since: Option<Micros>,
 }
 
 impl Judge {
@@ -49,6 +53,8 @@ impl Judge {
             wrong_since: BTreeMap::new(),
             missing_since: BTreeMap::new(),
             healthy_since: BTreeMap::new(),
+            gap_since: BTreeMap::new(),
+            calm_since: None,
         }
     }
 
@@ -70,7 +76,7 @@ impl Judge {
         self.longest_hold = self.longest_hold.max(hold);
     }
 
-    fn blame(&mut self, at: Micros, what: String) {
+    pub(crate) fn blame(&mut self, at: Micros, what: String) {
         if self.fault.is_none() {
             let millis = at / MILLI;
             self.fault = Some(format!("after {}.{:03} s: {what}", millis / 1_000, millis % 1_000));
@@ -95,7 +101,9 @@ impl World {
         for prefix in &told.announced {
             let what = describe(node, router, prefix);
             let since = process.wanted_since.get(&(router, *prefix)).copied().unwrap_or_default();
+            let lingers = process.lingers_until(router, prefix).is_some_and(|until| at <= until + GATHERED);
             match process.wanted[router].get(prefix) {
+                None if lingers => {}
                 None => faults.push(format!("{what}: announced although nothing known says so")),
                 Some(community) if told.community != Some(*community) && at > since + GATHERED => {
                     faults.push(format!("{what}: community {:?}, not {community}", told.community));
@@ -117,6 +125,10 @@ impl World {
             let since = process.wanted_since.get(&(router, *prefix)).copied().unwrap_or_default();
             if process.wanted[router].contains_key(prefix) && at > since + GATHERED {
                 faults.push(format!("{}: withdrawn without a cause", describe(node, router, prefix)));
+            }
+            if process.lingers_until(router, prefix).is_some_and(|until| at + GATHERED < until) {
+                faults
+                    .push(format!("{}: withdrawn before others could come", describe(node, router, prefix)));
             }
         }
         if let Some(fault) = faults.into_iter().next() {
@@ -157,6 +169,7 @@ impl World {
                 self.look_at(node, router);
             }
         }
+        self.look_for_gaps();
     }
 
     fn look_at(&mut self, node: usize, router: usize) {
@@ -196,7 +209,9 @@ impl World {
             let key = (node, router, prefix);
             let has = rib.routes.contains_key(&prefix);
             let serves = reachable && truth.contains_key(&prefix);
-            if has && !serves {
+            let until = process.and_then(|process| process.lingers_until(router, &prefix));
+            let lingers = reachable && until.is_some_and(|until| at <= until);
+            if has && !serves && !lingers {
                 let since = *self.judge.wrong_since.entry(key).or_insert(at);
                 let limit = match (rib.session, rib.stale_until) {
                     (None, Some(stale)) => stale + SECOND,
@@ -232,7 +247,7 @@ impl World {
     pub(crate) fn verdict(mut self) -> Result<Tally, String> {
         for router in 0..self.routers.len() {
             for node in 0..self.nodes.len() {
-                let truth = wanted(&self.objects, node, router, false);
+                let truth = truth(&self.objects, node, router);
                 let rib = &self.routers[router].ribs[node];
                 let table: BTreeMap<Prefix, u8> = rib
                     .routes

@@ -3,7 +3,9 @@
 //!
 //! What must hold (`judge`): a node announces nothing that its facts do not say is served, and withdraws nothing that
 //! they say is; no router keeps a path to a node that cannot serve for longer than its bound (hold time, BFD, restart
-//! time); planned restarts, crashes and takeovers lose nothing; and when the faults end, the tables become the truth and everybody
+//! time); where the number of nodes is bounded (`fleet`), at the end none is more than wanted, and no address is ever left
+//! alone for longer than it takes to learn who is gone; planned restarts, crashes and takeovers lose nothing; and when the
+//! faults end, the tables become the truth and everybody
 //! falls silent. `HERALD_SEEDS=5000` plays that many seeds, `HERALD_FIRST_SEED` says where to begin. A seed that fails
 //! is printed with the shortest list of events that still fails. Left out: sockets, the API server's own behaviour and
 //! kube-proxy, which the system tests have.
@@ -13,6 +15,7 @@
 mod chance;
 mod cluster;
 mod fault;
+mod fleet;
 mod judge;
 mod node;
 mod router;

@@ -17,16 +17,24 @@ use runtime::watch::Barrier;
 use speaker::decide::snapshot::ExcludeLabel;
 use speaker::peering::gather::{Gathering, News as RouteNews};
 use speaker::plan::Plan;
+use speaker::status::pace::Pace;
+use speaker::status::report::Difference;
 use speaker::watch::WatchSettings;
-use speaker::watch::intake::Intake;
+use speaker::watch::intake::{Fact, Intake, SliceUse};
 
-use crate::cluster::{Key, Kind, News, Objects, fact, leaves, node_name, router_name, wanted};
+use crate::cluster::{
+    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers,
+    router_name,
+};
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
 pub(crate) const RESTART_TIME: Duration = Duration::from_secs(30);
 
 /// How long a node that leaves says so before it withdraws, as `watch` does.
 const NOTICE: Micros = 5_000_000;
+
+/// How long a node that lost its place to others stays, as `decide::Announcer` does.
+const LINGER: Micros = 5_000_000;
 
 /// Microseconds since the run began.
 pub(crate) type Micros = u64;
@@ -47,6 +55,16 @@ pub(crate) struct Node {
     pub(crate) history_lost: bool,
     /// Counts the processes.
     pub(crate) generation: u64,
+    pub(crate) kubelet: Kubelet,
+}
+
+/// What the kubelet and the node controller know of the speaker's Pod.
+#[derive(Debug, Default)]
+pub(crate) struct Kubelet {
+    /// Since when the speaker has not been ready, as the kubelet sees it.
+    pub(crate) failing_since: Option<Micros>,
+    /// Since when nothing has been heard of the node.
+    pub(crate) silent_since: Option<Micros>,
 }
 
 /// One watch of one process.
@@ -73,6 +91,17 @@ pub(crate) struct Process {
     pub(crate) wanted: Vec<BTreeMap<Prefix, u8>>,
     /// When each of these began to be wanted so.
     pub(crate) wanted_since: BTreeMap<(usize, Prefix), Micros>,
+    /// What was wanted until others were chosen for it, and until when it stays.
+    lingers: BTreeMap<(usize, u8), (Prefix, Micros)>,
+    /// The Services for which this node was to announce last, for each router.
+    chosen: Vec<BTreeSet<u8>>,
+    /// What is watched only on demand.
+    slices_watched: Option<SliceUse>,
+    states_watched: bool,
+    /// Whether the node could follow the advertisement, as the plan says; what is written of it, and when.
+    pub(crate) able: Option<bool>,
+    pub(crate) pace: Pace,
+    pub(crate) status_due: Option<Instant>,
     named: BTreeMap<Kind, BTreeSet<u8>>,
     synced: BTreeSet<Kind>,
     number: usize,
@@ -90,7 +119,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(number: usize, routers: usize, seed: u64) -> Self {
+    pub(crate) fn start(now: Instant, number: usize, routers: usize, seed: u64) -> Self {
         let settings = WatchSettings {
             node: node_name(number),
             namespace: "metallb-system".to_owned(),
@@ -106,6 +135,13 @@ impl Process {
             view: Objects::new(),
             wanted: vec![BTreeMap::new(); routers],
             wanted_since: BTreeMap::new(),
+            lingers: BTreeMap::new(),
+            chosen: vec![BTreeSet::new(); routers],
+            slices_watched: Some(SliceUse::Counts),
+            states_watched: false,
+            able: None,
+            pace: Pace::new(now),
+            status_due: None,
             named: BTreeMap::new(),
             synced: BTreeSet::new(),
             number,
@@ -127,11 +163,20 @@ impl Process {
 
     /// Whether every watch has been complete once.
     pub(crate) fn is_synced(&self) -> bool {
-        self.synced.len() == Kind::ALL.len()
+        Kind::ALL.iter().all(|kind| self.synced.contains(kind))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.bgp.poll_timeout(), self.gathering.due(), self.plan_due].into_iter().flatten().min()
+        [self.bgp.poll_timeout(), self.gathering.due(), self.plan_due, self.status_due]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Until when a prefix stays although others were chosen for it.
+    pub(crate) fn lingers_until(&self, router: usize, prefix: &Prefix) -> Option<Micros> {
+        let staying = self.lingers.iter().filter(|((of, _), (what, _))| *of == router && what == prefix);
+        staying.map(|(_, (_, until))| *until).max()
     }
 
     /// Whether the node leaves, as far as this process has been told, and since when that is so.
@@ -164,6 +209,7 @@ impl Process {
         let planned = self.intake.plan(now);
         self.plan_due = self.intake.due(now);
         let Some(planned) = planned else { return };
+        self.able = Some(!planned.plan.able.is_empty());
         if self.stopping || !planned.plan.synced {
             return;
         }
@@ -173,6 +219,61 @@ impl Process {
         if !same || self.gathering.is_due(now) {
             self.pass_on(now);
         }
+    }
+
+    /// Which watches begin anew because more is needed of them than before, as `watch::on_demand` has it. What is not
+    /// needed any more ends here.
+    pub(crate) fn wishes(&mut self, at: Micros, now: Instant) -> Vec<Kind> {
+        let mut anew = Vec::new();
+        let slices = self.intake.slices_needed();
+        if std::mem::replace(&mut self.slices_watched, slices) != slices {
+            match slices {
+                Some(_) => anew.push(Kind::Slice),
+                None => self.forget(at, now, Kind::Slice, Fact::SlicesForgotten),
+            }
+        }
+        let states = self.intake.needs_states();
+        if std::mem::replace(&mut self.states_watched, states) != states {
+            if states {
+                anew.push(Kind::State);
+            } else {
+                self.forget(at, now, Kind::State, Fact::StatesForgotten);
+            }
+        }
+        anew
+    }
+
+    /// Whether a watch runs, or would if the API server were there.
+    pub(crate) fn watches(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Slice => self.slices_watched.is_some(),
+            Kind::State => self.states_watched,
+            Kind::Node
+            | Kind::Pool
+            | Kind::Peer
+            | Kind::Advertisement
+            | Kind::Community
+            | Kind::BfdProfile
+            | Kind::Secret
+            | Kind::Service => true,
+        }
+    }
+
+    fn forget(&mut self, at: Micros, now: Instant, kind: Kind, fact: Fact) {
+        self.streams.remove(&kind);
+        self.view.retain(|(of, _), _| *of != kind);
+        self.named.remove(&kind);
+        self.judge_anew(at);
+        self.intake.take(fact);
+        self.plan(now);
+    }
+
+    /// When the object that says what this node could is written next; `written` is what it says.
+    pub(crate) fn note_status(&mut self, now: Instant, written: Option<bool>) {
+        let Some(able) = self.able else { return };
+        let same = written.unwrap_or_default() == able;
+        self.pace.note(now, if same { Difference::None } else { Difference::Transition });
+        self.status_due = self.pace.due(now);
     }
 
     fn same_peers(&self, plan: &Plan) -> bool {
@@ -264,7 +365,24 @@ impl Process {
             self.notice_until = None;
         }
         for router in 0..self.wanted.len() {
-            let now = wanted(&self.view, self.number, router, notice);
+            let offers = offers(&self.view, self.number, router, notice);
+            let chosen = chosen(&self.view, &candidates(&self.view), &offers, self.number);
+            let now = communities(&chosen);
+            let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
+            // What was a Service's place here is others' now, and nothing else is in the way.
+            let given_up =
+                |offer: &&Offer| !chosen.contains(&offer.service) && !now.contains_key(&offer.prefix);
+            let given_up: BTreeMap<u8, Prefix> =
+                offers.iter().filter(given_up).map(|offer| (offer.service, offer.prefix)).collect();
+            self.lingers.retain(|(of, service), (prefix, _)| {
+                *of != router || given_up.get(service).is_some_and(|other| other == prefix)
+            });
+            for (service, prefix) in given_up {
+                if self.chosen[router].contains(&service) {
+                    self.lingers.insert((router, service), (prefix, at + LINGER));
+                }
+            }
+            self.chosen[router] = chosen;
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);

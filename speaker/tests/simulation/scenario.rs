@@ -22,6 +22,8 @@ pub(crate) struct Scenario {
     pub(crate) bfd: bool,
     /// Services 0 and 1 share an address.
     pub(crate) shared: bool,
+    /// How many nodes announce, where that is bounded.
+    pub(crate) width: Option<u16>,
     /// Octets that a connection takes before its writer has to wait.
     pub(crate) pipe: usize,
     pub(crate) events: Vec<(Millis, Happens)>,
@@ -38,6 +40,7 @@ pub(crate) enum Happens {
     NetworkUnavailable { node: usize, unavailable: bool },
     Leaves { node: usize, leaving: bool },
     Community { community: u8 },
+    Width { most: Option<u16> },
     PeerRemoved { router: usize },
     PeerConfigured { router: usize, hold: u16 },
     PowerOff { node: usize, lasts: Millis },
@@ -69,6 +72,7 @@ impl Scenario {
             bfd: chance.once_in(3),
             shared: chance.once_in(3),
             pipe: if chance.once_in(3) { 1 } else { 128 * 1024 },
+            width: if chance.once_in(3) { Some(1 + u16::from(chance.once_in(2))) } else { None },
             events: Vec::new(),
         };
         let mut at = 0;
@@ -95,6 +99,9 @@ impl Scenario {
             9 if flag => Happens::AllServicesGone,
             9 | 10 => Happens::Excluded { node, excluded: flag },
             11 => Happens::NetworkUnavailable { node, unavailable: flag },
+            12 if flag && self.width.is_some() => {
+                Happens::Width { most: [None, Some(1), Some(2)][chance.below(3)] }
+            }
             12 => Happens::Community { community: u8::try_from(chance.below(5)).unwrap() },
             13 if flag => Happens::PeerRemoved { router },
             13 => Happens::PeerConfigured { router, hold: [3, 9, 20][chance.below(3)] },
@@ -140,11 +147,11 @@ fn health(chance: &mut Chance) -> Option<Health> {
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, routers, services, hold, bfd, shared, pipe, events } = self;
+        let Self { seed, nodes, routers, services, hold, bfd, shared, width, pipe, events } = self;
         writeln!(
             f,
             "Scenario {{ seed: {seed}, nodes: {nodes}, routers: {routers}, services: {services}, hold: {hold}, \
-             bfd: {bfd}, shared: {shared}, pipe: {pipe}, events: vec!["
+             bfd: {bfd}, shared: {shared}, width: {width:?}, pipe: {pipe}, events: vec!["
         )?;
         for (at, event) in events {
             writeln!(f, "    ({at}, {event:?}),")?;

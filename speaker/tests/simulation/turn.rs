@@ -23,7 +23,7 @@ impl World {
         if !awake || !node.process.as_ref().is_some_and(runs) {
             return;
         }
-        let mut next = Process::start(number, self.routers.len(), seed);
+        let mut next = Process::start(now, number, self.routers.len(), seed);
         for kind in Kind::ALL {
             for news in self.listed(number, kind) {
                 next.take(at, now, kind, &news);
@@ -56,5 +56,6 @@ impl World {
             self.wake_watch(number, kind, 0);
         }
         self.drain_node(number);
+        self.heed_wishes(number);
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 use crate::cluster::{Kind, News, Object, Objects, is_v6};
+use crate::fleet::KUBELET_LOOKS;
 use crate::judge::Judge;
 use crate::node::{Micros, Node, Process, Stream};
 use crate::router::Router;
@@ -62,6 +63,9 @@ pub(crate) enum Happening {
         router: usize,
         sides: [bool; 2],
         up: bool,
+    },
+    Kubelet {
+        node: usize,
     },
     Look,
 }
@@ -144,6 +148,9 @@ impl World {
             let object = Object::Node { excluded: false, network_unavailable: false, leaving: false };
             self.objects.insert((Kind::Node, u8::try_from(node).unwrap()), object);
             self.schedule(node as u64 * MILLI, Happening::Start { node });
+            if self.scenario.width.is_some() {
+                self.schedule(node as u64 * 300 * MILLI, Happening::Kubelet { node });
+            }
         }
         for router in 0..self.routers.len() {
             let hold = self.scenario.hold;
@@ -151,7 +158,10 @@ impl World {
             self.schedule(0, Happening::StartRouter { router });
         }
         self.objects.insert((Kind::Pool, 0), Object::Pool);
-        self.objects.insert((Kind::Advertisement, 0), Object::Advertisement { community: 0 });
+        self.objects.insert(
+            (Kind::Advertisement, 0),
+            Object::Advertisement { community: 0, most: self.scenario.width },
+        );
         for service in 0..self.scenario.services {
             let address = self.address_of(service);
             let local = self.chance.once_in(2);
@@ -226,6 +236,8 @@ impl World {
             if let Some(process) = &mut self.nodes[node].process {
                 process.handle_deadlines(at, now);
                 self.drain_node(node);
+                self.heed_wishes(node);
+                self.write_status(node);
             }
         }
         for number in 0..self.routers.len() {
@@ -262,6 +274,10 @@ impl World {
             Happening::Accept { wire } => self.accept(wire),
             Happening::Arrive { wire, to } => self.arrive(wire, to),
             Happening::Path { node, router, sides, up } => self.path(node, router, sides, up),
+            Happening::Kubelet { node } => {
+                self.kubelet(node);
+                self.schedule(self.now + KUBELET_LOOKS, Happening::Kubelet { node });
+            }
             Happening::Look => {
                 self.look();
                 self.schedule(self.now + LOOK, Happening::Look);
@@ -271,15 +287,15 @@ impl World {
 
     fn start(&mut self, number: usize) {
         let routers = self.routers.len();
-        let seed = self.chance.next();
+        let (seed, now) = (self.chance.next(), self.instant());
         let node = &mut self.nodes[number];
         if node.process.is_some() || node.off_until > self.now || node.start_after > self.now {
             return;
         }
         node.generation += 1;
-        node.process = Some(Process::start(number, routers, seed));
+        node.process = Some(Process::start(now, number, routers, seed));
         if node.api_away_until <= self.now {
-            Kind::ALL.into_iter().for_each(|kind| self.list(number, kind));
+            self.list_everything(number);
         }
     }
 
@@ -384,6 +400,7 @@ impl World {
         if !foreign {
             process.take(at, now, kind, &news);
             self.drain_node(number);
+            self.heed_wishes(number);
         }
         let delay = self.chance.between(0, 3 * MILLI);
         self.wake_watch(number, kind, delay);
@@ -396,11 +413,11 @@ impl World {
         }
         let lost = std::mem::take(&mut node.history_lost);
         let Some(process) = &node.process else { return };
-        let again: Vec<Kind> = Kind::ALL
-            .into_iter()
-            .filter(|kind| lost || !matches!(process.streams.get(kind), Some(Stream::Following(_))))
-            .collect();
-        for kind in Kind::ALL {
+        let watched: Vec<Kind> =
+            Kind::ALL.into_iter().chain([Kind::State]).filter(|kind| process.watches(*kind)).collect();
+        let follows = |kind: &Kind| matches!(process.streams.get(kind), Some(Stream::Following(_)));
+        let again: Vec<Kind> = watched.iter().copied().filter(|kind| lost || !follows(kind)).collect();
+        for kind in watched {
             if again.contains(&kind) {
                 self.list(number, kind);
             } else {
@@ -408,5 +425,6 @@ impl World {
                 self.wake_watch(number, kind, delay);
             }
         }
+        self.heed_wishes(number);
     }
 }
