@@ -5,6 +5,8 @@
 
 mod advice;
 mod args;
+#[cfg(test)]
+mod document;
 mod failure;
 mod manual;
 mod peers;
@@ -61,7 +63,7 @@ pub fn main() -> ExitCode {
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
-            if let Some(hint) = failure.hint() {
+            if let Some(hint) = failure.hint(args::called(), &cli.reach.namespace) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::from(failure.exit_code())
