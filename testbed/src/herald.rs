@@ -97,6 +97,8 @@ pub struct Herald {
     clocks: BTreeMap<(String, Daemon), PathBuf>,
     /// Arguments beyond those of the manifests.
     arguments: BTreeMap<(String, Daemon), Vec<&'static str>>,
+    /// The story takes rights away.
+    pub(crate) rights_missing: bool,
     successors: usize,
 }
 
@@ -215,6 +217,11 @@ impl Lab {
         fs::rename(&new, &file).context("setting a clock")?;
         self.herald_mut().clocks.insert((node.to_owned(), daemon), file);
         Ok(())
+    }
+
+    /// The story takes rights away on purpose: that a daemon was forbidden something is no fault of the manifests.
+    pub fn expect_missing_rights(&mut self) {
+        self.herald_mut().rights_missing = true;
     }
 
     /// Gives a daemon one more argument from its next start on.
