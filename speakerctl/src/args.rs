@@ -234,6 +234,12 @@ pub(crate) fn called() -> &'static str {
     name_of(std::env::args_os().next().as_deref())
 }
 
+/// kubectl completes the command line of a plugin by running this name.
+pub(crate) fn asks_for_suggestions() -> bool {
+    let program = std::env::args_os().next();
+    program.is_some_and(|path| Path::new(&path).file_stem() == Some(OsStr::new("kubectl_complete-herald")))
+}
+
 /// kubectl runs a plugin under the name `kubectl-herald`.
 fn name_of(program: Option<&OsStr>) -> &'static str {
     match program.and_then(|path| Path::new(path).file_stem()).and_then(OsStr::to_str) {

@@ -15,6 +15,7 @@ mod routes;
 mod row;
 mod source;
 mod span;
+mod suggestion;
 mod version;
 mod why;
 
@@ -48,6 +49,13 @@ impl Outcome {
 /// 2 wrong usage, 3 answered and not well).
 #[must_use]
 pub fn main() -> ExitCode {
+    if args::asks_for_suggestions() {
+        let words: Vec<String> =
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        // kubectl has nobody to tell that its pipe is closed.
+        let _ = write(&suggestion::answer(args::command(None), &words));
+        return ExitCode::SUCCESS;
+    }
     let (cli, said) = args::read();
     let done = match &cli.command {
         Command::Peers(peers) => peers::run(&cli.reach, said, peers),

@@ -84,7 +84,7 @@ mod tests {
                 SourceFile { path: code.path.clone(), text: code.text.clone() },
                 SourceFile { path: rules, text: text.to_owned() },
             ];
-            assert_eq!(super::check(&files).len(), found, "{text}");
+            assert_eq!(check(&files).len(), found, "{text}");
         };
         check("expr: rate(herald_plans_total[5m]) > 0", 0);
         check("expr: herald_plans_seconds_bucket{le=\"1\"} and metallb_bgp_opens_sent", 0);
