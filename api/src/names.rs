@@ -154,6 +154,8 @@ pub mod event {
         SessionUp,
         /// Warning: a BGP session went down.
         SessionDown,
+        /// Warning: a Pod of Herald's has not been ready for a while.
+        NotReady,
     }
 
     impl EventReason {
@@ -181,6 +183,7 @@ pub mod event {
                 Self::ConfigurationAccepted => "ConfigurationAccepted",
                 Self::SessionUp => "SessionUp",
                 Self::SessionDown => "SessionDown",
+                Self::NotReady => "NotReady",
             }
         }
 
@@ -213,7 +216,8 @@ pub mod event {
                 | Self::PoolExhausted
                 | Self::AddressConflict
                 | Self::ConfigurationRejected
-                | Self::SessionDown => true,
+                | Self::SessionDown
+                | Self::NotReady => true,
             }
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::duration::{DurationFault, parse};
 use api::v1beta1::EditPolicy;
 use clap::Parser;
+use runtime::event::Regarding;
 use runtime::settings::{CommonArgs, Component, choice};
 
 use crate::alloc::Terms;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub namespace: String,
     /// Name of this Pod.
     pub pod_name: Option<String>,
+    /// This Pod, where it is known.
+    pub pod: Option<Regarding>,
     /// The load-balancer class that is ours; `None` = Services without a class.
     pub class: Option<String>,
     /// Where health, metrics and debug state are served.
@@ -86,6 +89,7 @@ impl From<Args> for Settings {
     fn from(args: Args) -> Self {
         let Args { common: args, release_quarantine, edit_policy, deployment } = args;
         Self {
+            pod: args.own_pod(),
             terms: Terms { quarantine: release_quarantine, edit_policy: edit_policy.into() },
             admin_addr: args.admin_addr(Component::Controller),
             kubeconfig: args.kubeconfig,

@@ -8,12 +8,15 @@ use api::names::{CONTROLLER_LEASE, EVENT_SOURCE_CONTROLLER};
 use prometheus_client::registry::Registry;
 use runtime::admin::Admin;
 use runtime::client::{ConnectError, connect, warm_up};
+use runtime::complaint::explain;
 use runtime::event::EventRecorder;
 use runtime::lease::{self, Leadership, LeaseSettings};
 use runtime::log::LevelHandle;
 use runtime::metrics::register_process;
 use runtime::settings::Component;
 use runtime::stop::Stop;
+use runtime::unready;
+use runtime::watch::Barrier;
 use tokio::sync::watch;
 
 use crate::args::Settings;
@@ -37,8 +40,12 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let identity = lease::identity(settings.pod_name.as_deref(), Component::Controller.name());
     let recorder = EventRecorder::start(client.clone(), EVENT_SOURCE_CONTROLLER, identity.clone());
     let term = LeaseSettings::new(settings.namespace.clone(), CONTROLLER_LEASE, identity);
-    let (mut leadership, elector) = lease::start(client.clone(), term);
-    let admin = admin(registry, level, leadership.clone(), shown).share();
+    let barrier = Barrier::new();
+    let (mut leadership, elector) = lease::start(client.clone(), term, barrier.register("the lease"));
+    let admin = admin(registry, level, barrier, leadership.clone(), shown).share();
+    if let Some(pod) = settings.pod {
+        tokio::spawn(unready::tell(admin.clone(), pod, recorder.clone()));
+    }
     tokio::spawn(admin.clone().serve(settings.admin_addr, stop.clone()));
     if let Some(addr) = settings.metrics_addr {
         tokio::spawn(admin.serve_metrics(addr, stop.clone()));
@@ -73,6 +80,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
 fn admin(
     registry: Registry,
     level: LevelHandle,
+    barrier: Barrier,
     leadership: watch::Receiver<Leadership>,
     shown: watch::Receiver<Option<Arc<Report>>>,
 ) -> Admin {
@@ -82,7 +90,7 @@ fn admin(
         let leads = leadership.borrow().is_leader();
         let reading = shown.borrow().is_none();
         if leads && reading {
-            return Err("leading, and still reading Services and configuration".to_owned());
+            return Err(explain("leading, and still reading Services and configuration"));
         }
         Ok(())
     };
@@ -90,5 +98,12 @@ fn admin(
         let report = state.borrow().as_ref().map(|report| report.to_json());
         serde_json::json!({ "leader": leader.borrow().is_leader(), "state": report })
     };
-    Admin::new().ready("synced-or-standby", ready).metrics(registry).debug_state(debug).log_level(level)
+    // A standby that cannot see the lease stands by for nothing.
+    let lease = move || barrier.check().map_err(|waiting| explain(&waiting));
+    Admin::new()
+        .ready("lease", lease)
+        .ready("synced-or-standby", ready)
+        .metrics(registry)
+        .debug_state(debug)
+        .log_level(level)
 }

@@ -17,7 +17,7 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use runtime::chance::Jitter;
 use runtime::client::{CallError, call};
-use runtime::watch::{Change, Guarded, Query, watch};
+use runtime::watch::{Change, Guarded, Query, not_installed, watch};
 use serde::de::DeserializeOwned;
 
 use crate::neighbour::{SlimNode, SlimServiceCidr, SlimSpeakerState};
@@ -26,6 +26,8 @@ use crate::neighbour::{SlimNode, SlimServiceCidr, SlimSpeakerState};
 const ASK_LIMIT: Duration = Duration::from_secs(5);
 /// Before it is asked again.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// Before it is asked whether a kind that was missing has come: somebody installs it by hand.
+const MISSING_PAUSE: Duration = Duration::from_secs(20);
 
 /// One change of one of the watched kinds.
 #[derive(Debug)]
@@ -80,6 +82,25 @@ impl Extras {
     }
 }
 
+impl Extras {
+    /// Ends when a kind that is missing here can be read: whoever goes without it begins anew then.
+    pub(crate) async fn grown(self, client: &Client, namespace: &str) {
+        let cidrs = Api::<SlimServiceCidr>::all(client.clone());
+        let states = Api::<SlimSpeakerState>::namespaced(client.clone(), namespace);
+        if self.service_cidrs && self.speaker_states {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(MISSING_PAUSE).await;
+            if !self.service_cidrs && ask(&cidrs).await.is_ok()
+                || !self.speaker_states && ask(&states).await.is_ok()
+            {
+                return;
+            }
+        }
+    }
+}
+
 /// Opens all watches; configuration in `namespace` only.
 pub(crate) fn inputs(client: &Client, namespace: &str, extras: Extras, seed: u64) -> Inputs {
     let mut seeds = Jitter::new(seed);
@@ -121,11 +142,13 @@ async fn is_readable<K>(api: &Api<K>, consequence: &str) -> bool
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let one = ListParams::default().limit(1);
     loop {
-        match call(ASK_LIMIT, api.list(&one)).await {
-            Ok(_) => return true,
-            Err(error) if error.is_not_found() => return false,
+        match ask(api).await {
+            Ok(()) => return true,
+            Err(error) if error.is_not_found() => {
+                tracing::warn!(error = not_installed::<K>(), consequence, "a kind is missing");
+                return false;
+            }
             Err(CallError::Refused(status)) if status.code == 403 => {
                 tracing::warn!(kind = %K::kind(&()), consequence, "a kind may not be read");
                 return false;
@@ -133,4 +156,12 @@ where
             Err(_) => tokio::time::sleep(ASK_PAUSE).await,
         }
     }
+}
+
+/// One small question: can the kind be read?
+async fn ask<K>(api: &Api<K>) -> Result<(), CallError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    call(ASK_LIMIT, api.list(&ListParams::default().limit(1))).await.map(drop)
 }

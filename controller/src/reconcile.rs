@@ -80,6 +80,7 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
         office.reports.subscribe(),
     ));
     let mut lost = pin!(lost(leadership.clone()));
+    let mut grown = pin!(extras.grown(&office.client, &office.namespace));
     let mut stopped = pin!(stop.requested());
     let mut report_at: Option<Instant> = None;
     let mut status_ended = false;
@@ -98,6 +99,10 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
         let wake = desk.wakes().into_iter().chain(report_at).min();
         tokio::select! {
             () = &mut stopped => break,
+            () = &mut grown => {
+                tracing::info!("a kind that was missing can be read: everything is read anew");
+                break;
+            }
             () = &mut lost => {
                 // Whoever leads now decides; what is under way here is cut off.
                 drop(writes);

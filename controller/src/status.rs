@@ -24,6 +24,7 @@ use kube::{Api, Client};
 use runtime::client::{CallError, call};
 use runtime::lease::Leadership;
 use runtime::status::{StatusOutcome, apply_object, apply_status};
+use runtime::watch::not_installed;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -214,8 +215,23 @@ impl Writer {
         if time_left(*self.leadership.borrow(), Instant::now()).is_none() {
             return Err(Failed::Unavailable);
         }
-        let made = apply_object(&api, FIELD_MANAGER_CONTROLLER, &object).await;
-        self.judge(STATE, made)?;
+        match apply_object(&api, FIELD_MANAGER_CONTROLLER, &object).await {
+            // It would have been made: there is no such kind, or no such namespace.
+            StatusOutcome::Gone => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    let error = not_installed::<ConfigurationState>();
+                    tracing::warn!(
+                        object = STATE,
+                        error,
+                        "status of the configuration cannot be written: trying again"
+                    );
+                }
+                return Err(Failed::Refused);
+            }
+            made @ (StatusOutcome::Applied { .. }
+            | StatusOutcome::Conflict { .. }
+            | StatusOutcome::Failed(_)) => self.judge(STATE, made)?,
+        }
         self.apply(STATE, &api, &head(json!({ "status": wanted }))).await?;
         self.state = Some(wanted);
         Ok(())

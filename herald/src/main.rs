@@ -22,7 +22,7 @@ impl Role {
         match Path::new(program).file_stem()?.to_str()? {
             "controller" => Some(Self::Controller),
             "speaker" => Some(Self::Speaker),
-            "speakerctl" | "kubectl-herald" => Some(Self::Speakerctl),
+            "speakerctl" | "kubectl-herald" | "kubectl_complete-herald" => Some(Self::Speakerctl),
             _ => None,
         }
     }
@@ -56,6 +56,7 @@ mod tests {
             ("speaker", Some(Role::Speaker)),
             ("./bin/speakerctl", Some(Role::Speakerctl)),
             ("/usr/local/bin/kubectl-herald", Some(Role::Speakerctl)),
+            ("/usr/local/bin/kubectl_complete-herald", Some(Role::Speakerctl)),
             ("/herald", None),
             ("", None),
             ("/speaker/", Some(Role::Speaker)),

@@ -63,6 +63,18 @@ impl Regarding {
         }
     }
 
+    /// The Pod that the process runs in; `None` where that is not known, as outside of Pods.
+    #[must_use]
+    pub fn own_pod(namespace: &str, name: Option<&str>, uid: Option<&str>) -> Option<Self> {
+        Some(Self {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            name: name?.to_owned(),
+            uid: Some(uid?.to_owned()),
+        })
+    }
+
     /// Any object that kube knows the type of.
     #[must_use]
     pub fn object<K>(object: &K) -> Self

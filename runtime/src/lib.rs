@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod chance;
 pub mod client;
+pub mod complaint;
 pub mod event;
 pub mod lease;
 pub mod log;
@@ -14,4 +15,5 @@ pub mod metrics;
 pub mod settings;
 pub mod status;
 pub mod stop;
+pub mod unready;
 pub mod watch;

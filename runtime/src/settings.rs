@@ -10,6 +10,8 @@ use std::str::FromStr;
 use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Arg, Command, ValueEnum};
 
+use crate::event::Regarding;
+
 /// One of Herald's daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
@@ -83,6 +85,10 @@ pub struct CommonArgs {
     #[arg(long, env = "POD_NAME", value_name = "NAME", value_parser = given::<String>, default_value = "", hide_default_value = true)]
     pub pod_name: Unless<String>,
 
+    /// UID of this Pod: what keeps it from being ready is then told as an event on the Pod
+    #[arg(long, env = "POD_UID", value_name = "UID", value_parser = given::<String>, default_value = "", hide_default_value = true)]
+    pub pod_uid: Unless<String>,
+
     /// Serve only Services of exactly this loadBalancerClass; without it only Services without a class
     #[arg(long, env = "HERALD_LB_CLASS", value_name = "CLASS", value_parser = given::<String>, default_value = "", hide_default_value = true)]
     pub load_balancer_class: Unless<String>,
@@ -105,6 +111,12 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// This Pod as an event names it; `None` outside of Pods.
+    #[must_use]
+    pub fn own_pod(&self) -> Option<Regarding> {
+        Regarding::own_pod(&self.namespace, self.pod_name.as_deref(), self.pod_uid.as_deref())
+    }
+
     /// Where the admin server of `component` listens: as given, or the component's default.
     #[must_use]
     pub fn admin_addr(&self, component: Component) -> SocketAddr {

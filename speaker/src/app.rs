@@ -8,11 +8,13 @@ use prometheus_client::registry::Registry;
 use runtime::admin::{Admin, SharedAdmin, serve_unix};
 use runtime::chance::fresh_seed;
 use runtime::client::{ConnectError, connect, warm_up};
+use runtime::complaint::explain;
 use runtime::event::EventRecorder;
 use runtime::log::LevelHandle;
 use runtime::metrics::register_process;
 use runtime::settings::Component;
 use runtime::stop::Stop;
+use runtime::unready;
 use runtime::watch::Barrier;
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
@@ -81,6 +83,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
     let clearing = client.clone();
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
+    let told_events = events.clone();
     let file = StateFile::new(&settings.state_folder(), &settings.node, settings.state_max_age);
     let answered = async { answer.await.unwrap_or(Ok(())) };
     let (memory, wanted) = Memory::start(&file, answered, barrier.clone(), plan.clone(), &role);
@@ -92,7 +95,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     };
     let front = tokio::spawn(show(
         role.clone(),
-        move |tasks| serve(tasks, &told_settings, &admin, &told_stop),
+        move |tasks| serve(tasks, &told_settings, &admin, &told_events, &told_stop),
         move |tasks| {
             let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
             match service_status {
@@ -205,7 +208,16 @@ fn keep(tasks: &mut Option<JoinSet<()>>, wanted: bool, start: &impl Fn(&mut Join
     }
 }
 
-fn serve(tasks: &mut JoinSet<()>, settings: &Settings, admin: &SharedAdmin, stop: &Stop) {
+fn serve(
+    tasks: &mut JoinSet<()>,
+    settings: &Settings,
+    admin: &SharedAdmin,
+    events: &EventRecorder,
+    stop: &Stop,
+) {
+    if let Some(pod) = settings.common.own_pod() {
+        tasks.spawn(unready::tell(admin.clone(), pod, events.clone()));
+    }
     let addr = settings.common.admin_addr(Component::Speaker);
     tasks.spawn(SharedAdmin::serve(admin.clone(), addr, stop.clone()));
     if let Some(addr) = settings.common.metrics_addr {
@@ -263,7 +275,7 @@ fn admin(node: String, barrier: Barrier, inlets: &Inlets, asker: Asker) -> Admin
             json!(routes::report(&at, &for_routes.plan.borrow(), &for_routes.sessions.borrow()))
         })
         .inquiry("/why", move |query| answers.clone().why(query))
-        .ready("watches", move || barrier.check())
+        .ready("watches", move || barrier.check().map_err(|waiting| explain(&waiting)))
         .ready("node", has_node)
         .ready("sessions", sessions_up)
         .json("/state", move || json!(speaker_report(&node, &for_state)))

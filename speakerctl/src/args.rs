@@ -15,6 +15,9 @@ use crate::span::parse_limit;
 /// Where a speaker listens unless it was told otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/herald/speaker.sock";
 
+/// How people call the plugin.
+const PLUGIN: &str = "kubectl herald";
+
 const LONG_ABOUT: &str = "Asks Herald's speakers about their BGP peers, their routes, and why a Service is not announced.
 
 In the speaker's container the speaker itself answers, through its unix socket, even while the Kubernetes API is away. \
@@ -217,12 +220,31 @@ pub(crate) fn read() -> (Cli, Said) {
     }
 }
 
-/// The command, named as the caller knows it: kubectl runs a plugin under the name `kubectl-herald`.
+/// The command, named as the caller knows it.
 pub(crate) fn command(program: Option<&OsStr>) -> clap::Command {
-    let name = program.and_then(|path| Path::new(path).file_stem()).and_then(OsStr::to_str);
+    let name = name_of(program);
     match name {
-        Some("kubectl-herald") => Cli::command().name("kubectl herald").bin_name("kubectl herald"),
-        Some(_) | None => Cli::command(),
+        PLUGIN => Cli::command().name(name).bin_name(name),
+        _ => Cli::command(),
+    }
+}
+
+/// What to type to run this program again.
+pub(crate) fn called() -> &'static str {
+    name_of(std::env::args_os().next().as_deref())
+}
+
+/// kubectl completes the command line of a plugin by running this name.
+pub(crate) fn asks_for_suggestions() -> bool {
+    let program = std::env::args_os().next();
+    program.is_some_and(|path| Path::new(&path).file_stem() == Some(OsStr::new("kubectl_complete-herald")))
+}
+
+/// kubectl runs a plugin under the name `kubectl-herald`.
+fn name_of(program: Option<&OsStr>) -> &'static str {
+    match program.and_then(|path| Path::new(path).file_stem()).and_then(OsStr::to_str) {
+        Some("kubectl-herald") => PLUGIN,
+        Some(_) | None => "speakerctl",
     }
 }
 

@@ -86,15 +86,15 @@ pub(crate) enum ClusterFault {
 }
 
 impl Failure {
-    /// What to do next, in one line.
-    pub(crate) fn hint(&self) -> Option<String> {
+    /// What to do next, in one line. `program` is how the caller knows this program, `home` the namespace that was asked about.
+    pub(crate) fn hint(&self, program: &str, home: &str) -> Option<String> {
         match self {
-            Self::Usage(_) => Some("speakerctl peers --help says which place is asked when".to_owned()),
-            Self::Socket { fault, .. } => fault.hint().map(str::to_owned),
+            Self::Usage(_) => Some(format!("{program} --help says which place is asked when")),
+            Self::Socket { fault, .. } => fault.hint(home),
             Self::Cluster { fault, namespace, .. } => fault.hint(namespace),
             Self::NodesUnknown { nodes, namespace } => Some(no_report_hint(nodes, namespace)),
             Self::OtherNode { asked, namespace, .. } => {
-                Some(format!("ask the API instead: speakerctl peers -n {namespace} {}", asked.join(" ")))
+                Some(format!("ask the API instead: {program} peers -n {namespace} {}", asked.join(" ")))
             }
             Self::NoServiceName { .. } => {
                 Some("write NAME or NAMESPACE/NAME, for example shop/web".to_owned())
@@ -138,21 +138,24 @@ impl SocketFault {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Absent => Some(
-                "run this in the speaker's container (kubectl exec), or leave --socket out to ask the API",
-            ),
-            Self::Forbidden => Some("run this as root or as the speaker's user"),
-            Self::Deaf | Self::Silent(_) => Some(
-                "look at the speaker's log: kubectl -n metallb-system logs -l component=speaker --prefix",
-            ),
-            Self::Refused(_) | Self::NotHttp(_) | Self::TooLong(_) => {
-                Some("is this the socket of a Herald speaker? its default is /run/herald/speaker.sock")
+    fn hint(&self, home: &str) -> Option<String> {
+        let words = match self {
+            Self::Absent => {
+                "run this in the speaker's container (kubectl exec), or leave --socket out to ask the API"
             }
-            Self::NotAReport(_) => Some("use the speakerctl of the same version as the speaker"),
-            Self::Other(_) => None,
-        }
+            Self::Forbidden => "run this as root or as the speaker's user",
+            Self::Deaf | Self::Silent(_) => {
+                return Some(format!(
+                    "look at the speaker's log: kubectl -n {home} logs -l component=speaker --prefix"
+                ));
+            }
+            Self::Refused(_) | Self::NotHttp(_) | Self::TooLong(_) => {
+                "is this the socket of a Herald speaker? its default is /run/herald/speaker.sock"
+            }
+            Self::NotAReport(_) => "use the speakerctl of the same version as the speaker",
+            Self::Other(_) => return None,
+        };
+        Some(words.to_owned())
     }
 }
 
@@ -184,7 +187,7 @@ impl ClusterFault {
                 Some("check the user of the kubeconfig context: kubectl auth whoami".to_owned())
             }
             Self::NoSuchKind => {
-                Some("Herald's CRDs are not installed: kubectl apply -k manifests/".to_owned())
+                Some("Herald's CRDs are not installed: kubectl apply -f herald.yaml".to_owned())
             }
             Self::Refused(_) => None,
         }

@@ -5,6 +5,8 @@
 
 mod advice;
 mod args;
+#[cfg(test)]
+mod document;
 mod duplicate;
 mod failure;
 mod manual;
@@ -14,6 +16,7 @@ mod routes;
 mod row;
 mod source;
 mod span;
+mod suggestion;
 mod version;
 mod why;
 
@@ -47,6 +50,13 @@ impl Outcome {
 /// 2 wrong usage, 3 answered and not well).
 #[must_use]
 pub fn main() -> ExitCode {
+    if args::asks_for_suggestions() {
+        let words: Vec<String> =
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        // kubectl has nobody to tell that its pipe is closed.
+        let _ = write(&suggestion::answer(args::command(None), &words));
+        return ExitCode::SUCCESS;
+    }
     let (cli, said) = args::read();
     let done = match &cli.command {
         Command::Peers(peers) => peers::run(&cli.reach, said, peers),
@@ -62,7 +72,7 @@ pub fn main() -> ExitCode {
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {failure}");
-            if let Some(hint) = failure.hint() {
+            if let Some(hint) = failure.hint(args::called(), &cli.reach.namespace) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::from(failure.exit_code())

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::failure::Failure;
 use crate::{Outcome, args, write};
 
-/// Prints the script for a shell, for the name that the program was called by.
+/// Prints the script for a shell, for the name `speakerctl`; as a plugin, kubectl asks for suggestions (`suggestion`).
 ///
 /// # Errors
 /// When it could not be written.

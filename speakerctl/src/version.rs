@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::args::{Document, Place, ReachArgs, Said, VersionArgs};
+use crate::args::{Document, Place, ReachArgs, Said, VersionArgs, called};
 use crate::failure::Failure;
 use crate::render::{json, yaml};
 use crate::row::Report;
@@ -42,6 +42,9 @@ pub(crate) fn run(reach: &ReachArgs, said: Said, args: &VersionArgs) -> Result<O
             Err(failure) => {
                 answered = false;
                 notice(&format!("speakers: {failure}"));
+                if let Some(hint) = failure.hint(called(), &reach.namespace) {
+                    notice(&format!("hint: {hint}"));
+                }
             }
         }
     }
@@ -50,7 +53,7 @@ pub(crate) fn run(reach: &ReachArgs, said: Said, args: &VersionArgs) -> Result<O
         Document::Json => write(&json(&versions))?,
         Document::Yaml => write(&yaml(&versions))?,
     }
-    let skew = skew(&versions);
+    let skew = skew(&versions, &reach.namespace);
     if let Some(skew) = &skew {
         notice(skew);
     }
@@ -76,7 +79,7 @@ fn text(versions: &Versions) -> String {
 }
 
 /// A speaker of another version may answer in words that this program does not know, or lack some that it asks for.
-fn skew(versions: &Versions) -> Option<String> {
+fn skew(versions: &Versions, home: &str) -> Option<String> {
     let others: Vec<&str> =
         versions.speakers.keys().map(String::as_str).filter(|version| *version != versions.client).collect();
     match (others.as_slice(), versions.speakers.len()) {
@@ -86,10 +89,9 @@ fn skew(versions: &Versions) -> Option<String> {
             others.join(", "),
             versions.client
         )),
-        (_, _) => Some(
-            "warning: the speakers are of several versions; is a rollout under way? kubectl -n metallb-system rollout status ds/speaker"
-                .to_owned(),
-        ),
+        (_, _) => Some(format!(
+            "warning: the speakers are of several versions; is a rollout under way? kubectl -n {home} rollout status ds/speaker"
+        )),
     }
 }
 
@@ -103,7 +105,7 @@ mod tests {
             let of = |nodes: &[&str]| nodes.iter().map(|node| (*node).to_owned()).collect();
             let speakers =
                 speakers.iter().map(|(version, nodes)| ((*version).to_owned(), of(nodes))).collect();
-            let told = skew(&Versions { client: "0.2.0", speakers });
+            let told = skew(&Versions { client: "0.2.0", speakers }, "lb");
             match expected {
                 Some(words) => assert!(told.as_ref().is_some_and(|told| told.contains(words)), "{told:?}"),
                 None => assert_eq!(told, None),
@@ -112,6 +114,6 @@ mod tests {
         check(&[], None);
         check(&[("0.2.0", &["a", "b"])], None);
         check(&[("0.1.0", &["a"])], Some("of version 0.1.0, this program is 0.2.0"));
-        check(&[("0.1.0", &["a"]), ("0.2.0", &["b"])], Some("a rollout"));
+        check(&[("0.1.0", &["a"]), ("0.2.0", &["b"])], Some("kubectl -n lb rollout status"));
     }
 }

@@ -252,6 +252,15 @@ fn a_kubeconfig_that_cannot_be_read_is_not_quoted() {
         &["error: no answer from the Kubernetes API: ", "hint: compare with what kubectl reads"],
     );
     assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+    let absent = folder.path().join("absent");
+    let absent = absent.to_str().unwrap();
+    let wanted = format!("the kubeconfig {absent} cannot be read: No such file");
+    check(
+        &run(&["peers", "--kubeconfig", absent], None),
+        1,
+        "",
+        &[&wanted, "hint: give the path of the file"],
+    );
 }
 
 #[test]
@@ -399,6 +408,15 @@ fn as_a_plugin_it_speaks_of_itself_as_kubectl_herald() {
     let output = Command::new(&plugin).args(["peers", "--help"]).output().unwrap();
     let help = String::from_utf8_lossy(&output.stdout);
     assert!(help.contains("Usage: kubectl herald peers [OPTIONS] [NODE]..."), "{help}");
+}
+
+#[test]
+fn kubectl_gets_its_suggestions_under_the_name_that_it_asks() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl_complete-herald");
+    std::os::unix::fs::symlink(PROGRAM, &plugin).unwrap();
+    let output = Command::new(&plugin).args(["peers", "--no-h"]).output().unwrap();
+    check(&output, 0, "--no-headers\tLeave out the line of column heads\n:4\n", &[]);
 }
 
 #[test]

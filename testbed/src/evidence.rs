@@ -61,6 +61,9 @@ impl Lab {
     /// A line in a daemon's log that says that the API server forbade something; the manifests then lack a permission.
     #[must_use]
     pub fn forbidden_requests(&self) -> Option<String> {
+        if self.herald().rights_missing {
+            return None;
+        }
         let logs = fs::read_dir(self.logs()).ok()?.flatten().map(|log| log.path());
         let daemons = logs.filter(|path| {
             let name = path.file_stem().map(|name| name.to_string_lossy()).unwrap_or_default();

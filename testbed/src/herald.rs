@@ -97,6 +97,8 @@ pub struct Herald {
     clocks: BTreeMap<(String, Daemon), PathBuf>,
     /// Arguments beyond those of the manifests.
     arguments: BTreeMap<(String, Daemon), Vec<&'static str>>,
+    /// The story takes rights away.
+    pub(crate) rights_missing: bool,
     successors: usize,
     /// Whether they log as the manifests have it, and not everything.
     terse: bool,
@@ -222,6 +224,11 @@ impl Lab {
     /// From their next start on the daemons log as the manifests have it: for measurements. Otherwise they log everything.
     pub fn log_as_shipped(&mut self) {
         self.herald_mut().terse = true;
+    }
+
+    /// The story takes rights away on purpose: that a daemon was forbidden something is no fault of the manifests.
+    pub fn expect_missing_rights(&mut self) {
+        self.herald_mut().rights_missing = true;
     }
 
     /// Gives a daemon one more argument from its next start on.

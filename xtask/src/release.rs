@@ -18,6 +18,7 @@ const FOLDER: &str = "release-files";
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     generated::check()?;
     ensure_described()?;
+    ensure_named(&guide()?)?;
     let folder = cargo::target().join(FOLDER);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
@@ -48,6 +49,27 @@ fn ensure_described() -> Result<()> {
         heads.iter().any(|head| *head == "Unreleased" || head.starts_with(VERSION)),
         "CHANGELOG.md has neither a section {VERSION} nor one that is unreleased, but {heads:?}"
     );
+    Ok(())
+}
+
+fn guide() -> Result<String> {
+    fs::read_to_string(workspace::root().join("docs/install.md")).context("reading docs/install.md")
+}
+
+/// The guide names files and tags with their version, and people type them as they stand there.
+fn ensure_named(guide: &str) -> Result<()> {
+    let mut named = 0;
+    for before in ["herald-", "herald:", "newTag: "] {
+        for after in guide.split(before).skip(1) {
+            let end = after.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(after.len());
+            let version = after.get(..end).unwrap_or_default().trim_end_matches('.');
+            if version.contains('.') {
+                named += 1;
+                ensure!(version == VERSION, "docs/install.md names {before}{version}, this is {VERSION}");
+            }
+        }
+    }
+    ensure!(named > 0, "docs/install.md names no version: is it read wrongly?");
     Ok(())
 }
 
@@ -123,6 +145,15 @@ mod tests {
         for name in ["herald/Chart.yaml", "herald/values.yaml", "herald/templates/speaker.yaml"] {
             assert!(names.contains(&name.to_owned()), "{names:?}");
         }
+    }
+
+    #[test]
+    fn the_guide_names_this_version() {
+        ensure_named(&guide().expect("a guide")).expect("this version everywhere");
+        for other in ["load herald-99.0.0.tar", "localhost/herald:99.1.0`", "newTag: 99.0.1}"] {
+            ensure_named(other).expect_err(other);
+        }
+        ensure_named("herald-lb.io and herald-system").expect_err("no version at all");
     }
 
     #[test]

@@ -146,6 +146,13 @@ impl SharedAdmin {
         server::run(Tcp::new(addr), self.0, route::Scope::Everything, stop).await;
     }
 
+    /// What the readiness checks that fail say, in one line; `None` when all hold.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
+        let failed: Vec<String> = self.0.ready.iter().filter_map(|check| (check.ask)().err()).collect();
+        (!failed.is_empty()).then(|| failed.join("; "))
+    }
+
     /// Serves only `/metrics` and the health routes on `addr` until `stop`: for addresses that the network reaches.
     pub async fn serve_metrics(self, addr: SocketAddr, stop: Stop) {
         server::run(Tcp::new(addr), self.0, route::Scope::Metrics, stop).await;

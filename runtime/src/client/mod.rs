@@ -103,7 +103,7 @@ pub enum CallError {
         limit: Duration,
     },
     /// The server cannot be reached, or the connection broke.
-    #[error("the API server cannot be reached: {0}; check its address, the network and its certificate")]
+    #[error("the API server cannot be reached: {text}; {hint}", text = .0, hint = look_at(.0))]
     Unreachable(String),
     /// The answer is not what this version expects.
     #[error("the API server's answer cannot be read: {0}; check that client and server versions fit")]
@@ -171,6 +171,16 @@ impl From<kube::Error> for CallError {
             kube::Error::HttpError(error) => Self::NotSent(error.to_string()),
             other => Self::Unreadable(chain(&other)),
         }
+    }
+}
+
+/// What to look at when the server cannot be reached. A certificate that is "not valid yet", or has expired for one machine alone,
+/// is seldom its fault: boards without a battery start in the past.
+fn look_at(text: &str) -> &'static str {
+    if ["not valid yet", "certificate expired"].iter().any(|words| text.contains(words)) {
+        "check the clock of this node (timedatectl, chronyc tracking), then the server's certificate"
+    } else {
+        "check its address, the network and its certificate"
     }
 }
 

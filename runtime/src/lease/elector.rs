@@ -16,6 +16,8 @@ use super::decide::{Action, Candidate, Record};
 use super::{Leadership, LeaseSettings};
 use crate::chance::Jitter;
 use crate::client::{CallError, call};
+use crate::complaint::Complaint;
+use crate::watch::Synced;
 
 /// One read or write of the lease: a leader has time for two that hang before its deadline.
 const CALL_LIMIT: Duration = Duration::from_secs(3);
@@ -32,11 +34,16 @@ pub struct Elector {
 }
 
 /// Starts to stand for election. The receiver tells about every change and every renewal; it says
-/// [`Leadership::Standby`] at the latest when the renew deadline passes.
+/// [`Leadership::Standby`] at the latest when the renew deadline passes. `seen` is marked when the lease could be read or written
+/// for the first time: who cannot do that stands by for nothing.
 ///
 /// Must be called inside a tokio runtime. The election goes on until [`Elector::release`] or until the handle is dropped.
 #[must_use]
-pub fn start(client: Client, settings: LeaseSettings) -> (watch::Receiver<Leadership>, Elector) {
+pub fn start(
+    client: Client,
+    settings: LeaseSettings,
+    seen: Synced,
+) -> (watch::Receiver<Leadership>, Elector) {
     let (says, hears) = watch::channel(Leadership::Standby);
     let (release, released) = oneshot::channel();
     let office = Office {
@@ -44,7 +51,9 @@ pub fn start(client: Client, settings: LeaseSettings) -> (watch::Receiver<Leader
         candidate: Candidate::new(&settings),
         jitter: Jitter::new(crate::chance::fresh_seed()),
         acquired: None,
+        complaint: Complaint::about(format!("Lease {}", settings.name)),
         troubled: false,
+        seen,
         says,
         settings,
     };
@@ -70,8 +79,11 @@ struct Office {
     jitter: Jitter,
     /// When the present holder took the lease, as the lease says; kept over renewals.
     acquired: Option<MicroTime>,
-    /// The lease cannot be read or written, and that is logged already.
+    /// What is wrong with reading or writing the lease.
+    complaint: Complaint,
+    /// Something is, and that is logged already.
     troubled: bool,
+    seen: Synced,
     says: watch::Sender<Leadership>,
     settings: LeaseSettings,
 }
@@ -142,6 +154,9 @@ impl Office {
         self.candidate.doubt();
         self.tell();
         let outrun = error.is_conflict();
+        if !outrun {
+            self.complaint.raise(&error.to_string());
+        }
         if !outrun && !self.troubled {
             self.troubled = true;
             tracing::warn!(lease = self.settings.name, %error, "the lease cannot be read or written: trying again");
@@ -151,7 +166,9 @@ impl Office {
     }
 
     fn recovered(&mut self) {
+        self.seen.mark();
         if std::mem::take(&mut self.troubled) {
+            self.complaint.settle();
             tracing::info!(lease = self.settings.name, "the lease can be read and written again");
         }
     }

@@ -15,6 +15,7 @@ mod mirror;
 mod page;
 mod stream;
 mod tally;
+mod trouble;
 
 use std::fmt::Debug;
 
@@ -27,6 +28,7 @@ pub use barrier::{Barrier, Synced};
 pub use guarded::{Guarded, Unreadable};
 pub use mirror::Mirror;
 pub use tally::register_metrics;
+pub use trouble::not_installed;
 
 /// What a watch says.
 #[derive(Clone, Debug, PartialEq, Eq)]

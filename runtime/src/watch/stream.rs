@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::health::Health;
 use super::page::{After, Events, Page, Shelf, Text};
 use super::tally;
+use super::trouble::Asked;
 use super::{Change, Query};
 use crate::chance::Jitter;
 use crate::client::{CallError, call};
@@ -61,12 +62,11 @@ where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
     K::DynamicType: Default,
 {
-    let kind = K::kind(&K::DynamicType::default()).into_owned();
     let watch = Watch {
         shelf: Shelf::of(&api),
         query,
         jitter: Jitter::new(seed),
-        health: Health::new(kind, seed ^ 1),
+        health: Health::new(Asked::of::<K>(), seed ^ 1),
         paged: false,
         stage: Stage::Start,
     };

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Service;
+
 use super::Mirror;
 use super::health::Health;
+use super::trouble::Asked;
 use crate::chance::Jitter;
 use crate::client::CallError;
 
@@ -129,7 +132,7 @@ fn refusal() -> CallError {
 
 #[test]
 fn a_broken_watch_waits_longer_each_time_and_starts_anew_after_five_refusals() {
-    let mut health = Health::new("Service".to_owned(), 1);
+    let mut health = Health::new(Asked::of::<Service>(), 1);
     let mut last = Duration::ZERO;
     for failure in 1..=5 {
         assert!(!health.wants_fresh_start(), "before failure {failure}");
@@ -145,7 +148,7 @@ fn a_broken_watch_waits_longer_each_time_and_starts_anew_after_five_refusals() {
 
 #[test]
 fn a_server_that_was_away_for_long_is_noticed_within_seconds() {
-    let mut health = Health::new("Service".to_owned(), 1);
+    let mut health = Health::new(Asked::of::<Service>(), 1);
     for _ in 0..100 {
         let away = [
             CallError::Unreachable("refused".to_owned()),
@@ -161,7 +164,7 @@ fn a_server_that_was_away_for_long_is_noticed_within_seconds() {
 
 #[test]
 fn the_servers_wish_to_wait_is_honoured() {
-    let mut health = Health::new("Service".to_owned(), 1);
+    let mut health = Health::new(Asked::of::<Service>(), 1);
     let status = serde_json::json!({"code": 429, "details": {"retryAfterSeconds": 20}});
     let busy = CallError::Refused(serde_json::from_value(status).unwrap());
     assert_eq!(health.failed(&busy), Duration::from_secs(20));
@@ -169,6 +172,6 @@ fn the_servers_wish_to_wait_is_honoured() {
 
 #[test]
 fn forgotten_history_is_read_again_soon() {
-    let mut health = Health::new("Service".to_owned(), 1);
+    let mut health = Health::new(Asked::of::<Service>(), 1);
     assert!(health.outdated() <= Duration::from_millis(400));
 }

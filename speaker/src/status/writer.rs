@@ -9,6 +9,7 @@ use api::names::FIELD_MANAGER_SPEAKER;
 use kube::Api;
 use runtime::client::call;
 use runtime::status::{StatusOutcome, WRITE_LIMIT, apply_object, apply_status};
+use runtime::watch::not_installed;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -54,8 +55,16 @@ where
     pub(super) async fn write(&mut self, object: &Value, status: &Value) -> Result<(), TryAgain> {
         if self.made.as_ref().is_none_or(|(made, _)| made != object) {
             self.made = None;
-            let outcome = apply_object(&self.api, FIELD_MANAGER_SPEAKER, object).await;
-            self.judge(outcome)?;
+            match apply_object(&self.api, FIELD_MANAGER_SPEAKER, object).await {
+                // It would have been made: there is no such kind, or no such namespace.
+                StatusOutcome::Gone => {
+                    self.tell_failure(&K::kind(&()), &not_installed::<K>());
+                    return Err(self.back_off());
+                }
+                outcome @ (StatusOutcome::Applied { .. }
+                | StatusOutcome::Conflict { .. }
+                | StatusOutcome::Failed(_)) => self.judge(outcome)?,
+            }
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             let uid = self.read(name).await.and_then(|found| found.meta().uid.clone());
             self.made = uid.map(|uid| (object.clone(), uid));

@@ -39,6 +39,8 @@ pub(crate) enum ClientFault {
     NoContext(String),
     #[error("{0}")]
     Kubeconfig(String),
+    #[error("the kubeconfig {} cannot be read: {reason}", .path.display())]
+    NoKubeconfig { path: PathBuf, reason: String },
     #[error("the credentials cannot be had: {0}")]
     Credentials(#[source] kube::Error),
     #[error("the {what} cannot be used: {reason}")]
@@ -54,6 +56,9 @@ impl ClientFault {
         if let KubeconfigError::LoadContext(name) = error {
             return Self::NoContext(name.clone());
         }
+        if let KubeconfigError::ReadConfig(reason, path) = error {
+            return Self::NoKubeconfig { path: path.clone(), reason: reason.to_string() };
+        }
         // The parser goes on to quote the file, which holds secrets.
         Self::Kubeconfig(error.to_string().lines().next().unwrap_or_default().to_owned())
     }
@@ -65,6 +70,7 @@ impl ClientFault {
                 "give --kubeconfig (or set KUBECONFIG), or run this in a speaker's container to ask it through its socket"
             }
             Self::NoContext(_) => "list the contexts with: kubectl config get-contexts",
+            Self::NoKubeconfig { .. } => "give the path of the file: --kubeconfig FILE, or KUBECONFIG",
             Self::Kubeconfig(_) | Self::Certificate { .. } | Self::NoRoots => {
                 "compare with what kubectl reads: kubectl config view --minify"
             }

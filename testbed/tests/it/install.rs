@@ -1,5 +1,7 @@
 //! Installing as people do it: the one file, once and again, beside what is there already.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
 use testbed::cluster::Answer;
 use testbed::eventually::eventually;
@@ -19,6 +21,11 @@ pub(crate) const TESTS: &[Test] = &[
         name: "the_one_file_takes_over_metallbs_definitions_and_keeps_its_objects",
         plan: bare,
         story: |lab| Box::pin(over_metallb(lab)),
+    },
+    Test {
+        name: "the_yaml_of_the_documents_is_taken_by_the_api_server",
+        plan: bare,
+        story: |lab| Box::pin(documents(lab)),
     },
 ];
 
@@ -42,6 +49,64 @@ async fn one_file(lab: &mut Lab) -> Result<()> {
     let dry = accepted(lab, &["apply", "--dry-run=server", "--validate=strict", "-f", &file]).await?;
     ensure!(!dry.contains("Warning"), "{dry}");
     accepted(lab, &["delete", "-f", &file, "--wait=false"]).await.map(drop)
+}
+
+/// What people copy: every complete object in README and documents, checked as strictly as the API server can.
+async fn documents(lab: &mut Lab) -> Result<()> {
+    accepted(lab, &["apply", "-f", &path("herald.yaml")?]).await?;
+    let mut objects = 0;
+    for (name, text) in documents_with_yaml()? {
+        for (number, yaml) in blocks(&text).into_iter().enumerate() {
+            let file = lab.folder().join(format!("{}-{number}.yaml", name.replace('/', "-")));
+            fs::write(&file, &yaml).context("writing a block of a document")?;
+            let file = file.display().to_string();
+            let check = ["apply", "--dry-run=server", "--validate=strict", "-f", &file];
+            // Definitions are established a moment after they were accepted.
+            let (told, _) = eventually(SOON, "the API server to have an opinion", async || {
+                let answer = lab.cluster().kubectl(&check).await?;
+                ensure!(!answer.text.contains("no matches for kind"), "{}", answer.text);
+                Ok(answer)
+            })
+            .await?;
+            ensure!(told.accepted && !told.text.contains("Warning"), "{name}: {}\n{yaml}", told.text.trim());
+            objects += told.text.lines().count();
+        }
+    }
+    ensure!(objects >= 8, "only {objects} objects were found: the documents are read wrongly");
+    Ok(())
+}
+
+/// All but the guide to addresses, whose examples have a test of their own because they build on each other.
+fn documents_with_yaml() -> Result<Vec<(String, String)>> {
+    let root = repository();
+    let mut names = vec!["README.md".to_owned()];
+    for folder in ["docs", "docs/guide"] {
+        for entry in fs::read_dir(root.join(folder)).with_context(|| format!("reading {folder}"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".md") && name != "ipam.md" {
+                names.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    names.sort();
+    let read = |name: String| {
+        let text = fs::read_to_string(root.join(&name)).with_context(|| format!("reading {name}"))?;
+        Ok((name, text))
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// Blocks that hold complete objects of the cluster; of a shell's block what is between `<<EOF` and `EOF`.
+fn blocks(text: &str) -> Vec<String> {
+    let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1));
+    let yaml = blocks.map(|block| match block.split_once("<<EOF\n") {
+        Some((_, rest)) => rest.split("\nEOF").next().unwrap_or_default(),
+        None => block,
+    });
+    let whole = |yaml: &&str| {
+        yaml.contains("apiVersion:") && yaml.contains("kind:") && !yaml.contains("kustomize.config.k8s.io")
+    };
+    yaml.filter(whole).map(str::to_owned).collect()
 }
 
 /// MetalLB's definition of BGPPeer converts by a webhook, and an object is there.

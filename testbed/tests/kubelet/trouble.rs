@@ -11,6 +11,7 @@ use testbed::kubelet::RealCluster;
 use crate::story::{SOON, chapter, manifest, wait_for_paths};
 
 const SPEAKER: &str = "component=speaker";
+const DESCRIBE: [&str; 6] = ["describe", "pods", "--namespace", HERALD_NAMESPACE, "-l", SPEAKER];
 /// Long enough to see a Pod that ends and starts again.
 const CALM: Duration = Duration::from_secs(8);
 
@@ -37,8 +38,9 @@ async fn wrong_node_name(cluster: &RealCluster) -> Result<()> {
     change(cluster, r#"[{"op": "replace", "path": "/spec/template/spec/containers/0/env/0", "value": {"name": "NODE_NAME", "value": "nowhere"}}]"#).await?;
     let logs = ["logs", "--namespace", HERALD_NAMESPACE, "-l", SPEAKER, "--tail=200"];
     said(cluster, &logs, "there is no Node object of this name").await?;
-    let events = ["get", "events", "--namespace", HERALD_NAMESPACE];
-    said(cluster, &events, "Readiness probe failed").await?;
+    said(cluster, &DESCRIBE, "Readiness probe failed").await?;
+    // The kubelet tells a number; the sentence is the speaker's own.
+    said(cluster, &DESCRIBE, "there is no Node object named").await?;
     stays_calm(cluster).await?;
     undo(cluster).await
 }
@@ -61,6 +63,7 @@ async fn missing_right(cluster: &RealCluster) -> Result<()> {
     // The verb and the object, in the API server's own words. A streaming list is asked for as a watch.
     said(cluster, &logs, "cannot watch resource").await?;
     said(cluster, &logs, "endpointslices").await?;
+    said(cluster, &DESCRIBE, "cannot watch resource").await?;
     stays_calm(cluster).await?;
     cluster.control_plane().do_kubectl(&["apply", "-f", &manifest("herald.yaml")]).await?;
     cluster.rollout(HERALD_NAMESPACE, "daemonset/speaker", Duration::from_secs(120)).await?;

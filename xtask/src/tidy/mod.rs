@@ -5,6 +5,7 @@
 mod borders;
 mod ledger;
 mod length;
+mod metrics;
 mod names;
 mod purity;
 mod unsafety;
@@ -27,7 +28,7 @@ pub(crate) struct Breach {
 
 type Rule = fn(&[SourceFile]) -> Vec<Breach>;
 
-const RULES: [(&str, Rule); 7] = [
+const RULES: [(&str, Rule); 8] = [
     ("file length", length::check),
     ("import borders", borders::check),
     ("purity", purity::check),
@@ -35,6 +36,7 @@ const RULES: [(&str, Rule); 7] = [
     ("names", names::check),
     ("words", words::check),
     ("ledgers", ledger::check),
+    ("metrics", metrics::check),
 ];
 
 /// Runs every rule and prints each breach as `path:line: rule: why`.
@@ -51,7 +53,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn breaches() -> Result<Vec<String>> {
-    let files = workspace::files(&[".rs", "Cargo.toml", ".md"])?;
+    let files = workspace::files(&[".rs", "Cargo.toml", ".md", ".yaml", ".json"])?;
     Ok(RULES
         .iter()
         .flat_map(|(name, rule)| {
