@@ -154,7 +154,9 @@ impl EventRecorder {
         note: impl Into<String>,
     ) {
         let news = News { regarding, kind, reason: reason.as_str(), note: cut(note.into()) };
-        if self.queue.try_send((Instant::now(), news)).is_err() && self.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+        if self.queue.try_send((Instant::now(), news)).is_err()
+            && self.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
             tracing::warn!("events come faster than the API server takes them: some are dropped");
         }
     }

@@ -18,7 +18,7 @@ mod tests;
 pub use slim::SlimService;
 
 /// Namespace and name of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceKey {
     /// Namespace.
     pub namespace: String,
@@ -41,7 +41,7 @@ impl fmt::Display for ServiceKey {
 }
 
 /// A Service as both daemons see it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Namespace and name.
     pub key: ServiceKey,
@@ -122,7 +122,7 @@ impl ServiceView {
 }
 
 /// What kind of Service it is; only one kind matters here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ServiceType {
     /// `LoadBalancer`.
     LoadBalancer,
@@ -161,7 +161,7 @@ impl fmt::Display for IpFamily {
 }
 
 /// How many families a Service wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum FamilyPolicy {
     /// One.
     #[default]
@@ -173,7 +173,7 @@ pub enum FamilyPolicy {
 }
 
 /// Which nodes may take traffic for a Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TrafficPolicy {
     /// All.
     #[default]
@@ -183,7 +183,7 @@ pub enum TrafficPolicy {
 }
 
 /// A port of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// Transport protocol.
     pub protocol: Protocol,
@@ -199,7 +199,7 @@ impl fmt::Display for Port {
 }
 
 /// A transport protocol.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
     #[default]
@@ -221,7 +221,7 @@ impl fmt::Display for Protocol {
 }
 
 /// The addresses that a Service's status shows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ingress {
     /// None at all.
     #[default]
@@ -233,7 +233,7 @@ pub enum Ingress {
 }
 
 /// A writer of `status.loadBalancer`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusManager {
     /// Name of the field manager.
     pub manager: String,
@@ -244,7 +244,7 @@ pub struct StatusManager {
 }
 
 /// Herald's condition on a Service, as the Service shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceCondition {
     /// Whether it holds.
     pub holds: bool,

@@ -68,6 +68,7 @@ async fn measure(arguments: &Arguments) -> Result<String> {
     let run = Arc::new(Run::begin()?);
     let plan = LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() };
     let mut lab = Lab::start(&run, &machine, &plan).await?;
+    lab.log_as_shipped();
     lab.cluster().apply_manifests().await?;
     // The contestants' requests go through the door of their node, and so do the bare ones.
     let (_door, port) = ApiDoor::on_host(lab.cluster().address()).await?;
