@@ -57,6 +57,20 @@ async fn first(folder: &TempDir, router: &Router, table: &Arc<RouteSet>) -> (InT
     (first, session)
 }
 
+/// A driver that has come to follow the one that runs, which knows of it, and has made no plan yet.
+async fn newcomer(folder: &TempDir, old: &mut InTurn) -> InTurn {
+    let mut new = InTurn::start(folder);
+    new.becomes(Role::Waiting).await;
+    old.becomes(Role::Yielding).await;
+    new
+}
+
+/// Tells a driver to end for a restart.
+async fn end(old: &InTurn) {
+    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
+    tokio::task::yield_now().await;
+}
+
 /// The next driver, with the same peer and its own idea of the routes.
 async fn next(folder: &TempDir, router: &Router, table: &Arc<RouteSet>) -> InTurn {
     let mut next = InTurn::start(folder);
@@ -346,9 +360,7 @@ async fn a_predecessor_that_does_not_answer_is_not_waited_for() {
 async fn a_predecessor_that_ends_while_the_plan_is_made_is_followed_by_a_dial() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, session) = first(&folder, &router, &one_route()).await;
-    let mut new = InTurn::start(&folder);
-    new.becomes(Role::Waiting).await;
-    old.becomes(Role::Yielding).await;
+    let mut new = newcomer(&folder, &mut old).await;
     old.bench.task.abort();
     new.becomes(Role::Active).await;
     drop(session);
@@ -361,11 +373,8 @@ async fn a_predecessor_that_ends_while_the_plan_is_made_is_followed_by_a_dial() 
 async fn an_end_waits_for_the_successor_that_is_there() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &one_route()).await;
-    let mut new = InTurn::start(&folder);
-    new.becomes(Role::Waiting).await;
-    old.becomes(Role::Yielding).await;
-    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
-    tokio::task::yield_now().await;
+    let mut new = newcomer(&folder, &mut old).await;
+    end(&old).await;
     new.bench.want([("tor", peer(router.address), &without(&one_route(), [10, 0, 4, 1]))]);
     within("the end of the old one", old.bench.task).await.unwrap();
     assert_eq!(news(&mut session).await, withdrawal("10.0.4.1/32"));
@@ -375,11 +384,8 @@ async fn an_end_waits_for_the_successor_that_is_there() {
 async fn an_end_that_waits_for_a_successor_goes_on_telling_what_is_withdrawn() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &many_routes(3)).await;
-    let mut new = InTurn::start(&folder);
-    new.becomes(Role::Waiting).await;
-    old.becomes(Role::Yielding).await;
-    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
-    tokio::task::yield_now().await;
+    let mut new = newcomer(&folder, &mut old).await;
+    end(&old).await;
     // The new one is still making its plan when an address goes.
     let asked = std::time::Instant::now();
     old.bench.want([("tor", peer(router.address), &without(&many_routes(3), [10, 0, 0, 1]))]);
@@ -396,11 +402,8 @@ async fn an_end_that_waits_for_a_successor_goes_on_telling_what_is_withdrawn() {
 async fn an_end_is_put_off_no_longer_than_the_successor_is_there() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, _session) = first(&folder, &router, &one_route()).await;
-    let mut new = InTurn::start(&folder);
-    new.becomes(Role::Waiting).await;
-    old.becomes(Role::Yielding).await;
-    old.bench.stop.send(Some(StopHow::Restart)).unwrap();
-    tokio::task::yield_now().await;
+    let mut new = newcomer(&folder, &mut old).await;
+    end(&old).await;
     let asked = std::time::Instant::now();
     new.bench.task.abort();
     within("the end of the old one", old.bench.task).await.unwrap();
@@ -412,9 +415,7 @@ async fn an_end_is_put_off_no_longer_than_the_successor_is_there() {
 async fn of_two_successors_the_second_waits_until_the_first_has_its_turn() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &many_routes(3)).await;
-    let mut one = InTurn::start(&folder);
-    one.becomes(Role::Waiting).await;
-    old.becomes(Role::Yielding).await;
+    let mut one = newcomer(&folder, &mut old).await;
     let mut other = InTurn::start(&folder);
     other.bench.want([("tor", peer(router.address), &without(&many_routes(3), [10, 0, 0, 1]))]);
     // Longer than it was ever asked: it neither dials beside the one that lives nor takes its socket away.
