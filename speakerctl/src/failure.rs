@@ -211,6 +211,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn no_report_hint(nodes: &[String], namespace: &str) -> String {
     let node = nodes.first().map_or("NODE", String::as_str);
     format!(
-        "is a speaker running there? kubectl -n {namespace} get pods -l component=speaker --field-selector spec.nodeName={node}"
+        "is that the name of a node (kubectl get nodes), and does a speaker run there? kubectl -n {namespace} get pods -l component=speaker --field-selector spec.nodeName={node}"
     )
 }

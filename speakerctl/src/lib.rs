@@ -94,6 +94,13 @@ where
     tokio.block_on(question(place))
 }
 
+/// An API that answers, and knows of no speaker at all.
+fn nobody_reports(namespace: &str) -> String {
+    format!(
+        "No speaker reports in namespace {namespace}. Where does Herald run? kubectl get speakerstates -A"
+    )
+}
+
 /// Remarks go to stderr, so that what scripts read stays clean.
 fn notice(text: &str) {
     eprintln!("{text}");

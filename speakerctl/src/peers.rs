@@ -14,7 +14,7 @@ use crate::render::{Paint, Printer};
 use crate::row::{self, Report, Row};
 use crate::source::cluster::{Cluster, Turn};
 use crate::source::socket;
-use crate::{Outcome, notice, write};
+use crate::{Outcome, nobody_reports, notice, write};
 
 /// How often `--watch` asks a socket again; the API tells by itself.
 const POLL: Duration = Duration::from_secs(1);
@@ -85,7 +85,7 @@ async fn from_cluster(
     if missing.is_empty() || !reports.is_empty() {
         let namespace = &reach.namespace;
         screen.list(&reports, || match reports.is_empty() {
-            true => format!("No speaker reports in namespace {namespace}."),
+            true => nobody_reports(namespace),
             false => "No peers: no BGPPeer selects a node.".to_owned(),
         })?;
         screen.tell_duplicates(twins);

@@ -10,13 +10,13 @@ use futures::StreamExt;
 use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::args::{Place, ReachArgs, RoutesArgs, Said};
+use crate::args::{Place, ReachArgs, RoutesArgs, Said, called};
 use crate::failure::Failure;
 use crate::render::{Paint, Printer};
 use crate::row::{Report, RouteRow};
 use crate::source::cluster::{Cluster, Turn};
 use crate::source::socket;
-use crate::{Outcome, notice, write};
+use crate::{Outcome, nobody_reports, notice, write};
 
 /// How often `--watch` asks a socket again; the API tells by itself.
 const POLL: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ async fn from_socket(
     if !report.synced {
         notice("the speaker has not read the cluster completely yet; it announces nothing before that");
     }
-    screen.list(rows(report))?;
+    screen.list(rows(report), no_routes)?;
     if args.watch {
         follow_socket(path, limit, &mut screen).await?;
     }
@@ -78,6 +78,10 @@ async fn follow_socket(path: &Path, limit: Duration, screen: &mut Screen) -> Res
     }
 }
 
+fn no_routes() -> String {
+    format!("No routes. Why a Service is not announced: {} why NAMESPACE/NAME", called())
+}
+
 fn rows(report: RoutesReport) -> Vec<RouteRow> {
     let RoutesReport { node, routes, .. } = report;
     let row = |route| RouteRow { node: node.clone(), last_written: None, route };
@@ -98,7 +102,10 @@ async fn from_cluster(
         return Err(Failure::NodesUnknown { nodes: missing, namespace: reach.namespace.clone() });
     }
     reports.iter().filter_map(cut).for_each(|text| notice(&text));
-    screen.list(reports.iter().flat_map(Report::routes).collect())?;
+    screen.list(reports.iter().flat_map(Report::routes).collect(), || match reports.is_empty() {
+        true => nobody_reports(&reach.namespace),
+        false => no_routes(),
+    })?;
     if args.watch {
         let mut turns = std::pin::pin!(cluster.watch());
         while let Some(turn) = turns.next().await {
@@ -180,12 +187,12 @@ impl Screen {
         Self { printer, filter, shown: BTreeMap::new() }
     }
 
-    fn list(&mut self, rows: Vec<RouteRow>) -> Result<(), Failure> {
+    fn list(&mut self, rows: Vec<RouteRow>, when_empty: impl Fn() -> String) -> Result<(), Failure> {
         let mut rows: Vec<RouteRow> = rows.into_iter().filter_map(|row| self.filter.pass(row)).collect();
         rows.sort_by(|a, b| a.node.cmp(&b.node));
         write(&self.printer.list(&rows, Timestamp::now()))?;
         if rows.is_empty() {
-            notice("No routes. Why a Service is not announced: speakerctl why NAMESPACE/NAME");
+            notice(&when_empty());
         }
         self.shown = rows.into_iter().map(|row| (key(&row), row)).collect();
         Ok(())

@@ -11,7 +11,7 @@ use crate::render::{json, yaml};
 use crate::row::Report;
 use crate::source::cluster::Cluster;
 use crate::source::socket;
-use crate::{Outcome, notice, write};
+use crate::{Outcome, nobody_reports, notice, write};
 
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
@@ -34,6 +34,9 @@ pub(crate) fn run(reach: &ReachArgs, said: Said, args: &VersionArgs) -> Result<O
     if !args.client {
         match reports(reach, said) {
             Ok(reports) => {
+                if reports.is_empty() {
+                    notice(&nobody_reports(&reach.namespace));
+                }
                 for Report { node, status, .. } in reports {
                     versions.speakers.entry(status.version).or_default().push(node);
                 }

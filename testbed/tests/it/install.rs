@@ -35,6 +35,12 @@ fn bare() -> LabPlan {
 
 async fn one_file(lab: &mut Lab) -> Result<()> {
     let (file, sample) = (path("herald.yaml")?, path("samples/home-network.yaml")?);
+    speakerctl_says(
+        lab,
+        &["peers"],
+        &["does not know speakerstates.herald-lb.io", "kubectl apply -f herald.yaml"],
+    )
+    .await?;
     let first = accepted(lab, &["apply", "-f", &file]).await?;
     ensure!(!first.contains("Warning"), "{first}");
     // No waiting in between, as in a script.
@@ -48,7 +54,21 @@ async fn one_file(lab: &mut Lab) -> Result<()> {
     ensure!(difference.is_empty(), "{difference}");
     let dry = accepted(lab, &["apply", "--dry-run=server", "--validate=strict", "-f", &file]).await?;
     ensure!(!dry.contains("Warning"), "{dry}");
+    let nobody = ["No speaker reports in namespace nowhere", "kubectl get speakerstates -A"];
+    for command in ["peers", "routes", "version"] {
+        speakerctl_says(lab, &[command, "-n", "nowhere"], &nobody).await?;
+    }
+    speakerctl_says(lab, &["routes", "n9"], &["no speaker reports from n9", "kubectl get nodes"]).await?;
     accepted(lab, &["delete", "-f", &file, "--wait=false"]).await.map(drop)
+}
+
+/// What is asked where nothing runs yet is answered with the next command.
+async fn speakerctl_says(lab: &Lab, question: &[&str], words: &[&str]) -> Result<()> {
+    let answer = lab.speakerctl(question).await?;
+    for word in words {
+        ensure!(answer.text.contains(word), "speakerctl {}: {}", question.join(" "), answer.text);
+    }
+    Ok(())
 }
 
 /// What people copy: every complete object in README and documents, checked as strictly as the API server can.
