@@ -10,7 +10,9 @@ use std::thread;
 
 use api::herald::{WhyReason, WhyReport};
 use api::names::annotation;
-use api::service::{Ingress, IpFamily, ServiceCondition, ServiceKey, ServiceType, ServiceView};
+use api::service::{
+    Ingress, IpFamily, Port, Protocol, ServiceCondition, ServiceKey, ServiceType, ServiceView,
+};
 use bgp_proto::Prefix;
 use controller::alloc::{Denied, Hindrance, Obstacle, Tried};
 use speaker::decide::Explanation;
@@ -138,7 +140,8 @@ fn denied_after(denied: &Denied) -> Option<Denied> {
             Denied::InUse { service: key(), address, others: vec![ServiceKey::new("shop", "db")] }
         }
         Denied::InUse { .. } => {
-            Denied::PortInUse { port: "TCP/80".to_owned(), address, other: ServiceKey::new("shop", "db") }
+            let port = Port { protocol: Protocol::Tcp, port: 80 };
+            Denied::PortInUse { port, address, other: ServiceKey::new("shop", "db") }
         }
         Denied::PortInUse { .. } => Denied::NoClusterIps,
         Denied::NoClusterIps => Denied::NotEnoughClusterIps,

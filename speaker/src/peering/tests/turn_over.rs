@@ -373,7 +373,7 @@ async fn a_predecessor_that_ends_while_the_plan_is_made_is_followed_by_a_dial() 
 async fn an_end_waits_for_the_successor_that_is_there() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &one_route()).await;
-    let mut new = newcomer(&folder, &mut old).await;
+    let new = newcomer(&folder, &mut old).await;
     end(&old).await;
     new.bench.want([("tor", peer(router.address), &without(&one_route(), [10, 0, 4, 1]))]);
     within("the end of the old one", old.bench.task).await.unwrap();
@@ -384,7 +384,7 @@ async fn an_end_waits_for_the_successor_that_is_there() {
 async fn an_end_that_waits_for_a_successor_goes_on_telling_what_is_withdrawn() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, mut session) = first(&folder, &router, &many_routes(3)).await;
-    let mut new = newcomer(&folder, &mut old).await;
+    let new = newcomer(&folder, &mut old).await;
     end(&old).await;
     // The new one is still making its plan when an address goes.
     let asked = std::time::Instant::now();
@@ -402,7 +402,7 @@ async fn an_end_that_waits_for_a_successor_goes_on_telling_what_is_withdrawn() {
 async fn an_end_is_put_off_no_longer_than_the_successor_is_there() {
     let (folder, router) = (folder(), Router::bind("127.0.0.1:0").await);
     let (mut old, _session) = first(&folder, &router, &one_route()).await;
-    let mut new = newcomer(&folder, &mut old).await;
+    let new = newcomer(&folder, &mut old).await;
     end(&old).await;
     let asked = std::time::Instant::now();
     new.bench.task.abort();
