@@ -31,8 +31,9 @@ const HEAD: &str = "\
 and kube-apiserver on loopback, the controller's release build as the manifests run it, and MetalLB's controller, built
 from its published Go module, in the same place on the same way to the API server.
 
-The **bare loop** is the yardstick: the same server-side applies, sixteen at a time, by a client that need not think. It
-takes turns with the controller, so that what else the machine does meets both; the controller runs and watches meanwhile.
+The **bare loop** is the yardstick: the same server-side applies to Services that said before that they wait, sixteen at a
+time, by a client that need not think, on the same way to the API server. It takes turns with the controller, so that what else
+the machine does meets both; the controller runs and watches meanwhile.
 Herald has three turns, of which the median counts (lowest and highest in brackets), MetalLB one. Both ends of a time are seen
 by one client's watch. Services that wait for a pool say so in a condition, which is Herald's one request before the pool comes.
 Requests are counted by the API server (`apiserver_request_total`), CPU time and memory by the kernel.

@@ -49,13 +49,13 @@ peer. Read the ratios between the two; another machine has other figures. (`carg
 minutes and writes nothing.)
 
 Latency is from the moment at which a bare watch client of the same API server has read the event to the moment at which
-the peer has read the UPDATE; negative figures mean that the speaker was told before the bare client was. The bare client is
-nearer to the API server than the speakers are: they reach it through a proxy, as nodes do. Announcements that follow
-each other within a second wait in Herald's window of 8 ms, as they do here; withdrawals do not. *Beside* a peer that pours a full
-table in: 1,000,000 prefixes a second, five with each set of attributes, for as long as is measured. Beside a peer that reads nothing:
-it takes the session and then leaves everything in a small buffer. CPU of a change is all
-processor time of the process divided by the number of changes, in steps of 10 ms for the whole of them. *Start* is from the start of the
-process until the peer has the last prefix; the API server's own lists are two plain requests for all Services and all EndpointSlices, just before.
+the peer has read the UPDATE; negative figures mean that the speaker was told before the bare client was. Both reach the API
+server through a proxy of the test bed. Announcements that follow each other within a second wait in Herald's window of 8 ms, as
+they do here; withdrawals do not. *Beside* a peer that pours a full table in: 1,000,000 prefixes a second, five with each set of
+attributes, for as long as is measured. Beside a peer that reads nothing: it takes the session and then leaves everything in a
+small buffer. CPU of a change is all processor time of the process divided by the number of changes, in steps of 10 ms for the
+whole of them. *Start* is from the start of the process until the peer has the last prefix; the API server's own lists are two
+plain requests for all Services and all EndpointSlices, just before.
 The API server's outage ends when it calls itself ready; from then on it counts until the peer has a Service that was
 made after that, the controller's work included (Herald's for both speakers).
 A cluster has a tenth as many Nodes as Services, and each Service but the first has endpoints on three of them.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+use testbed::door::{API_ADDRESS, ApiDoor};
 use testbed::eventually::eventually;
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
@@ -43,6 +44,8 @@ pub(crate) struct Scene {
     client: Client,
     arrivals: Receiver<Arrival>,
     witness: Witness,
+    /// The way of the witness to the API server.
+    _door: ApiDoor,
     troubles: Vec<(Trouble, Neighbour)>,
     services: u32,
     nodes: u32,
@@ -77,8 +80,20 @@ impl Scene {
         lab.install_herald().await?;
         let client = lab.cluster().client();
         objects::configure(&client, ROUTER_V4, PEER_PORT).await?;
-        let witness = Witness::begin(&client);
-        let mut scene = Self { lab, client, arrivals, witness, troubles, services: 0, nodes: 1, rival: None };
+        // The speakers go through the door of their node.
+        let (door, port) = ApiDoor::on_host(lab.cluster().address()).await?;
+        let witness = Witness::begin(&lab.cluster().client_through(port)?);
+        let mut scene = Self {
+            lab,
+            client,
+            arrivals,
+            witness,
+            _door: door,
+            troubles,
+            services: 0,
+            nodes: 1,
+            rival: None,
+        };
         scene.wait_for_session().await?;
         Ok(scene)
     }
@@ -145,7 +160,7 @@ impl Scene {
         let pods = Api::<Pod>::namespaced(self.client.clone(), testbed::HERALD_NAMESPACE);
         let params = PatchParams::apply("measure");
         pods.patch("metallb-n1", &params, &Patch::Apply(&pod)).await.context("making MetalLB's Pod")?;
-        let server = format!("https://{}", testbed::door::API_ADDRESS);
+        let server = format!("https://{}", API_ADDRESS);
         let kubeconfig = self.lab.cluster().admin_at("metallb", &server)?;
         let mut command = self.lab.node("n1")?.namespace().command(&program.to_string_lossy());
         command
