@@ -253,9 +253,13 @@ impl Keeper {
         let at = Timestamp::now().round(Unit::Second).unwrap_or(Timestamp::UNIX_EPOCH);
         let status = object::configuration_status(&self.inlets.config.borrow(), before, &Time(at));
         let wanted = Configured { status, able: Arc::clone(&plan.able) };
-        let same = self.configuration.written.as_ref() == Some(&wanted);
+        let difference = match &self.configuration.written {
+            Some(written) if *written == wanted => Difference::None,
+            Some(written) if !written.able.is_subset(&wanted.able) => Difference::Awaited,
+            Some(_) | None => Difference::Transition,
+        };
         self.configuration.wanted = wanted;
-        self.configuration.pace.note(now, if same { Difference::None } else { Difference::Transition });
+        self.configuration.pace.note(now, difference);
     }
 
     fn due(&mut self, now: Instant) -> Option<Instant> {

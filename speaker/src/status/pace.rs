@@ -10,6 +10,9 @@ const GATHER: Duration = Duration::from_millis(1500);
 const BURST: u32 = 5;
 /// ... and a write is earned back in this time.
 const REFILL: Duration = Duration::from_secs(10);
+/// What others wait for is written at the latest this long after the write before. The notice of a drain lasts longer, so
+/// that they have taken over when it ends.
+const AWAITED: Duration = Duration::from_secs(3);
 /// Time between two writes that only change numbers.
 const NUMBERS: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,7 @@ impl Pace {
             (Difference::None, _) => return None,
             (_, None) => gathered,
             (Difference::Numbers, Some(written)) => gathered.max(written + NUMBERS),
+            (Difference::Awaited, Some(written)) => gathered.max(written + AWAITED),
             (Difference::Transition, Some(_)) if self.credit > 0 => gathered,
             (Difference::Transition, Some(_)) => gathered.max(self.refilled + REFILL),
         })
@@ -127,5 +131,24 @@ mod tests {
             now += Duration::from_millis(500);
         }
         assert!((60..=66).contains(&writes), "{writes} writes in ten minutes");
+    }
+
+    #[test]
+    fn what_others_wait_for_is_written_without_credit() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        for _ in 0..BURST {
+            pace.note(start, Difference::Transition);
+            pace.wrote(start);
+        }
+        let now = start + secs(1);
+        pace.note(now, Difference::Transition);
+        assert_eq!(pace.due(now), Some(start + REFILL), "the credit is used up");
+        pace.note(now, Difference::Awaited);
+        assert_eq!(pace.due(now), Some(start + AWAITED));
+        let later = start + secs(8);
+        pace.note(later, Difference::None);
+        pace.note(later, Difference::Awaited);
+        assert_eq!(pace.due(later), Some(later + GATHER));
     }
 }

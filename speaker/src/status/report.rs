@@ -127,6 +127,8 @@ pub enum Difference {
     Numbers,
     /// In the state of a session, or which Services are withheld.
     Transition,
+    /// In what other speakers wait for: this node can no longer do what they leave to it.
+    Awaited,
 }
 
 /// Compares what is to be written with what was.

@@ -18,8 +18,8 @@ const NODE_GRACE: Micros = 40 * SECOND;
 /// Nobody serves an address for longer than this after its nodes died without a word, or lost what they need.
 const FOUND_DEAD: Micros = NODE_GRACE + 20 * SECOND;
 /// Where everything works and a node is barred at once, another one has its place after this: what the node could is written
-/// 1.5 s later, or 11.5 s where that has changed too often.
-const TOLD: Micros = 14 * SECOND;
+/// 1.5 s later, or 3 s after it was written before.
+const TOLD: Micros = 5 * SECOND + SECOND / 2;
 /// After a trouble everybody is ready and has said what he could.
 const SETTLED: Micros = 12 * SECOND;
 

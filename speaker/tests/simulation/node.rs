@@ -271,8 +271,12 @@ impl Process {
     /// When the object that says what this node could is written next; `written` is what it says.
     pub(crate) fn note_status(&mut self, now: Instant, written: Option<bool>) {
         let Some(able) = self.able else { return };
-        let same = written.unwrap_or_default() == able;
-        self.pace.note(now, if same { Difference::None } else { Difference::Transition });
+        let difference = match (written.unwrap_or_default(), able) {
+            (true, false) => Difference::Awaited,
+            (false, true) => Difference::Transition,
+            (true, true) | (false, false) => Difference::None,
+        };
+        self.pace.note(now, difference);
         self.status_due = self.pace.due(now);
     }
 
