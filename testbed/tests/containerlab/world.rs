@@ -26,7 +26,7 @@ use crate::topology::Topology;
 /// The user of the image.
 const USER: &str = "65532";
 /// Where a speaker's folder is inside its container.
-pub(crate) const INSIDE: &str = "/herald";
+pub(crate) const INSIDE: &str = "/lab";
 
 /// A lab that runs. Dropping it takes everything away.
 pub(crate) struct World {
