@@ -10,9 +10,15 @@ use anyhow::{Context as _, Result, bail};
 use crate::{cargo, performance, workspace};
 
 const DOCUMENT: &str = "docs/performance-cluster.md";
+/// The one argument with which the document is written all the same.
+const WITHOUT_RIVAL: &str = "--without-rival";
+const LEFT_OUT: &str = "\
+MetalLB's part was left out of this run (`cargo xtask measure --without-rival`).
+
+";
 
 /// Builds the release binaries, lets the test bed measure them, and writes the document. Arguments are the measurement's;
-/// with any, only the terminal gets the figures.
+/// with any but `--without-rival`, only the terminal gets the figures.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     eprintln!("building controller, speaker and speakerctl as they ship (minutes)");
     cargo::run(&[
@@ -33,8 +39,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if !done.status.success() {
         bail!("the measurement ended with {}", done.status);
     }
-    if arguments.is_empty() {
-        let text = [HEAD, &performance::machine()?, figures.trim_end(), "\n"].concat();
+    if arguments.iter().all(|argument| argument == WITHOUT_RIVAL) {
+        let left_out = if arguments.is_empty() { "" } else { LEFT_OUT };
+        let text = [HEAD, left_out, &performance::machine()?, figures.trim_end(), "\n"].concat();
         fs::write(workspace::root().join(DOCUMENT), text).with_context(|| format!("writing {DOCUMENT}"))?;
     }
     Ok(())
