@@ -39,7 +39,8 @@ const HEAD: &str = "\
 published BGP crates and the routing daemons of Debian. It needs root only where a daemon has to be installed first.
 
 This is the BGP core. The parts around it have figures of their own: [on real kubelets](performance-kubelet.md) (install, memory in
-the Pod, rolling update, change-over from MetalLB), [the controller](performance-ipam.md), [the image](performance-image.md), and
+the Pod, rolling update, change-over from MetalLB), [the controller](performance-ipam.md),
+[the speaker in a cluster](performance-cluster.md), [the image](performance-image.md), and
 [what each failure costs](failures.md).
 
 Read the ratios: both sides of each were measured in the same run, in turns, best round of each. Columns with a `*`
