@@ -8,8 +8,7 @@ use std::fmt;
 
 use api::herald::SessionState;
 
-/// Nodes that one sentence names before it only counts.
-const NAMED_NODES: usize = 10;
+use crate::row::named;
 
 /// One router ID of several nodes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,16 +67,12 @@ impl fmt::Display for Duplicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { router_id, asn, shown, cause } = self;
         let nodes: Vec<&str> = shown.keys().map(String::as_str).collect();
-        let named = nodes.get(..NAMED_NODES).unwrap_or(&nodes).join(", ");
-        let more = match nodes.len().saturating_sub(NAMED_NODES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let named = named(&nodes);
         let peers: BTreeSet<&str> = shown.values().flatten().map(String::as_str).collect();
         let peers = peers.into_iter().collect::<Vec<_>>().join(", ");
         write!(
             f,
-            "nodes {named}{more} show one router ID, {router_id}, in AS {asn} (BGPPeer {peers}): a router may refuse them, or \
+            "nodes {named} show one router ID, {router_id}, in AS {asn} (BGPPeer {peers}): a router may refuse them, or \
              take them for one machine. "
         )?;
         f.write_str(match cause {

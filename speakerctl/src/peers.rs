@@ -19,9 +19,6 @@ use crate::{Outcome, nobody_reports, notice, write};
 /// How often `--watch` asks a socket again; the API tells by itself.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Nodes that one line of a notice names before it only counts.
-const NAMED_NODES: usize = 10;
-
 /// Runs the command to its end; with `--watch` that is when the reader stops it.
 ///
 /// # Errors
@@ -225,14 +222,7 @@ fn owned_key(row: Row) -> ((String, String), Row) {
 }
 
 fn without_peers(nodes: &[&str]) -> Option<String> {
-    let named = nodes.get(..NAMED_NODES).unwrap_or(nodes).join(", ");
-    match nodes.len() {
-        0 => None,
-        count if count > NAMED_NODES => {
-            Some(format!("No peers on {named} and {} more nodes.", count - NAMED_NODES))
-        }
-        _ => Some(format!("No peers on {named}.")),
-    }
+    (!nodes.is_empty()).then(|| format!("No peers on {}.", row::named(nodes)))
 }
 
 #[cfg(test)]
@@ -249,6 +239,6 @@ mod tests {
         check(0, None);
         check(1, Some("No peers on n0."));
         check(2, Some("No peers on n0, n1."));
-        check(12, Some("No peers on n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more nodes."));
+        check(12, Some("No peers on n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 and 2 more."));
     }
 }

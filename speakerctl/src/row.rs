@@ -104,3 +104,15 @@ pub(crate) fn rows(reports: &[Report]) -> Vec<Row> {
     rows.sort_by(|a, b| a.key().cmp(&b.key()));
     rows
 }
+
+/// Nodes that one sentence names before it only counts.
+const NAMED_NODES: usize = 10;
+
+/// The nodes of a sentence: the first few by name, the others by their number.
+pub(crate) fn named(nodes: &[&str]) -> String {
+    let first = nodes.get(..NAMED_NODES).unwrap_or(nodes).join(", ");
+    match nodes.len().saturating_sub(NAMED_NODES) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}

@@ -146,6 +146,13 @@ impl WhyLink {
         Self { subject, reason: word, text: text.into(), ..Self::default() }
     }
 
+    /// The Service has addresses and not all that it should have, in the words of its condition. What is there is decided all
+    /// the same, so the chain goes on.
+    #[must_use]
+    pub fn lacks(words: &str) -> Self {
+        Self::fails(WhyReason::NoIpAllocated, format!("not all is well with its addresses: {words}"))
+    }
+
     /// The same about one address.
     #[must_use]
     pub fn about(mut self, address: Option<impl ToString>) -> Self {

@@ -105,7 +105,7 @@ impl fmt::Display for Finding {
             Self::Addresses(addresses) => {
                 write!(f, "has {}", list(addresses.iter().map(ToString::to_string)))
             }
-            Self::Lacks(words) => write!(f, "not all is well with its addresses: {words}"),
+            Self::Lacks(words) => f.write_str(words),
             Self::Pool { pool, kept: false } => write!(f, "IPAddressPool \"{pool}\" contains it"),
             Self::Pool { pool, kept: true } => {
                 write!(f, "IPAddressPool \"{pool}\" gave it, and does not contain it any more")

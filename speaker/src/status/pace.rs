@@ -10,8 +10,8 @@ const GATHER: Duration = Duration::from_millis(1500);
 const BURST: u32 = 5;
 /// ... and a write is earned back in this time.
 const REFILL: Duration = Duration::from_secs(10);
-/// What others wait for is written at the latest this long after the write before. The notice of a drain lasts longer, so
-/// that they have taken over when it ends.
+/// What others wait for needs no credit, only this distance from the write before. The notice of a drain lasts longer, so that
+/// they have taken over when it ends.
 const AWAITED: Duration = Duration::from_secs(3);
 /// Time between two writes that only change numbers.
 const NUMBERS: Duration = Duration::from_secs(60);

@@ -46,7 +46,7 @@ fn links(explanation: &Explanation, plan: &Plan, table: &SessionTable) -> Vec<Wh
         .iter()
         .map(|Step { address, outcome }| {
             let link = match outcome {
-                Ok(lack @ Finding::Lacks(_)) => WhyLink::fails(WhyReason::NoIpAllocated, lack.to_string()),
+                Ok(Finding::Lacks(words)) => WhyLink::lacks(words),
                 Ok(finding) => WhyLink::holds(finding.subject(), finding.to_string()),
                 Err(reason) => WhyLink::fails(reason.kind(), reason.to_string()),
             };

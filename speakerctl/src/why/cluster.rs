@@ -74,8 +74,7 @@ async fn of_service(
             let text = format!("has {}{}", addresses.join(", "), from.unwrap_or_default());
             links.push(WhyLink::holds("address", text));
             if let Some(lack) = view.condition.as_ref().filter(|condition| !condition.holds) {
-                let text = format!("not all is well with its addresses: {}", lack.message);
-                links.push(WhyLink::fails(WhyReason::NoIpAllocated, text));
+                links.push(WhyLink::lacks(&lack.message));
             }
             Ok(true)
         }

@@ -49,43 +49,27 @@ impl Load {
     /// Creates Services `NAMEn`; with a class, nobody serves them.
     pub(crate) async fn create(&self, name: &str, numbers: Range<usize>, class: Option<&str>) -> Result<()> {
         let services = self.services();
-        stream::iter(numbers)
-            .map(|number| {
-                let (services, name) = (services.clone(), format!("{name}{number}"));
-                async move {
-                    let mut object = json!({
-                        "metadata": {"name": name},
-                        "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]},
-                    });
-                    if let Some(class) = class {
-                        object["spec"]["loadBalancerClass"] = json!(class);
-                    }
-                    let object: Service = serde_json::from_value(object)?;
-                    services.create(&PostParams::default(), &object).await.context("creating a Service")?;
-                    anyhow::Ok(())
-                }
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|()| async { Ok(()) })
-            .await
+        each(numbers, async |number| {
+            let mut object = json!({
+                "metadata": {"name": format!("{name}{number}")},
+                "spec": {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false, "ports": [{"port": 80}]},
+            });
+            if let Some(class) = class {
+                object["spec"]["loadBalancerClass"] = json!(class);
+            }
+            let object: Service = serde_json::from_value(object)?;
+            services.create(&PostParams::default(), &object).await.context("creating a Service").map(drop)
+        })
+        .await
     }
 
     pub(crate) async fn delete(&self, name: &str, numbers: Range<usize>) -> Result<()> {
         let services = self.services();
-        stream::iter(numbers)
-            .map(|number| {
-                let (services, name) = (services.clone(), format!("{name}{number}"));
-                async move {
-                    services
-                        .delete(&name, &DeleteParams::default())
-                        .await
-                        .context("deleting a Service")
-                        .map(drop)
-                }
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|()| async { Ok(()) })
-            .await
+        each(numbers, async |number| {
+            let name = format!("{name}{number}");
+            services.delete(&name, &DeleteParams::default()).await.context("deleting a Service").map(drop)
+        })
+        .await
     }
 
     /// The bare write: what a controller has to send for one address, by somebody who need not think.
@@ -121,20 +105,12 @@ impl Load {
 
     /// As many bare writes, as many of them at once as the controller has under way.
     pub(crate) async fn bare_loop(&self, name: &str, numbers: Range<usize>) -> Result<()> {
-        stream::iter(numbers)
-            .map(|number| self.apply(name, number))
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|()| async { Ok(()) })
-            .await
+        each(numbers, async |number| self.apply(name, number).await).await
     }
 
     /// What comes before the bare loop, as it comes before the pool: each Service waits and says so.
     pub(crate) async fn bare_waits(&self, name: &str, numbers: Range<usize>) -> Result<()> {
-        stream::iter(numbers)
-            .map(|number| self.wait(name, number))
-            .buffer_unordered(IN_FLIGHT)
-            .try_for_each(|()| async { Ok(()) })
-            .await
+        each(numbers, async |number| self.wait(name, number).await).await
     }
 
     pub(crate) async fn create_pool(&self) -> Result<()> {
@@ -219,6 +195,11 @@ impl Load {
         });
         receiver
     }
+}
+
+/// Asks for each number, as many at once as the controller has writes under way.
+async fn each(numbers: Range<usize>, ask: impl AsyncFn(usize) -> Result<()>) -> Result<()> {
+    stream::iter(numbers).map(Ok).try_for_each_concurrent(IN_FLIGHT, |number| ask(number)).await
 }
 
 fn has_address(object: &Service) -> bool {
