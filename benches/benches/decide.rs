@@ -41,7 +41,8 @@ fn measure(size: Size, count: u32) {
         assert_eq!(wanted.routes.len(), announced, "every Service is announced to every peer");
     }
     let table = Table::new(&format!("{count} Services, {PEERS} peers"), size);
-    let from_scratch = Measured::rounds(size, 1, || (), |()| full::announcements(announcer.facts()));
+    let from_scratch =
+        Measured::rounds(size, 1, || announcer.snapshot(), |facts| full::announcements(&facts));
     table.row("decide all from scratch", from_scratch);
 
     let mut before = plan;
@@ -52,7 +53,7 @@ fn measure(size: Size, count: u32) {
         || (),
         |()| {
             ready = !ready;
-            announcer.set_endpoints(key(count / 2), Some(endpoints(ready)));
+            announcer.set_endpoints(key(count / 2), endpoints(ready));
             let after = announcer.plan(Synced::all_watches()).expect("the plan changes").plan;
             for (name, wanted) in &after.peers {
                 assert_eq!(
@@ -65,7 +66,7 @@ fn measure(size: Size, count: u32) {
         },
     );
     table.row("one endpoint change, kept up to date", one_change);
-    for (name, wanted) in &full::announcements(announcer.facts()).peers {
+    for (name, wanted) in &full::announcements(&announcer.snapshot()).peers {
         assert_eq!(wanted.routes, before.peers[name].routes, "both ways lead to the same plan");
     }
 }
@@ -87,7 +88,7 @@ fn all_at_once(size: Size, count: u32) {
     let facts: [(&str, Change<'_>); 2] = [
         ("the node is excluded", &|announcer| announcer.set_node(node(excluded.clone()))),
         ("the advertisement is deleted", &|announcer| {
-            let mut config = Config::clone(&announcer.facts().config);
+            let mut config = Config::clone(&announcer.snapshot().surroundings.config);
             config.advertisements.clear();
             announcer.set_config(Arc::new(config));
         }),
@@ -123,7 +124,7 @@ fn one_among(size: Size) {
             |()| {
                 for step in 0..u32::try_from(CHANGES).expect("fits") {
                     // Each goes and comes back, one after the other.
-                    announcer.set_endpoints(key(step / 2 * 7 % count), Some(endpoints(step % 2 == 1)));
+                    announcer.set_endpoints(key(step / 2 * 7 % count), endpoints(step % 2 == 1));
                     let (prefixes, _) = tell(&mut announcer, &mut session, now);
                     assert_eq!(prefixes, 1, "one change is one prefix on the wire");
                 }
@@ -161,8 +162,8 @@ fn cluster_of(count: u32) -> Announcer {
     announcer.set_config(Arc::new(cluster::config(cluster::pool("home", "10.0.0.0/16"), peers)));
     announcer.set_node(node(Labels::new()));
     for number in 0..count {
-        announcer.set_service(key(number), Some(service(number)));
-        announcer.set_endpoints(key(number), Some(endpoints(true)));
+        announcer.set_service(key(number), Some(&service(number)));
+        announcer.set_endpoints(key(number), endpoints(true));
     }
     announcer
 }
@@ -174,6 +175,7 @@ fn key(number: u32) -> ServiceKey {
 fn service(number: u32) -> ServiceFacts {
     let address = IpAddr::from(Ipv4Addr::from_bits(0x0A00_0000 + number));
     ServiceFacts {
+        uid: format!("00000000-0000-4000-8000-{number:012}"),
         load_balancer: true,
         labels: Labels::new(),
         ingress: Ingress::Addresses(vec![address]),

@@ -4,7 +4,6 @@
 //! Leaves out decisions. Between a watch's restart and its end the old entries stay.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use api::config::{Config, Rejection, Resources};
 use api::selector::Labels;
@@ -24,7 +23,7 @@ use crate::sheet::Sheet;
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
     /// Services of type LoadBalancer.
-    pub(crate) services: Mirror<Arc<ServiceKey>, Sheet>,
+    pub(crate) services: Mirror<ServiceKey, Sheet>,
     namespaces: Mirror<String, Labels>,
     nodes: Mirror<String, Place>,
     service_cidrs: Mirror<String, Place>,
@@ -52,7 +51,7 @@ pub(crate) enum Effect {
     /// This Service; as it is now.
     Service(Box<ServiceView>),
     /// These Services exist no more, or are no longer of type LoadBalancer.
-    ServicesGone(Vec<Arc<ServiceKey>>),
+    ServicesGone(Vec<ServiceKey>),
     /// The labels of this namespace.
     Namespace(String),
     /// A node or a cluster network.
@@ -117,7 +116,7 @@ impl Cluster {
     /// Keeps a Service as it is now.
     pub(crate) fn put(&mut self, view: &ServiceView) {
         let sheet = Sheet::new(view, self.services.get(&view.key));
-        self.services.apply(Arc::clone(&sheet.key), Some(sheet));
+        self.services.apply(sheet.key.clone(), Some(sheet));
     }
 
     /// The Service of that name.
@@ -131,7 +130,7 @@ impl Cluster {
     }
 
     /// The labels of a namespace, if it has been seen.
-    pub(crate) fn labels_of(&self, namespace: &String) -> Option<&Labels> {
+    pub(crate) fn labels_of(&self, namespace: &str) -> Option<&Labels> {
         self.namespaces.get(namespace)
     }
 
@@ -192,8 +191,8 @@ impl Cluster {
                 Effect::Service(Box::new(view))
             }
             Change::Delete(service) => {
-                let key = Arc::new(service.view().key);
-                self.services.apply(Arc::clone(&key), None);
+                let key = service.view().key;
+                self.services.apply(key.clone(), None);
                 Effect::ServicesGone(vec![key])
             }
             Change::Synced => Effect::ServicesGone(self.services.sweep()),

@@ -11,7 +11,6 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::Rejection;
@@ -60,7 +59,7 @@ pub(crate) struct Desk {
     memory: Recollection,
     /// Services that a change elsewhere could help.
     waiting: BTreeSet<ServiceKey>,
-    written: BTreeMap<Arc<ServiceKey>, Written>,
+    written: BTreeMap<ServiceKey, Written>,
     contests: Contests,
     repairs: Repairs,
     /// Services whose rivals are still to be told of.
@@ -137,7 +136,7 @@ impl Desk {
             Effect::ServicesGone(keys) => keys.iter().for_each(|key| self.forget(key, now)),
             Effect::Namespace(name) => {
                 let first = ServiceKey::new(name.clone(), "");
-                let inside = self.waiting.range(first..).take_while(|key| key.namespace == name);
+                let inside = self.waiting.range(first..).take_while(|key| key.namespace() == name);
                 let keys: Vec<ServiceKey> = inside.cloned().collect();
                 keys.iter().for_each(|key| self.mark(key));
             }
@@ -311,7 +310,7 @@ impl Desk {
     fn plan(&mut self, view: &ServiceView, now: Instant) -> Option<Step> {
         let allocator = self.allocator.as_mut()?;
         let nothing = Labels::new();
-        let namespace_labels = self.cluster.labels_of(&view.key.namespace).unwrap_or(&nothing);
+        let namespace_labels = self.cluster.labels_of(view.key.namespace()).unwrap_or(&nothing);
         let rivals = self.contests.rivals(&view.key);
         let around = Surroundings { namespace_labels, class: self.class.as_deref(), rivals, now };
         let before = self.memory.of(&view.key);

@@ -53,7 +53,7 @@ pub(crate) enum Sent {
 
 /// Sends the write. Ends within `limit`; an outcome that is not known by then counts as failed.
 pub(crate) async fn send(client: Client, job: Job, limit: Duration) -> (Job, Sent) {
-    let api: Api<SlimService> = Api::namespaced(client, &job.view.key.namespace);
+    let api: Api<SlimService> = Api::namespaced(client, job.view.key.namespace());
     let sent = match tokio::time::timeout(limit, write(&api, &job, limit)).await {
         Ok(sent) => sent,
         Err(_elapsed) => Sent::Ended(StatusOutcome::Failed(CallError::TimedOut { limit })),
@@ -70,7 +70,7 @@ async fn write(api: &Api<SlimService>, job: &Job, limit: Duration) -> Sent {
     match apply_status(api, FIELD_MANAGER_CONTROLLER, &body).await {
         StatusOutcome::Conflict { managers, message } => {
             // The watch drops most of managedFields, so the one case that needs all of them asks for them.
-            match call(limit, api.get_metadata(&job.view.key.name)).await {
+            match call(limit, api.get_metadata(job.view.key.name())).await {
                 Ok(meta) => {
                     let entries = meta.metadata.managed_fields.unwrap_or_default();
                     let rival = judge(&managers, &entries);
@@ -88,10 +88,10 @@ async fn write(api: &Api<SlimService>, job: &Job, limit: Duration) -> Sent {
 /// Gives up our share in a Service that is no longer of type LoadBalancer. The API server has wiped its status already;
 /// our annotation goes with this. A Service that is gone makes no difference.
 pub(crate) async fn abandon(client: Client, key: ServiceKey, uid: String, limit: Duration) {
-    let api: Api<SlimService> = Api::namespaced(client, &key.namespace);
+    let api: Api<SlimService> = Api::namespaced(client, key.namespace());
     let body = json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": key.name, "namespace": key.namespace, "uid": uid },
+        "metadata": { "name": key.name(), "namespace": key.namespace(), "uid": uid },
     });
     // The annotation only informs; what fails here is seen by nobody but a reader of annotations.
     let _ = tokio::time::timeout(limit, apply_status(&api, FIELD_MANAGER_CONTROLLER, &body)).await;
@@ -117,7 +117,7 @@ where
 /// The body of the server-side apply: addresses, annotation and condition in one write, guarded by the UID. A condition
 /// that keeps its status keeps its time; a new one begins at `now`.
 pub(crate) fn body(view: &ServiceView, write: &Write, now: &Time) -> Value {
-    let ServiceKey { namespace, name } = &view.key;
+    let (namespace, name) = view.key.parts();
     let mut metadata = json!({ "name": name, "namespace": namespace, "uid": view.uid });
     if let Some(pool) = &write.pool {
         metadata["annotations"] = json!({ annotation::IP_ALLOCATED_FROM_POOL: pool });

@@ -19,18 +19,18 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 pub(crate) struct Turn {
     pub(crate) created: Option<i64>,
     pub(crate) uid: Arc<str>,
-    pub(crate) key: Arc<ServiceKey>,
+    pub(crate) key: ServiceKey,
 }
 
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     turns: BTreeSet<Turn>,
-    by_key: BTreeMap<Arc<ServiceKey>, Turn>,
+    by_key: BTreeMap<ServiceKey, Turn>,
     /// Being written; with a turn: to be looked at again afterwards.
-    busy: BTreeMap<Arc<ServiceKey>, Option<Turn>>,
-    resting: BTreeMap<Arc<ServiceKey>, Instant>,
-    failures: BTreeMap<Arc<ServiceKey>, u32>,
+    busy: BTreeMap<ServiceKey, Option<Turn>>,
+    resting: BTreeMap<ServiceKey, Instant>,
+    failures: BTreeMap<ServiceKey, u32>,
 }
 
 impl Queue {
@@ -44,7 +44,7 @@ impl Queue {
     }
 
     /// The next Service in order that is not resting at `now`. It is busy until [`Self::done`] or [`Self::rest`].
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Arc<ServiceKey>> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<ServiceKey> {
         self.resting.retain(|_, until| *until > now);
         let turn = if self.resting.is_empty() {
             self.turns.pop_first()?
@@ -54,7 +54,7 @@ impl Queue {
             turn
         };
         self.by_key.remove(&turn.key);
-        self.busy.insert(Arc::clone(&turn.key), None);
+        self.busy.insert(turn.key.clone(), None);
         Some(turn.key)
     }
 
@@ -66,7 +66,7 @@ impl Queue {
 
     /// The write failed: the Service is looked at again after a pause that grows. `spread` is a number by chance.
     pub(crate) fn failed(&mut self, turn: Turn, now: Instant, spread: u64) {
-        let failures = self.failures.entry(Arc::clone(&turn.key)).or_default();
+        let failures = self.failures.entry(turn.key.clone()).or_default();
         let pause =
             FIRST_REST.saturating_mul(1_u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(LONGEST_REST);
         *failures = failures.saturating_add(1).min(16);
@@ -78,7 +78,7 @@ impl Queue {
     /// The Service is looked at again, but not before `until`.
     pub(crate) fn rest(&mut self, turn: Turn, until: Instant) {
         self.leave(&turn.key);
-        self.resting.insert(Arc::clone(&turn.key), until);
+        self.resting.insert(turn.key.clone(), until);
         self.mark(turn);
     }
 
@@ -107,7 +107,7 @@ impl Queue {
     }
 
     fn enqueue(&mut self, turn: Turn) {
-        if let Some(old) = self.by_key.insert(Arc::clone(&turn.key), turn.clone()) {
+        if let Some(old) = self.by_key.insert(turn.key.clone(), turn.clone()) {
             self.turns.remove(&old);
         }
         self.turns.insert(turn);
@@ -119,11 +119,11 @@ mod tests {
     use super::*;
 
     fn turn(name: &str, created: i64) -> Turn {
-        Turn { created: Some(created), uid: name.into(), key: ServiceKey::new("default", name).into() }
+        Turn { created: Some(created), uid: name.into(), key: ServiceKey::new("default", name) }
     }
 
     fn next(queue: &mut Queue, now: Instant) -> Option<String> {
-        queue.next(now).map(|key| key.name.clone())
+        queue.next(now).map(|key| key.name().to_owned())
     }
 
     #[test]

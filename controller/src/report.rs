@@ -193,8 +193,8 @@ fn resting_by_pool(allocator: &Allocator, clock: &Clock) -> BTreeMap<String, Vec
 fn row(clock: &Clock, address: IpAddr, service: &ServiceKey, until: Instant) -> Option<RestingAddress> {
     Some(RestingAddress {
         address: address.to_string(),
-        namespace: service.namespace.clone(),
-        service: service.name.clone(),
+        namespace: service.namespace().to_owned(),
+        service: service.name().to_owned(),
         until: clock.text_of(until)?,
     })
 }

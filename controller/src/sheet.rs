@@ -14,7 +14,7 @@ use crate::queue::Turn;
 #[derive(Debug, Clone)]
 pub(crate) struct Sheet {
     /// Namespace and name; one copy for whoever keeps something about the Service.
-    pub(crate) key: Arc<ServiceKey>,
+    pub(crate) key: ServiceKey,
     /// UID.
     pub(crate) uid: Arc<str>,
     /// When the Service was made, in seconds since 1970.
@@ -25,11 +25,11 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// Writes a view down. `before` is what was known of that name: equal texts are not kept twice.
     pub(crate) fn new(view: &ServiceView, before: Option<&Self>) -> Self {
-        let key = before.map(|sheet| Arc::clone(&sheet.key)).filter(|key| **key == view.key);
+        let key = before.map(|sheet| sheet.key.clone()).filter(|key| *key == view.key);
         let uid = before.map(|sheet| Arc::clone(&sheet.uid)).filter(|uid| **uid == *view.uid);
         let octets = postcard::to_allocvec(view).expect("texts, lists and numbers can be written down");
         Self {
-            key: key.unwrap_or_else(|| Arc::new(view.key.clone())),
+            key: key.unwrap_or_else(|| view.key.clone()),
             uid: uid.unwrap_or_else(|| view.uid.as_str().into()),
             created: view.created,
             octets: octets.into_boxed_slice(),
@@ -38,12 +38,13 @@ impl Sheet {
 
     /// Its place among Services that are to be looked at.
     pub(crate) fn turn(&self) -> Turn {
-        Turn { created: self.created, uid: Arc::clone(&self.uid), key: Arc::clone(&self.key) }
+        Turn { created: self.created, uid: Arc::clone(&self.uid), key: self.key.clone() }
     }
 
     /// The view as it was written down.
     pub(crate) fn view(&self) -> ServiceView {
-        postcard::from_bytes(&self.octets).expect("octets are read as they were written")
+        let view = postcard::from_bytes(&self.octets).expect("octets are read as they were written");
+        ServiceView { key: self.key.clone(), ..view }
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
             let sheet = Sheet::new(&view, None);
             prop_assert_eq!(&sheet.view(), &view);
             let again = Sheet::new(&view, Some(&sheet));
-            prop_assert!(Arc::ptr_eq(&again.key, &sheet.key) && Arc::ptr_eq(&again.uid, &sheet.uid));
+            prop_assert!(again.key.shares(&sheet.key) && Arc::ptr_eq(&again.uid, &sheet.uid));
             prop_assert_eq!(Sheet::new(&other, Some(&sheet)).view(), other);
         }
     }

@@ -66,7 +66,7 @@ impl Journal {
     }
 
     /// A new plan: tells which Services are announced now and which are no longer.
-    pub fn record<'a>(&mut self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<&'a str>) {
+    pub fn record(&mut self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<String>) {
         self.counters.plans.inc();
         if !self.told_first {
             self.told_first = true;
@@ -112,7 +112,7 @@ impl Journal {
 
     /// The first plan of the process: one line for all Services. What a restarted speaker finds is no news, and on a
     /// node that starts for the first time the number of events is limited.
-    fn record_first<'a>(&self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<&'a str>) {
+    fn record_first(&self, planned: &Planned, uid_of: impl Fn(&ServiceKey) -> Option<String>) {
         let announced: Vec<&ServiceKey> = planned
             .transitions
             .iter()
@@ -157,11 +157,11 @@ impl Journal {
     }
 
     /// Only the process that holds the sessions: of two that run side by side both would see the same.
-    fn tell_assigned(&self, service: &ServiceKey, uid: Option<&str>) {
+    fn tell_assigned(&self, service: &ServiceKey, uid: Option<String>) {
         if !self.role.borrow().speaks() {
             return;
         }
-        let regarding = Regarding::service(&*service.namespace, &*service.name, uid.unwrap_or_default());
+        let regarding = Regarding::service(service.namespace(), service.name(), uid.unwrap_or_default());
         let note = format!("announcing from node {:?} with protocol \"bgp\"", self.node);
         self.events.publish(regarding, EventType::Normal, EventReason::NodeAssigned, note);
     }

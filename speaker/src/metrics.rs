@@ -386,7 +386,7 @@ mod tests {
             bfd: (phase == SessionPhase::Established).then(|| bfd.clone()),
         };
         let mut verdicts = Verdicts::default();
-        verdicts.set(ServiceKey::new("shop", "web"), Verdict::Withhold(Reason::NodeNetworkUnavailable));
+        verdicts.set(ServiceKey::new("shop", "web"), Verdict::withhold(Reason::NodeNetworkUnavailable));
         let plan = Plan { verdicts: Arc::new(verdicts), ..Plan::unsynced() };
         let sessions = SessionTable {
             sessions: [

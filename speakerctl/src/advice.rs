@@ -6,7 +6,7 @@ use api::service::ServiceKey;
 /// What to run or look at next; `None` where the sentence of the reason says all there is, and for a reason of another
 /// version.
 pub(crate) fn next(reason: &str, service: &ServiceKey, node: &str, namespace: &str) -> Option<String> {
-    let ServiceKey { namespace: of, name } = service;
+    let (of, name) = service.parts();
     let herald = |what: &str| format!("kubectl -n {namespace} {what}");
     Some(match WhyReason::of_word(reason)? {
         WhyReason::Usage | WhyReason::ServiceDeleted | WhyReason::LoadBalancerIpChanged => return None,

@@ -38,7 +38,7 @@ fn every_refusal_of_the_decision_is_a_link_of_the_chain_with_word_and_sentence()
             Step { address: None, outcome: Ok(Finding::LoadBalancer) },
             Step { address: None, outcome: Err(reason.clone()) },
         ];
-        let explanation = Explanation { verdict: Verdict::Withhold(reason.clone()), steps };
+        let explanation = Explanation { verdict: Verdict::withhold(reason.clone()), steps };
         let report = why("pi", &key(), Some(&explanation), &Plan::unsynced(), &SessionTable::default());
         told.check(&report, &format!("  NO  {:<7}  {reason} ({})", kind.subject(), kind.word()));
         each = after(&reason);
@@ -156,7 +156,7 @@ fn denied_after(denied: &Denied) -> Option<Denied> {
 /// What a speaker without any configuration answers about the Service.
 fn explained(view: &ServiceView) -> WhyReport {
     let mut announcer = Announcer::new(ExcludeLabel::Honoured);
-    announcer.set_service(key(), Some(service_facts(view.clone())));
+    announcer.set_service(key(), Some(&service_facts(view.clone())));
     let plan = announcer.plan(Synced::all_watches()).expect("the first plan").plan;
     why("pi", &key(), announcer.explain(&key()).as_ref(), &plan, &SessionTable::default())
 }

@@ -11,34 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::selector::Labels;
 
+mod key;
 mod slim;
 #[cfg(test)]
 mod tests;
 
+pub use key::ServiceKey;
 pub use slim::SlimService;
-
-/// Namespace and name of a Service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServiceKey {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl ServiceKey {
-    /// The key of these two.
-    #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// A Service as both daemons see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

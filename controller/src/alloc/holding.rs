@@ -5,7 +5,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use api::service::ServiceKey;
 
@@ -30,7 +29,7 @@ pub struct Holding {
 #[derive(Debug, Default)]
 pub(crate) struct Holdings {
     /// Behind pointers: a map leaves nearly half of its places empty.
-    by_service: BTreeMap<Arc<ServiceKey>, Box<Holding>>,
+    by_service: BTreeMap<ServiceKey, Box<Holding>>,
     tenants: ByAddress<Tenants>,
     shared: Shared,
 }
@@ -38,8 +37,8 @@ pub(crate) struct Holdings {
 /// The Services on an address in use, sorted; hardly ever more than one.
 #[derive(Debug)]
 enum Tenants {
-    One(Arc<ServiceKey>),
-    Several(Vec<Arc<ServiceKey>>),
+    One(ServiceKey),
+    Several(Vec<ServiceKey>),
 }
 
 impl Default for Tenants {
@@ -49,19 +48,19 @@ impl Default for Tenants {
 }
 
 impl Tenants {
-    fn all(&self) -> &[Arc<ServiceKey>] {
+    fn all(&self) -> &[ServiceKey] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
             Self::Several(several) => several,
         }
     }
 
-    fn add(&mut self, service: &Arc<ServiceKey>) {
+    fn add(&mut self, service: &ServiceKey) {
         match self.all().binary_search(service) {
-            Err(_) if self.all().is_empty() => *self = Self::One(Arc::clone(service)),
+            Err(_) if self.all().is_empty() => *self = Self::One(service.clone()),
             Err(place) => {
                 let mut all = self.all().to_vec();
-                all.insert(place, Arc::clone(service));
+                all.insert(place, service.clone());
                 *self = Self::Several(all);
             }
             Ok(_) => {}
@@ -71,9 +70,9 @@ impl Tenants {
     /// Returns whether anybody is left.
     fn remove(&mut self, service: &ServiceKey) -> bool {
         match self {
-            Self::One(one) => **one != *service,
+            Self::One(one) => one != service,
             Self::Several(all) => {
-                all.retain(|tenant| **tenant != *service);
+                all.retain(|tenant| tenant != service);
                 !all.is_empty()
             }
         }
@@ -98,7 +97,7 @@ impl Holdings {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Holding)> {
-        self.by_service.iter().map(|(service, holding)| (service.as_ref(), holding.as_ref()))
+        self.by_service.iter().map(|(service, holding)| (service, holding.as_ref()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -124,7 +123,7 @@ impl Holdings {
         let Some(tenants) = self.tenants.get(address) else {
             return Ok(());
         };
-        let others = tenants.all().iter().map(Arc::as_ref).filter(|tenant| *tenant != service);
+        let others = tenants.all().iter().filter(|tenant| *tenant != service);
         let terms = others.filter_map(|tenant| Some((tenant, &self.by_service.get(tenant)?.sharing)));
         sharing.beside(address, service, terms)
     }
@@ -142,7 +141,7 @@ impl Holdings {
     }
 
     /// Gives the Service exactly this holding in place of what it had.
-    pub(crate) fn set(&mut self, service: Arc<ServiceKey>, mut holding: Holding) -> Change {
+    pub(crate) fn set(&mut self, service: ServiceKey, mut holding: Holding) -> Change {
         holding.addresses.shrink_to_fit();
         let Self { by_service, tenants, shared } = self;
         match by_service.entry(service) {
@@ -182,12 +181,7 @@ impl Holdings {
     }
 }
 
-fn move_in(
-    tenants: &mut ByAddress<Tenants>,
-    shared: &mut Shared,
-    service: &Arc<ServiceKey>,
-    holding: &Holding,
-) {
+fn move_in(tenants: &mut ByAddress<Tenants>, shared: &mut Shared, service: &ServiceKey, holding: &Holding) {
     for address in &holding.addresses {
         tenants.or_default(*address).add(service);
         if let Some(terms) = terms(&holding.sharing) {

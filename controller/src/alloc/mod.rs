@@ -31,7 +31,6 @@ mod usage;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::Pool;
@@ -395,7 +394,7 @@ impl Allocator {
         let holding = Holding { uid, addresses, pool, sharing };
         // A Service that is looked at again, as nearly all of them are.
         if self.holdings.named(&service) != Some(&holding) {
-            self.hold(Arc::new(service), holding);
+            self.hold(service, holding);
         }
     }
 
@@ -411,7 +410,7 @@ impl Allocator {
         };
         let holding =
             Holding { uid: request.uid.to_owned(), addresses, pool, sharing: request.sharing.clone() };
-        self.hold(Arc::new(request.service.clone()), holding);
+        self.hold(request.service.clone(), holding);
         Ok(self.holdings.named(request.service).expect("a holding was just set for this service"))
     }
 
@@ -431,7 +430,7 @@ impl Allocator {
             addresses.push(found.ok_or_else(|| self.nothing_left(request, &[*family]))?);
         }
         let holding = Holding { addresses, ..held };
-        self.hold(Arc::new(request.service.clone()), holding);
+        self.hold(request.service.clone(), holding);
         Ok(())
     }
 

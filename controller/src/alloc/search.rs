@@ -376,6 +376,7 @@ fn check(pool: &Pool, request: &Request<'_>) -> Result<(), Denied> {
 fn digest(who: &ServiceKey) -> u128 {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let octets = who.namespace.bytes().chain([b'/']).chain(who.name.bytes());
+    let (namespace, name) = who.parts();
+    let octets = namespace.bytes().chain([b'/']).chain(name.bytes());
     octets.fold(BASIS, |sum, octet| (sum ^ u128::from(octet)).wrapping_mul(PRIME))
 }

@@ -4,7 +4,6 @@
 //! Leaves out every choice: what is held, and by whom, was decided before.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use api::service::{IpFamily, ServiceKey};
 
@@ -15,9 +14,9 @@ use super::{Allocator, MOST_RESTING};
 
 impl Allocator {
     /// Makes this the holding of the Service, and brings everything that follows from it up to date.
-    pub(super) fn hold(&mut self, service: Arc<ServiceKey>, holding: Holding) {
+    pub(super) fn hold(&mut self, service: ServiceKey, holding: Holding) {
         let now = holding.addresses.clone();
-        let Change { before, touched } = self.holdings.set(Arc::clone(&service), holding);
+        let Change { before, touched } = self.holdings.set(service.clone(), holding);
         self.touched.extend(touched);
         for address in now.iter().filter(|address| !before.contains(address)) {
             self.quarantine.take(*address);

@@ -101,8 +101,7 @@ impl Desk {
     pub(super) fn tell(&self, view: &ServiceView, Event { reason, note }: Event) {
         let kind = if reason.is_warning() { EventType::Warning } else { EventType::Normal };
         tracing::info!(service = %view.key, reason = reason.as_str(), note, "event");
-        let regarding =
-            Regarding::service(view.key.namespace.clone(), view.key.name.clone(), view.uid.clone());
+        let regarding = Regarding::service(view.key.namespace(), view.key.name(), view.uid.clone());
         self.recorder.publish(regarding, kind, reason, note);
     }
 

@@ -4,7 +4,6 @@
 //! Leaves out what a memory is good for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use api::service::ServiceKey;
 
@@ -13,8 +12,8 @@ use crate::plan::{Memory, Outcome};
 /// The memories of all Services that were looked at.
 #[derive(Debug, Default)]
 pub(super) struct Recollection {
-    given: BTreeSet<Arc<ServiceKey>>,
-    others: BTreeMap<Arc<ServiceKey>, Memory>,
+    given: BTreeSet<ServiceKey>,
+    others: BTreeMap<ServiceKey, Memory>,
 }
 
 impl Recollection {
@@ -31,7 +30,7 @@ impl Recollection {
         self.others.get(key).map(|memory| &memory.outcome)
     }
 
-    pub(super) fn keep(&mut self, key: Arc<ServiceKey>, memory: Memory) {
+    pub(super) fn keep(&mut self, key: ServiceKey, memory: Memory) {
         if memory == plain() {
             self.others.remove(&key);
             self.given.insert(key);
@@ -58,11 +57,11 @@ mod tests {
     #[test]
     fn a_memory_is_the_one_that_was_kept_last() {
         let mut all = Recollection::default();
-        let key = Arc::new(ServiceKey::new("shop", "web"));
+        let key = ServiceKey::new("shop", "web");
         assert_eq!(all.of(&key), Memory::default());
         let special = Memory { deprecated: true, ..plain() };
         for memory in [plain(), special.clone(), Memory::default(), plain(), special] {
-            all.keep(Arc::clone(&key), memory.clone());
+            all.keep(key.clone(), memory.clone());
             assert_eq!(all.of(&key), memory);
             assert_eq!(all.trouble(&key).is_none(), memory == plain());
         }

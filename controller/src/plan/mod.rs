@@ -249,7 +249,7 @@ fn allocate(
 
 fn applicant<'a>(view: &'a ServiceView, around: &Surroundings<'a>) -> Applicant<'a> {
     Applicant {
-        namespace: &view.key.namespace,
+        namespace: view.key.namespace(),
         namespace_labels: around.namespace_labels,
         labels: &view.labels,
     }

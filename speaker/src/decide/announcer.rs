@@ -10,10 +10,13 @@ use std::time::Instant;
 use api::config::Config;
 use api::service::ServiceKey;
 
+use super::known::Known;
 use super::ledger::Ledger;
 use super::linger::Lingering;
 use super::rules::Rules;
-use super::snapshot::{Circumstances, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot};
+use super::snapshot::{
+    Circumstances, EndpointFacts, ExcludeLabel, NodeFacts, ServiceFacts, Snapshot, Surroundings,
+};
 use super::verdict::{Reason, Verdict};
 use super::verdicts::Verdicts;
 use super::width::{Fleet, Hosts};
@@ -36,7 +39,8 @@ impl Synced {
 /// The facts, the plan that follows from them, and what has to be looked at again.
 #[derive(Debug)]
 pub struct Announcer {
-    facts: Snapshot,
+    known: Known,
+    around: Surroundings,
     rules: Option<Rules>,
     dirty: Dirty,
     ledger: Ledger,
@@ -69,16 +73,17 @@ pub struct Transition {
     /// The Service.
     pub service: ServiceKey,
     /// Its verdict in the plan before; `None` when it was not there.
-    pub before: Option<Verdict>,
+    pub before: Option<Arc<Verdict>>,
     /// Its verdict now; `None` when it is gone.
-    pub after: Option<Verdict>,
+    pub after: Option<Arc<Verdict>>,
 }
 
 impl Transition {
     /// Whether the Service was announced before and is so now.
     #[must_use]
     pub fn announced(&self) -> (bool, bool) {
-        let announced = |verdict: &Option<Verdict>| verdict.as_ref().is_some_and(|v| v.reason().is_none());
+        let announced =
+            |verdict: &Option<Arc<Verdict>>| verdict.as_ref().is_some_and(|v| v.reason().is_none());
         (announced(&self.before), announced(&self.after))
     }
 
@@ -86,10 +91,10 @@ impl Transition {
     #[must_use]
     pub fn withdrawal(&self) -> Option<Reason> {
         let before = self.before.as_ref()?;
-        match &self.after {
+        match self.after.as_deref() {
             None if before.reason().is_none() => Some(Reason::ServiceDeleted),
             None => None,
-            Some(Verdict::Withhold(reason)) if before.reason().is_none() => Some(reason.clone()),
+            Some(Verdict::Withhold(reason)) if before.reason().is_none() => Some(Reason::clone(reason)),
             Some(Verdict::Withhold(_)) => None,
             Some(after @ Verdict::Announce { withheld, .. }) => {
                 let lost = before.addresses().difference(&after.addresses()).next().copied()?;
@@ -105,10 +110,8 @@ impl Announcer {
     #[must_use]
     pub fn new(exclude_label: ExcludeLabel) -> Self {
         Self {
-            facts: Snapshot {
-                services: BTreeMap::new(),
-                endpoints: BTreeMap::new(),
-                hosts: BTreeMap::new(),
+            known: Known::default(),
+            around: Surroundings {
                 fleet: Fleet::default(),
                 own: Box::default(),
                 node: None,
@@ -129,15 +132,14 @@ impl Announcer {
     /// On the node of that name, by which nodes are chosen where not all announce.
     #[must_use]
     pub fn on(mut self, node: &str) -> Self {
-        self.facts.own = node.into();
+        self.around.own = node.into();
         self
     }
 
     /// The time; what lingers until then goes with the next plan. Without it nothing lingers.
     pub fn set_time(&mut self, now: Instant) {
-        for service in self.lingering.set_time(now) {
-            self.touch(service);
-        }
+        let over = self.lingering.set_time(now);
+        self.touch(over);
     }
 
     /// When time alone will change the plan.
@@ -148,26 +150,18 @@ impl Announcer {
 
     /// What the speakers of the cluster say about themselves.
     pub fn set_fleet(&mut self, fleet: &Fleet) {
-        if self.facts.fleet != *fleet {
-            self.facts.fleet = fleet.clone();
+        if self.around.fleet != *fleet {
+            self.around.fleet = fleet.clone();
             if self.bounds_any() {
                 self.dirty = Dirty::Everything;
             }
         }
     }
 
-    /// The nodes with ready endpoints of a Service; `None` where they are not known.
-    pub fn set_hosts(&mut self, key: ServiceKey, hosts: Option<Hosts>) {
-        if self.facts.hosts.get(&key) == hosts.as_ref() {
-            return;
-        }
-        match hosts {
-            Some(hosts) => self.facts.hosts.insert(key.clone(), hosts),
-            None => self.facts.hosts.remove(&key),
-        };
-        if self.facts.services.contains_key(&key) {
-            self.touch(key);
-        }
+    /// The nodes with ready endpoints of a Service; none where they are not known.
+    pub fn set_hosts(&mut self, key: ServiceKey, hosts: Hosts) {
+        let news = self.known.set_hosts(key, hosts);
+        self.touch(news);
     }
 
     /// Whether some advertisement on this node is for a bounded number of nodes, by the last plan.
@@ -176,50 +170,49 @@ impl Announcer {
         self.rules.as_ref().is_some_and(Rules::bounds_any)
     }
 
-    /// The facts as they are known.
+    /// All facts as they were last told, written out for whoever decides from scratch.
     #[must_use]
-    pub fn facts(&self) -> &Snapshot {
-        &self.facts
+    pub fn snapshot(&self) -> Snapshot {
+        self.known.snapshot(self.around.clone())
     }
 
     /// A Service of this speaker's class as it is now; `None` when it is gone.
-    pub fn set_service(&mut self, key: ServiceKey, service: Option<ServiceFacts>) {
-        if self.facts.services.get(&key) == service.as_ref() {
-            return;
-        }
-        match service {
-            Some(service) => self.facts.services.insert(key.clone(), service),
-            None => self.facts.services.remove(&key),
-        };
-        self.touch(key);
+    pub fn set_service(&mut self, key: ServiceKey, service: Option<&ServiceFacts>) {
+        let news = self.known.set_service(key, service);
+        self.touch(news);
     }
 
-    /// The endpoint counts of a Service as they are now; `None` when it has no slices.
-    pub fn set_endpoints(&mut self, key: ServiceKey, endpoints: Option<EndpointFacts>) {
-        if self.facts.endpoints.get(&key) == endpoints.as_ref() {
-            return;
-        }
-        match endpoints {
-            Some(endpoints) => self.facts.endpoints.insert(key.clone(), endpoints),
-            None => self.facts.endpoints.remove(&key),
-        };
-        if self.facts.services.contains_key(&key) {
-            self.touch(key);
-        }
+    /// The facts of a Service, as they were last told.
+    #[must_use]
+    pub fn service(&self, key: &ServiceKey) -> Option<ServiceFacts> {
+        self.known.service(key)
+    }
+
+    /// The endpoint counts of a Service as they are now; zeros when it has no slices.
+    pub fn set_endpoints(&mut self, key: ServiceKey, endpoints: EndpointFacts) {
+        let news = self.known.set_endpoints(key, endpoints);
+        self.touch(news);
+    }
+
+    /// The endpoint counts of a Service, as they were last told, and its key as it is kept here: a copy of that one costs no
+    /// memory.
+    #[must_use]
+    pub fn endpoints(&self, key: ServiceKey) -> (ServiceKey, EndpointFacts) {
+        self.known.endpoints(key)
     }
 
     /// This node as it is now; `None` when there is no such Node object.
     pub fn set_node(&mut self, node: Option<NodeFacts>) {
-        if self.facts.node != node {
-            self.facts.node = node;
+        if self.around.node != node {
+            self.around.node = node;
             self.dirty = Dirty::Everything;
         }
     }
 
     /// The configuration as it is now.
     pub fn set_config(&mut self, config: Arc<Config>) {
-        if *self.facts.config != *config {
-            self.facts.config = config;
+        if *self.around.config != *config {
+            self.around.config = config;
             self.dirty = Dirty::Everything;
         }
     }
@@ -232,14 +225,14 @@ impl Announcer {
             (Some(rules), Dirty::Services(_)) => rules,
             (before, Dirty::Everything | Dirty::Services(_)) => {
                 rules_changed = true;
-                Rules::new(&self.facts, before.as_ref())
+                Rules::new(&self.around, before.as_ref())
             }
         };
         let keys = match dirty {
             Dirty::Services(keys) => keys,
             Dirty::Everything => {
                 let known = self.verdicts.iter().map(|(key, _)| key.clone());
-                known.chain(self.facts.services.keys().cloned()).collect()
+                known.chain(self.known.services().cloned()).collect()
             }
         };
         let transitions: Vec<Transition> =
@@ -284,35 +277,33 @@ impl Announcer {
     #[must_use]
     pub fn reads_endpoints(&self) -> bool {
         let offers = self.rules.as_ref().is_none_or(Rules::offers_any);
-        offers && !self.facts.services.is_empty()
+        offers && self.known.has_services()
     }
 
     /// How the last plan came to its verdict on a Service: the same rules, asked once more. `None` for a Service that is
     /// not known, and before the first plan.
     #[must_use]
     pub fn explain(&self, key: &ServiceKey) -> Option<Explanation> {
-        let service = self.facts.services.get(key)?;
-        let around = Circumstances { lingers: self.lingering.stays(key), ..self.facts.circumstances(key) };
-        Some(explain(service, &around, self.rules.as_ref()?))
+        let service = self.known.service(key)?;
+        let around = Circumstances { lingers: self.lingering.stays(key), ..self.known.circumstances(key) };
+        Some(explain(&service, &around, self.rules.as_ref()?))
     }
 
-    fn touch(&mut self, key: ServiceKey) {
+    fn touch(&mut self, news: impl IntoIterator<Item = ServiceKey>) {
         match &mut self.dirty {
-            Dirty::Services(keys) => {
-                keys.insert(key);
-            }
+            Dirty::Services(keys) => keys.extend(news),
             Dirty::Everything => {}
         }
     }
 
     /// The verdict as the facts have it, or the one of a Service that lingers: others were chosen for what it had.
     fn verdict(&mut self, key: &ServiceKey, rules: &Rules) -> Option<Verdict> {
-        let Some(service) = self.facts.services.get(key) else {
+        let Some(service) = self.known.service(key) else {
             self.lingering.forget(key);
             return None;
         };
-        let around = self.facts.circumstances(key);
-        let plain = decide(service, &around, rules);
+        let around = self.known.circumstances(key);
+        let plain = decide(&service, &around, rules);
         if plain.left_to_others().next().is_none() {
             self.lingering.forget(key);
             return Some(plain);
@@ -323,25 +314,25 @@ impl Announcer {
             None => !had.is_empty(),
         });
         let lingers = self.lingering.leave(key, loses);
-        Some(if lingers { decide(service, &Circumstances { lingers, ..around }, rules) } else { plain })
+        Some(if lingers { decide(&service, &Circumstances { lingers, ..around }, rules) } else { plain })
     }
 
     fn decide_again(&mut self, key: ServiceKey, rules: &Rules) -> Option<Transition> {
         let after = self.verdict(&key, rules);
-        let before = self.verdicts.get(&key);
-        if before == after.as_ref() {
+        let before = self.verdicts.shared(&key).cloned();
+        if before.as_deref() == after.as_ref() {
             return None;
         }
-        let before = before.cloned();
+        let after = after.map(Arc::new);
         // First what comes, then what goes: a contribution that stays never drops to nothing in between.
-        for announcement in after.iter().flat_map(Verdict::announcements) {
+        for announcement in after.iter().flat_map(|verdict| verdict.announcements()) {
             self.ledger.add(announcement);
         }
-        for announcement in before.iter().flat_map(Verdict::announcements) {
+        for announcement in before.iter().flat_map(|verdict| verdict.announcements()) {
             self.ledger.remove(announcement);
         }
         match &after {
-            Some(verdict) => self.verdicts.set(key.clone(), verdict.clone()),
+            Some(verdict) => self.verdicts.set(key.clone(), Arc::clone(verdict)),
             None => self.verdicts.remove(&key),
         }
         Some(Transition { service: key, before, after })

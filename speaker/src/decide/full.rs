@@ -15,7 +15,7 @@ use crate::plan::{PeerPlan, Plan};
 /// The plan for a snapshot in which nobody lingers. Its `version` is 0, since a version counts what was published.
 #[must_use]
 pub fn announcements(snapshot: &Snapshot) -> Plan {
-    let rules = Rules::new(snapshot, None);
+    let rules = Rules::new(&snapshot.surroundings, None);
     let mut verdicts = Verdicts::default();
     let mut contributions: BTreeMap<Prefix, Vec<Share>> = BTreeMap::new();
     for (key, service) in &snapshot.services {

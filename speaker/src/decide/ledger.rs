@@ -22,7 +22,7 @@ const REBUILD_SHARE: usize = 4;
 /// Contributions by prefix, and the route sets made of them.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    contributions: BTreeMap<Prefix, BTreeMap<Share, u32>>,
+    contributions: BTreeMap<Prefix, Shares>,
     /// Prefixes whose contributions changed since the route sets were last brought up to date.
     touched: BTreeSet<Prefix>,
     routes: BTreeMap<Audience, Arc<RouteSet>>,
@@ -48,25 +48,19 @@ impl Ledger {
     /// One Service contributes this announcement.
     pub fn add(&mut self, announcement: &Announcement) {
         let shares = self.contributions.entry(announcement.prefix).or_default();
-        let count = shares.entry(share(announcement)).or_insert(0);
-        *count = count.saturating_add(1);
+        let count = shares.add(share(announcement));
         // A weighed share counts as often as it is there; any other is there or not.
-        if *count == 1 || announcement.weight.is_some() {
+        if count == 1 || announcement.weight.is_some() {
             self.touched.insert(announcement.prefix);
         }
     }
 
     /// That Service does so no longer.
     pub fn remove(&mut self, announcement: &Announcement) {
-        let share = share(announcement);
         let Some(shares) = self.contributions.get_mut(&announcement.prefix) else { return };
-        let Some(count) = shares.get_mut(&share) else { return };
-        *count = count.saturating_sub(1);
-        if *count == 0 || announcement.weight.is_some() {
+        let Some(count) = shares.remove(&share(announcement)) else { return };
+        if count == 0 || announcement.weight.is_some() {
             self.touched.insert(announcement.prefix);
-        }
-        if *count == 0 {
-            shares.remove(&share);
         }
         if shares.is_empty() {
             self.contributions.remove(&announcement.prefix);
@@ -124,8 +118,7 @@ impl Ledger {
     fn rebuild(&mut self, peer: &Peer, before: Option<&Arc<RouteSet>>) -> Arc<RouteSet> {
         let attrs = &mut self.attrs;
         let routes = self.contributions.iter().filter_map(|(prefix, shares)| {
-            let shares = shares.iter().map(|(share, count)| (share, *count));
-            merged(shares, peer).map(|merged| (*prefix, attrs.share(merged)))
+            merged(shares.iter(), peer).map(|merged| (*prefix, attrs.share(merged)))
         });
         let rebuilt = RouteSet::from_iter(routes);
         match before {
@@ -135,9 +128,84 @@ impl Ledger {
     }
 
     fn route(&mut self, prefix: &Prefix, peer: &Peer) -> Option<Arc<PathAttrs>> {
-        let shares = self.contributions.get(prefix)?.iter().map(|(share, count)| (share, *count));
-        let merged = merged(shares, peer)?;
+        let merged = merged(self.contributions.get(prefix)?.iter(), peer)?;
         Some(self.attrs.share(merged))
+    }
+}
+
+/// The shares in a prefix, and how often each is there. Nearly always there is one; none only for a moment.
+#[derive(Debug)]
+enum Shares {
+    One(Share, u32),
+    Other(BTreeMap<Share, u32>),
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self::Other(BTreeMap::new())
+    }
+}
+
+impl Shares {
+    /// How often it is there with this one.
+    fn add(&mut self, share: Share) -> u32 {
+        match self {
+            Self::One(known, count) if *known == share => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            Self::One(known, count) => {
+                *self = Self::Other(BTreeMap::from([(known.clone(), *count), (share, 1)]));
+                1
+            }
+            Self::Other(shares) if shares.is_empty() => {
+                *self = Self::One(share, 1);
+                1
+            }
+            Self::Other(shares) => {
+                let count = shares.entry(share).or_insert(0);
+                *count = count.saturating_add(1);
+                *count
+            }
+        }
+    }
+
+    /// How often it is still there; `None` if it was not.
+    fn remove(&mut self, share: &Share) -> Option<u32> {
+        match self {
+            Self::One(known, count) => {
+                let left = (known == share).then(|| count.saturating_sub(1))?;
+                *count = left;
+                if left == 0 {
+                    *self = Self::default();
+                }
+                Some(left)
+            }
+            Self::Other(shares) => {
+                let count = shares.get_mut(share)?;
+                let left = count.saturating_sub(1);
+                *count = left;
+                if left == 0 {
+                    shares.remove(share);
+                }
+                Some(left)
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::One(..) => false,
+            Self::Other(shares) => shares.is_empty(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Share, u32)> {
+        let (one, other) = match self {
+            Self::One(share, count) => (Some((share, *count)), None),
+            Self::Other(shares) => (None, Some(shares)),
+        };
+        one.into_iter().chain(other.into_iter().flatten().map(|(share, count)| (share, *count)))
     }
 }
 

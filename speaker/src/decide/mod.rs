@@ -6,6 +6,7 @@
 
 pub mod announcer;
 pub mod full;
+mod known;
 pub mod ledger;
 mod linger;
 pub mod rules;
@@ -57,7 +58,7 @@ fn weigh(
         Ok(addresses) => addresses,
         Err(reason) => {
             witness.refuse(None, &reason);
-            return Verdict::Withhold(reason);
+            return Verdict::withhold(reason);
         }
     };
     let mut announcements = Vec::new();
@@ -73,7 +74,7 @@ fn weigh(
     }
     if announcements.is_empty() {
         let first = withheld.into_iter().next();
-        return Verdict::Withhold(first.map_or(Reason::NoIpAllocated(None), |(_, reason)| reason));
+        return Verdict::withhold(first.map_or(Reason::NoIpAllocated(None), |(_, reason)| reason));
     }
     announcements.sort();
     announcements.dedup();

@@ -15,7 +15,7 @@ use api::service::TrafficPolicy;
 use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
 
 use super::ledger::Audience;
-use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts, Snapshot};
+use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts, Surroundings};
 use super::verdict::{AddressFamily, DEFAULT_LOCAL_PREF, Reason, Terms};
 use super::width::{Fleet, Width};
 
@@ -118,8 +118,8 @@ impl Rules {
     /// The rules of this node. Without a Node object nothing applies: no peer runs and nothing is announced.
     /// Objects that did not change since `before` keep their `Arc`.
     #[must_use]
-    pub fn new(facts: &Snapshot, before: Option<&Self>) -> Self {
-        let Snapshot { config, node, exclude_label, own, fleet, .. } = facts;
+    pub fn new(around: &Surroundings, before: Option<&Self>) -> Self {
+        let Surroundings { config, node, exclude_label, own, fleet } = around;
         let (config, exclude_label) = (Arc::clone(config), *exclude_label);
         let Some(node) = node else {
             return Self {

@@ -10,6 +10,7 @@ use api::config::Config;
 use api::names::taint;
 use api::selector::Labels;
 use api::service::{Ingress, ServiceKey, TrafficPolicy};
+use serde::{Deserialize, Serialize};
 
 use super::verdict::AddressFamily;
 use super::width::{Fleet, Hosts, NodeHash};
@@ -23,6 +24,13 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<ServiceKey, EndpointFacts>,
     /// Nodes with ready endpoints by Service, where they are needed: only while an advertisement bounds the number of nodes.
     pub hosts: BTreeMap<ServiceKey, Hosts>,
+    /// What all of them are decided by.
+    pub surroundings: Surroundings,
+}
+
+/// What the decisions on all Services have in common.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
     /// What the speakers of the cluster say about themselves.
     pub fleet: Fleet,
     /// The name of this node.
@@ -70,8 +78,10 @@ impl<'a> Circumstances<'a> {
 }
 
 /// What is read of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceFacts {
+    /// `metadata.uid`, by which events find it.
+    pub uid: String,
     /// `spec.type` is LoadBalancer.
     pub load_balancer: bool,
     /// For the service selectors of advertisements.
@@ -96,6 +106,12 @@ pub struct EndpointFacts {
 }
 
 impl EndpointFacts {
+    /// Whether no endpoint could serve.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The counts for addresses of one family.
     #[must_use]
     pub fn of(&self, family: AddressFamily) -> EndpointCounts {

@@ -14,7 +14,7 @@ use bgp_proto::Prefix;
 use super::snapshot::Leaving;
 use super::width::Choice;
 
-/// The decision for one Service. At least one announcement in `Announce`, so "announced" needs no look inside.
+/// The decision for one Service, small because each node keeps one for every Service. At least one announcement in `Announce`, so "announced" needs no look inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// At least one address of the Service is announced from this node.
@@ -25,10 +25,16 @@ pub enum Verdict {
         withheld: Box<[(IpAddr, Reason)]>,
     },
     /// Nothing is announced; with several addresses this is the reason of the first one.
-    Withhold(Reason),
+    Withhold(Box<Reason>),
 }
 
 impl Verdict {
+    /// Nothing is announced, for this reason.
+    #[must_use]
+    pub fn withhold(reason: Reason) -> Self {
+        Self::Withhold(Box::new(reason))
+    }
+
     /// The prefixes to announce; empty when withheld.
     #[must_use]
     pub fn announcements(&self) -> &[Announcement] {
@@ -50,7 +56,7 @@ impl Verdict {
     /// What is not announced and why: the Service as a whole, or those of its addresses that stay behind.
     pub fn refusals(&self) -> impl Iterator<Item = (Option<IpAddr>, &Reason)> {
         let (whole, some) = match self {
-            Self::Withhold(reason) => (Some((None, reason)), &[][..]),
+            Self::Withhold(reason) => (Some((None, &**reason)), &[][..]),
             Self::Announce { withheld, .. } => (None, &**withheld),
         };
         whole.into_iter().chain(some.iter().map(|(address, reason)| (Some(*address), reason)))

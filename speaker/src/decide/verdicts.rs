@@ -12,13 +12,13 @@ use super::verdict::Verdict;
 /// Entries in a chunk before it is split.
 const CHUNK: usize = 64;
 
-type Entry = (ServiceKey, Verdict);
+type Entry = (ServiceKey, Arc<Verdict>);
 
 /// Verdicts by Service; cloning shares the content.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     /// Each chunk is sorted and not empty, and so is the list by its chunks' first keys.
-    chunks: Vec<Arc<Vec<Arc<Entry>>>>,
+    chunks: Vec<Arc<Vec<Entry>>>,
     len: usize,
 }
 
@@ -26,34 +26,47 @@ impl Verdicts {
     /// The verdict for one Service.
     #[must_use]
     pub fn get(&self, key: &ServiceKey) -> Option<&Verdict> {
+        self.shared(key).map(AsRef::as_ref)
+    }
+
+    /// The same, to be kept beside.
+    #[must_use]
+    pub fn shared(&self, key: &ServiceKey) -> Option<&Arc<Verdict>> {
         let chunk = self.chunks.get(self.chunk_of(key))?;
-        let at = chunk.binary_search_by(|entry| entry.0.cmp(key)).ok()?;
-        chunk.get(at).map(|entry| &entry.1)
+        let at = chunk.binary_search_by(|(of, _)| of.cmp(key)).ok()?;
+        chunk.get(at).map(|(_, verdict)| verdict)
     }
 
     /// Puts a verdict in; the former one of that Service is dropped.
-    pub fn set(&mut self, key: ServiceKey, verdict: Verdict) {
+    pub fn set(&mut self, key: ServiceKey, verdict: impl Into<Arc<Verdict>>) {
+        let verdict = verdict.into();
         let index = self.chunk_of(&key);
         let Some(chunk) = self.chunks.get_mut(index) else {
-            self.chunks.push(Arc::new(vec![Arc::new((key, verdict))]));
+            self.chunks.push(Arc::new(vec![(key, verdict)]));
             self.len = 1;
             return;
         };
-        let chunk = Arc::make_mut(chunk);
-        match chunk.binary_search_by(|entry| entry.0.cmp(&key)) {
+        match chunk.binary_search_by(|(of, _)| of.cmp(&key)) {
             Ok(at) => {
-                if let Some(entry) = chunk.get_mut(at) {
-                    *entry = Arc::new((key, verdict));
+                if let Some(entry) = Arc::make_mut(chunk).get_mut(at) {
+                    entry.1 = verdict;
                 }
             }
-            Err(at) => {
-                chunk.insert(at, Arc::new((key, verdict)));
+            // A sorted list that is read for the first time fills one chunk after the other.
+            Err(CHUNK) => {
+                self.chunks.insert(index + 1, Arc::new(vec![(key, verdict)]));
                 self.len += 1;
             }
-        }
-        if chunk.len() > CHUNK {
-            let upper = chunk.split_off(CHUNK / 2);
-            self.chunks.insert(index + 1, Arc::new(upper));
+            Err(at) => {
+                let chunk = Arc::make_mut(chunk);
+                chunk.insert(at, (key, verdict));
+                self.len += 1;
+                if chunk.len() > CHUNK {
+                    let upper = chunk.split_off(CHUNK / 2);
+                    chunk.shrink_to_fit();
+                    self.chunks.insert(index + 1, Arc::new(upper));
+                }
+            }
         }
     }
 
@@ -61,7 +74,7 @@ impl Verdicts {
     pub fn remove(&mut self, key: &ServiceKey) {
         let index = self.chunk_of(key);
         let Some(chunk) = self.chunks.get_mut(index) else { return };
-        let Ok(at) = chunk.binary_search_by(|entry| entry.0.cmp(key)) else { return };
+        let Ok(at) = chunk.binary_search_by(|(of, _)| of.cmp(key)) else { return };
         let chunk = Arc::make_mut(chunk);
         chunk.remove(at);
         self.len -= 1;
@@ -72,7 +85,7 @@ impl Verdicts {
 
     /// All verdicts in the order of their Services.
     pub fn iter(&self) -> impl Iterator<Item = (&ServiceKey, &Verdict)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|entry| (&entry.0, &entry.1)))
+        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(key, verdict)| (key, &**verdict)))
     }
 
     /// How many Services have a verdict.
@@ -89,7 +102,7 @@ impl Verdicts {
 
     /// The chunk that holds the key or would have to; 0 when there is none.
     fn chunk_of(&self, key: &ServiceKey) -> usize {
-        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|entry| entry.0 <= *key));
+        let after = self.chunks.partition_point(|chunk| chunk.first().is_some_and(|(first, _)| first <= key));
         after.saturating_sub(1)
     }
 }
@@ -113,7 +126,7 @@ mod tests {
     use crate::decide::verdict::Reason;
 
     fn key(n: u16) -> ServiceKey {
-        ServiceKey { namespace: format!("ns{}", n % 7), name: format!("svc{n}") }
+        ServiceKey::new(format!("ns{}", n % 7), format!("svc{n}"))
     }
 
     proptest! {
@@ -127,7 +140,7 @@ mod tests {
             for (index, (service, verdict)) in steps.into_iter().enumerate() {
                 match verdict {
                     Some(n) => {
-                        let verdict = Verdict::Withhold(Reason::InvalidIp(n.to_string()));
+                        let verdict = Verdict::withhold(Reason::InvalidIp(n.to_string()));
                         table.set(key(service), verdict.clone());
                         model.insert(key(service), verdict);
                     }

@@ -106,7 +106,7 @@ impl Shelf {
 /// The same name each time, so that a restarted speaker finds its objects again.
 #[must_use]
 pub fn name(node: &str, service: &ServiceKey) -> String {
-    format!("bgp-{:016x}", fnv(&[node, &service.namespace, &service.name]))
+    format!("bgp-{:016x}", fnv(&[node, service.namespace(), service.name()]))
 }
 
 /// The object without its status.
@@ -116,8 +116,8 @@ pub fn object(owner: &Owner, service: &ServiceKey) -> Value {
     object["metadata"]["ownerReferences"] = owner.reference();
     object["metadata"]["labels"] = json!({
         (label::STATUS_NODE): owner.node,
-        (label::STATUS_SERVICE_NAME): service.name,
-        (label::STATUS_SERVICE_NAMESPACE): service.namespace,
+        (label::STATUS_SERVICE_NAME): service.name(),
+        (label::STATUS_SERVICE_NAMESPACE): service.namespace(),
     });
     object["spec"] = json!({});
     object
@@ -129,8 +129,8 @@ pub fn status(owner: &Owner, service: &ServiceKey, peers: &[String]) -> Value {
     let mut object = head::<ServiceBGPStatus>(&name(&owner.node, service), &owner.namespace);
     object["status"] = json!(ServiceBGPStatusStatus {
         node: owner.node.clone(),
-        service_name: service.name.clone(),
-        service_namespace: service.namespace.clone(),
+        service_name: service.name().to_owned(),
+        service_namespace: service.namespace().to_owned(),
         peers: peers.to_vec(),
     });
     object

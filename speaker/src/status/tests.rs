@@ -376,7 +376,7 @@ fn an_address_that_stays_behind_is_listed_and_its_service_is_not_counted_as_with
     let behind = ("fd00::1".parse().unwrap(), Reason::NoEndpoints(AddressFamily::V6));
     let mut verdicts = Verdicts::default();
     verdicts.set(service, Verdict::Announce { announcements, withheld: vec![behind].into() });
-    verdicts.set(ServiceKey::new("shop", "db"), Verdict::Withhold(Reason::NotLoadBalancer));
+    verdicts.set(ServiceKey::new("shop", "db"), Verdict::withhold(Reason::NotLoadBalancer));
     plan.verdicts = Arc::new(verdicts);
     let status = report::status(&plan, &SessionTable::default(), &[]);
     assert_eq!(

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use api::config::{PasswordSecret, TcpAo, TcpAoFault};
 use api::names::{ABLE_ANNOTATION, PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
 use api::selector::Labels;
-use api::service::{ServiceType, ServiceView};
+use api::service::{ServiceKey, ServiceType, ServiceView};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -25,6 +25,7 @@ use crate::decide::verdict::AddressFamily;
 pub fn service_facts(view: ServiceView) -> ServiceFacts {
     let pending = view.condition.filter(|condition| !condition.holds);
     ServiceFacts {
+        uid: view.uid,
         load_balancer: view.service_type == ServiceType::LoadBalancer,
         pending: pending.map(|condition| condition.message.into()),
         labels: view.labels,
@@ -69,8 +70,8 @@ struct Present(bool);
 /// An EndpointSlice reduced to numbers; all that is kept of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceFold {
-    /// Name of the Service that the slice belongs to; its namespace is the slice's.
-    pub service: Box<str>,
+    /// The Service that the slice belongs to.
+    pub service: ServiceKey,
     /// The family of its endpoints.
     pub family: AddressFamily,
     /// Its endpoints, counted.
@@ -126,7 +127,8 @@ impl SlimSlice {
             counts.local_serving += count(serving && here);
             counts.elsewhere_ready += count(ready && elsewhere);
         }
-        Ok(SliceFold { service: name.as_str().into(), family, counts })
+        let namespace = self.metadata.namespace.as_deref().unwrap_or_default();
+        Ok(SliceFold { service: ServiceKey::new(namespace, name), family, counts })
     }
 
     /// The Service that it belongs to, by its label.

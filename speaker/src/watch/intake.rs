@@ -17,7 +17,8 @@ use super::endpoints::Endpoints;
 use super::farewell::Farewell;
 use super::speakers::Speakers;
 use crate::decide::announcer::{Planned, Synced};
-use crate::decide::snapshot::NodeFacts;
+use crate::decide::snapshot::{EndpointFacts, NodeFacts};
+use crate::decide::width::Hosts;
 use crate::decide::{Announcer, Explanation};
 
 /// One thing that one watch says.
@@ -116,8 +117,8 @@ pub struct Intake {
     barrier: Barrier,
     tokens: BTreeMap<Source, Token>,
     announcer: Announcer,
-    /// The Services of our class, with their uids; what else is known of them is with the announcer.
-    services: Mirror<ServiceKey, Box<str>>,
+    /// Which Services of our class there are; what is known of them is with the announcer.
+    services: Mirror<ServiceKey, ()>,
     endpoints: Endpoints,
     speakers: Speakers,
     /// Whether the Node object is there; `node` outlives it.
@@ -167,17 +168,17 @@ impl Intake {
             Fact::Service(change) => self.take_service(change),
             Fact::Slice(change) => {
                 self.speakers.hear_slice(&change);
-                for service in self.endpoints.take(change) {
-                    let (facts, hosts) = (self.endpoints.of(&service), self.endpoints.hosts_of(&service));
-                    self.announcer.set_endpoints(service.clone(), facts);
-                    self.announcer.set_hosts(service, hosts);
+                let sums = self.endpoints.take(change, |service| self.announcer.endpoints(service));
+                for (service, sum) in sums {
+                    self.announcer.set_hosts(service.clone(), self.endpoints.hosts_of(&service));
+                    self.announcer.set_endpoints(service, sum);
                 }
             }
             Fact::SlicesForgotten => {
                 self.speakers.forget_slices();
                 for service in self.endpoints.forget() {
-                    self.announcer.set_endpoints(service.clone(), None);
-                    self.announcer.set_hosts(service, None);
+                    self.announcer.set_hosts(service.clone(), Hosts::default());
+                    self.announcer.set_endpoints(service, EndpointFacts::default());
                 }
             }
             Fact::State(change) => self.speakers.hear_state(&change),
@@ -255,8 +256,8 @@ impl Intake {
 
     /// The uid of a Service of our class.
     #[must_use]
-    pub fn uid_of(&self, service: &ServiceKey) -> Option<&str> {
-        self.services.get(service).map(AsRef::as_ref)
+    pub fn uid_of(&self, service: &ServiceKey) -> Option<String> {
+        self.announcer.service(service).map(|facts| facts.uid)
     }
 
     fn take_service(&mut self, change: Change<SlimService>) {
@@ -265,11 +266,11 @@ impl Intake {
             Change::Apply(service) => {
                 let view = service.view();
                 let ours = class_is_ours(view.class.as_deref(), self.class.as_deref());
-                let uid = ours.then(|| view.uid.as_str().into());
-                let before = self.services.apply(view.key.clone(), uid);
+                // One text of the key for all who keep it.
+                let (key, _) = self.announcer.endpoints(view.key.clone());
+                let before = self.services.apply(key.clone(), ours.then_some(()));
                 if ours || before.is_some() {
-                    let key = view.key.clone();
-                    self.announcer.set_service(key, ours.then(|| service_facts(view)));
+                    self.announcer.set_service(key, ours.then(|| service_facts(view)).as_ref());
                 }
             }
             Change::Delete(service) => {

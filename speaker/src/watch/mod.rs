@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod convert;
 pub mod endpoints;
 mod farewell;
+mod hosting;
 pub mod intake;
 mod on_demand;
 pub mod question;

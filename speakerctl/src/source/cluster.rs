@@ -153,8 +153,8 @@ impl Cluster {
     /// # Errors
     /// `Failure::Cluster` with what the server or the network said.
     pub(crate) async fn service(&self, key: &ServiceKey) -> Result<Option<SlimService>, Failure> {
-        let api = Api::<SlimService>::namespaced(self.client.clone(), &key.namespace);
-        self.bounded("services", &key.namespace, api.get_opt(&key.name)).await
+        let api = Api::<SlimService>::namespaced(self.client.clone(), key.namespace());
+        self.bounded("services", key.namespace(), api.get_opt(key.name())).await
     }
 
     /// The text of the newest Warning about the Service.
@@ -162,11 +162,11 @@ impl Cluster {
     /// # Errors
     /// `Failure::Cluster` with what the server or the network said.
     pub(crate) async fn warning(&self, key: &ServiceKey) -> Result<Option<String>, Failure> {
-        let api = Api::<Event>::namespaced(self.client.clone(), &key.namespace);
-        let name = &key.name;
+        let api = Api::<Event>::namespaced(self.client.clone(), key.namespace());
+        let name = key.name();
         let selector = format!("involvedObject.kind=Service,involvedObject.name={name},type=Warning");
         let params = ListParams::default().fields(&selector).limit(PAGE);
-        let events = self.bounded("events", &key.namespace, api.list(&params)).await?.items;
+        let events = self.bounded("events", key.namespace(), api.list(&params)).await?.items;
         let when = |event: &Event| {
             let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
             let seen = series.or(event.event_time.as_ref()).map(|time| time.0);

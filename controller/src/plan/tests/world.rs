@@ -117,7 +117,7 @@ impl World {
     pub(super) fn step_among(&mut self, name: &str, rivals: &[String]) -> Step {
         let view = view(&self.objects[name]);
         let nothing = Labels::new();
-        let namespace_labels = self.namespaces.get(&view.key.namespace).unwrap_or(&nothing);
+        let namespace_labels = self.namespaces.get(view.key.namespace()).unwrap_or(&nothing);
         let around = Surroundings { namespace_labels, class: None, rivals, now: self.now };
         let before = self.memory.get(name).cloned().unwrap_or_default();
         plan(&view, &around, &mut self.allocator, &before)
@@ -176,7 +176,7 @@ impl World {
 }
 
 pub(super) fn key(name: &str) -> ServiceKey {
-    ServiceKey { namespace: "default".to_owned(), name: name.to_owned() }
+    ServiceKey::new("default", name)
 }
 
 fn view(object: &Value) -> ServiceView {

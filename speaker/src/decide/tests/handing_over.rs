@@ -25,13 +25,13 @@ impl Cluster {
         );
         let start = rows(&script).remove(0).snapshot;
         let announcer = |node: &'static str| {
-            let mut announcer = Announcer::new(start.exclude_label).on(node);
+            let mut announcer = Announcer::new(start.surroundings.exclude_label).on(node);
             for (key, service) in &start.services {
-                announcer.set_service(key.clone(), Some(service.clone()));
-                announcer.set_endpoints(key.clone(), start.endpoints.get(key).copied());
+                announcer.set_service(key.clone(), Some(service));
+                announcer.set_endpoints(key.clone(), start.endpoints.get(key).copied().unwrap_or_default());
             }
-            announcer.set_node(start.node.clone());
-            announcer.set_config(Arc::clone(&start.config));
+            announcer.set_node(start.surroundings.node.clone());
+            announcer.set_config(Arc::clone(&start.surroundings.config));
             (node, announcer)
         };
         Self { announcers: NODES.into_iter().map(announcer).collect(), now: Instant::now() }

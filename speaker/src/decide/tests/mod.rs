@@ -48,21 +48,20 @@ fn each_script_holds_as_a_sequence_of_changes_too() {
 /// An announcer that is moved from snapshot to snapshot, as the watch side moves it.
 struct Follower {
     announcer: Announcer,
-    exclude_label: super::snapshot::ExcludeLabel,
     plan: Plan,
 }
 
 impl Follower {
     fn new(snapshot: &Snapshot) -> Self {
         Self {
-            announcer: Announcer::new(snapshot.exclude_label).on(&snapshot.own),
-            exclude_label: snapshot.exclude_label,
+            announcer: Announcer::new(snapshot.surroundings.exclude_label).on(&snapshot.surroundings.own),
             plan: Plan::unsynced(),
         }
     }
 
     fn follow(&mut self, to: &Snapshot) -> &Plan {
-        if self.exclude_label != to.exclude_label || self.announcer.facts().own != to.own {
+        let (known, around) = (self.announcer.snapshot().surroundings, &to.surroundings);
+        if known.exclude_label != around.exclude_label || known.own != around.own {
             // A flag of the process, and its node: they change with a restart and not otherwise.
             *self = Self::new(to);
         }
@@ -70,14 +69,14 @@ impl Follower {
             let services = a.services.keys().chain(b.services.keys());
             services.chain(a.endpoints.keys()).chain(b.endpoints.keys()).cloned().collect()
         };
-        for key in keys(self.announcer.facts(), to) {
-            self.announcer.set_service(key.clone(), to.services.get(&key).cloned());
-            self.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied());
-            self.announcer.set_hosts(key.clone(), to.hosts.get(&key).cloned());
+        for key in keys(&self.announcer.snapshot(), to) {
+            self.announcer.set_service(key.clone(), to.services.get(&key));
+            self.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied().unwrap_or_default());
+            self.announcer.set_hosts(key.clone(), to.hosts.get(&key).cloned().unwrap_or_default());
         }
-        self.announcer.set_fleet(&to.fleet);
-        self.announcer.set_node(to.node.clone());
-        self.announcer.set_config(Arc::clone(&to.config));
+        self.announcer.set_fleet(&around.fleet);
+        self.announcer.set_node(around.node.clone());
+        self.announcer.set_config(Arc::clone(&around.config));
         if let Some(planned) = self.announcer.plan(Synced::all_watches()) {
             assert_eq!(planned.plan.version, self.plan.version + 1);
             self.plan = planned.plan;
@@ -115,8 +114,8 @@ proptest! {
         for (from, part, which) in steps {
             let from = &from.get(&rows).snapshot;
             match part {
-                0 => now.config = Arc::clone(&from.config),
-                1 => now.node.clone_from(&from.node),
+                0 => now.surroundings.config = Arc::clone(&from.surroundings.config),
+                1 => now.surroundings.node.clone_from(&from.surroundings.node),
                 2 => {
                     let keys: Vec<_> = now.services.keys().chain(from.services.keys()).cloned().collect();
                     if !keys.is_empty() {
@@ -127,7 +126,7 @@ proptest! {
                         };
                     }
                 }
-                3 => now.fleet = from.fleet.clone(),
+                3 => now.surroundings.fleet = from.surroundings.fleet.clone(),
                 _ => {
                     let keys: Vec<_> = now.endpoints.keys().chain(from.endpoints.keys()).cloned().collect();
                     if !keys.is_empty() {
@@ -183,9 +182,9 @@ fn a_change_of_one_service_leaves_the_other_routes_where_they_are() {
     }
     // A part of the configuration that touches no route leaves the route sets themselves alone.
     let mut reconfigured = changed.clone();
-    let mut config = Config::clone(&reconfigured.config);
+    let mut config = Config::clone(&reconfigured.surroundings.config);
     config.peers.get_mut("peer1").unwrap().port = 1179;
-    reconfigured.config = Arc::new(config);
+    reconfigured.surroundings.config = Arc::new(config);
     let again = follower.follow(&reconfigured);
     for (name, peer) in &again.peers {
         assert!(Arc::ptr_eq(&peer.routes, &after.peers[name].routes), "{name}");
@@ -227,8 +226,8 @@ fn a_withdrawal_says_why() {
         follower.follow(&announced);
         let facts = to.services.iter().next().map(|(_, facts)| facts.clone());
         let key = announced.services.keys().next().unwrap().clone();
-        follower.announcer.set_service(key.clone(), facts);
-        follower.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied());
+        follower.announcer.set_service(key.clone(), facts.as_ref());
+        follower.announcer.set_endpoints(key.clone(), to.endpoints.get(&key).copied().unwrap_or_default());
         let planned = follower.announcer.plan(Synced::all_watches()).unwrap();
         assert_eq!(planned.transitions.len(), 1);
         assert_eq!(planned.transitions[0].withdrawal(), expected);
@@ -246,7 +245,7 @@ fn the_chain_of_facts_ends_where_the_decision_does() {
             let refused: Vec<&Reason> =
                 explanation.steps.iter().filter_map(|step| step.outcome.as_ref().err()).collect();
             match verdict {
-                verdict::Verdict::Withhold(reason) => assert_eq!(refused.first(), Some(&reason)),
+                verdict::Verdict::Withhold(reason) => assert_eq!(refused.first(), Some(&reason.as_ref())),
                 verdict::Verdict::Announce { withheld, .. } => assert_eq!(refused.len(), withheld.len()),
             }
         }

@@ -26,7 +26,9 @@ use bgp_proto::wire::community::LinkBandwidth;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::decide::snapshot::{Drain, DrainStage, EndpointFacts, ExcludeLabel, NodeFacts, Snapshot};
+use crate::decide::snapshot::{
+    Drain, DrainStage, EndpointFacts, ExcludeLabel, NodeFacts, Snapshot, Surroundings,
+};
 use crate::decide::verdict::AddressFamily;
 use crate::decide::width::{Fleet, Hosts, NodeHash};
 use crate::plan::Plan;
@@ -134,7 +136,7 @@ impl Row {
 }
 
 fn key(name: &str) -> ServiceKey {
-    ServiceKey { namespace: "default".to_owned(), name: name.to_owned() }
+    ServiceKey::new("default", name)
 }
 
 #[derive(Default)]
@@ -273,8 +275,8 @@ impl Objects {
         let mut hosts: BTreeMap<ServiceKey, Hosts> = BTreeMap::new();
         for slice in &self.slices {
             let fold = slice.fold(&node_name).unwrap();
-            fold.add_to(endpoints.entry(key(&fold.service)).or_default());
-            let hosts = hosts.entry(key(&fold.service)).or_default();
+            fold.add_to(endpoints.entry(fold.service.clone()).or_default());
+            let hosts = hosts.entry(fold.service).or_default();
             let of_family = match fold.family {
                 AddressFamily::V4 => &mut hosts.v4,
                 AddressFamily::V6 => &mut hosts.v6,
@@ -289,13 +291,15 @@ impl Objects {
                 .collect(),
             endpoints,
             hosts,
-            fleet: self.fleet,
-            own: node_name.into(),
-            node: self.node.map(|(_, facts)| facts),
-            config: Arc::new(config),
-            exclude_label: match self.ignore_exclude_label {
-                true => ExcludeLabel::Ignored,
-                false => ExcludeLabel::Honoured,
+            surroundings: Surroundings {
+                fleet: self.fleet,
+                own: node_name.into(),
+                node: self.node.map(|(_, facts)| facts),
+                config: Arc::new(config),
+                exclude_label: match self.ignore_exclude_label {
+                    true => ExcludeLabel::Ignored,
+                    false => ExcludeLabel::Honoured,
+                },
             },
         }
     }

@@ -139,7 +139,7 @@ fn the_first_plan_comes_with_the_last_watch_and_is_complete() {
     let (mut intake, planned) = started();
     assert_eq!(routes(&planned), ["router 10.0.4.1/32"]);
     assert_eq!(planned.transitions.len(), 1);
-    assert_eq!(intake.uid_of(&ServiceKey::new("shop", "web")), Some("svc-uid"));
+    assert_eq!(intake.uid_of(&ServiceKey::new("shop", "web")), Some("svc-uid".to_owned()));
     assert_eq!(intake.node().unwrap().uid, "node-uid");
     let report = intake.take_report().unwrap();
     assert!(report.loaded && !report.is_stale());

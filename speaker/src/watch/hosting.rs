@@ -1,0 +1,94 @@
+//! The nodes that have ready endpoints of a Service. Kept only while some advertisement is for a bounded number of nodes.
+//!
+//! Counted by slice, because several slices of a Service may have endpoints on one node. Leaves out which of the nodes announce.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::service::ServiceKey;
+
+use super::convert::{SliceFold, SlimSlice};
+use super::endpoints::SliceKey;
+use crate::decide::verdict::AddressFamily;
+use crate::decide::width::{Hosts, NodeHash};
+
+/// Nodes by slice, and counted by Service.
+#[derive(Debug, Default)]
+pub(super) struct Hosting {
+    keeps: bool,
+    slices: BTreeMap<SliceKey, SliceHosts>,
+    services: BTreeMap<ServiceKey, Counts>,
+}
+
+/// The nodes with ready endpoints of one slice, each once.
+#[derive(Debug)]
+struct SliceHosts {
+    service: ServiceKey,
+    family: AddressFamily,
+    nodes: Box<[NodeHash]>,
+}
+
+/// How many slices have a ready endpoint on a node, by family.
+#[derive(Debug, Default)]
+struct Counts {
+    v4: BTreeMap<NodeHash, u32>,
+    v6: BTreeMap<NodeHash, u32>,
+}
+
+impl Hosting {
+    /// Whether slices are taken in from now on.
+    pub(super) fn keep(&mut self, keep: bool) {
+        self.keeps = keep;
+    }
+
+    /// The nodes with ready endpoints of a Service.
+    pub(super) fn of(&self, service: &ServiceKey) -> Hosts {
+        let all = |counts: &BTreeMap<NodeHash, u32>| counts.keys().copied().collect();
+        let counts = self.services.get(service);
+        counts.map(|counts| Hosts { v4: all(&counts.v4), v6: all(&counts.v6) }).unwrap_or_default()
+    }
+
+    /// A slice as it is now; `None` where it counts for no Service.
+    pub(super) fn set(&mut self, key: &SliceKey, fold: Option<&SliceFold>, slice: &SlimSlice) {
+        self.remove(key);
+        let Some(fold) = fold.filter(|_| self.keeps) else { return };
+        let nodes: BTreeSet<NodeHash> = slice.ready_nodes().map(NodeHash::of).collect();
+        let counts = self.services.entry(fold.service.clone()).or_default().of(fold.family);
+        for node in &nodes {
+            *counts.entry(*node).or_default() += 1;
+        }
+        let nodes = nodes.into_iter().collect();
+        let hosts = SliceHosts { service: fold.service.clone(), family: fold.family, nodes };
+        self.slices.insert(key.clone(), hosts);
+    }
+
+    /// A slice that is gone.
+    pub(super) fn remove(&mut self, key: &SliceKey) {
+        let Some(SliceHosts { service, family, nodes }) = self.slices.remove(key) else { return };
+        let Some(of_service) = self.services.get_mut(&service) else { return };
+        let counts = of_service.of(family);
+        for node in &nodes {
+            if let Some(count) = counts.get_mut(node) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        counts.retain(|_, count| *count > 0);
+        if of_service.v4.is_empty() && of_service.v6.is_empty() {
+            self.services.remove(&service);
+        }
+    }
+
+    /// All slices are gone.
+    pub(super) fn forget(&mut self) {
+        self.slices.clear();
+        self.services.clear();
+    }
+}
+
+impl Counts {
+    fn of(&mut self, family: AddressFamily) -> &mut BTreeMap<NodeHash, u32> {
+        match family {
+            AddressFamily::V4 => &mut self.v4,
+            AddressFamily::V6 => &mut self.v6,
+        }
+    }
+}
