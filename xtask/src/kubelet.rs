@@ -18,7 +18,7 @@ const HEAD: &str = "\
 
 `cargo xtask kubelet` measures all of this in one run and writes this file: etcd, kube-apiserver,
 kube-controller-manager, kube-scheduler, and two nodes with containerd, kubelet and kube-proxy of their own, on one
-machine that is shared with other work. The image is the one that is published, `manifests/herald.yaml` is applied as it is,
+machine that is shared with other work. The image is the one that `cargo xtask image` builds, `manifests/herald.yaml` is applied as it is,
 FRR is the router, and every request comes from a computer behind it. Times are this machine's; another one's will differ.
 A request is lost if it has no page after 0.9 s. The last rows are of two more clusters: the one on which docs/install.md is typed as it
 stands, and the one that changes over from MetalLB v0.16.1 and back by docs/from-metallb.md.

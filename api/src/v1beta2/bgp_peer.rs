@@ -84,10 +84,11 @@ pub struct BGPPeerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd_profile: Option<String>,
     /// Whether routes survive a planned restart of a node's speaker. Unset means true; false leaves the capability
-    /// out. Cannot be changed once the peer exists.
+    /// out. Cannot be changed from true to false or back; the field may be added and taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_graceful_restart: Option<bool>,
-    /// The router is more than one hop away. Accepted and without effect, because packets leave with the usual TTL.
+    /// The router is more than one hop away: BFD is then multihop (RFC 5883). The BGP session itself needs no setting,
+    /// because packets always leave with TTL 255.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ebgp_multi_hop: Option<bool>,
     /// Routing instance of the session. Accepted; this version does not open such sessions and says so in the status.

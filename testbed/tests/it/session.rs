@@ -65,7 +65,7 @@ async fn password(lab: &mut Lab) -> Result<()> {
     rotate(lab).await
 }
 
-/// A new password: both sides end the session for it, so its price is the time between the two.
+/// A new password at the router, for which FRR ends the session by itself; it is back when the Secret has it, too.
 async fn rotate(lab: &Lab) -> Result<()> {
     let at_the_router = "configure terminal\nrouter bgp 65530\nneighbor NODES password sesame-open";
     lab.router().vtysh(at_the_router).await?;

@@ -62,13 +62,14 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
 /// One label withdraws everything.
 async fn exclude(lab: &Lab) -> Result<()> {
     let label = "node.kubernetes.io/exclude-from-external-load-balancers";
-    for (word, left, outcome) in
-        [(format!("{label}=true"), 0, "all paths go"), (format!("{label}-"), MANY + 1, "all paths come back")]
-    {
+    for (word, left, change, outcome) in [
+        (format!("{label}=true"), 0, "is excluded by its label", "all paths go"),
+        (format!("{label}-"), MANY + 1, "is let in again", "all paths come back"),
+    ] {
         let answer = lab.cluster().kubectl(&["label", "node", "n1", &word]).await?;
         ensure!(answer.accepted, "{}", answer.text);
         let took = prefixes(lab, left, LONG).await?;
-        let event = format!("a node is excluded by its label, or let in again, with {} paths", MANY + 1);
+        let event = format!("a node with {} paths {change}", MANY + 1);
         tell(Chapter::Bulk, &event, outcome, took, Cost::NotMeasured);
     }
     Ok(())

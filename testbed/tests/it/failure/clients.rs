@@ -24,7 +24,7 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     let traffic = settle_with_traffic(lab, DOWNLOADS).await?;
     unready(lab, &traffic).await?;
     rolling_update(lab, &traffic).await?;
-    restart(lab, &traffic, "speaker restarts in order (5 s)", End::Ordered).await?;
+    restart(lab, &traffic, "planned restart of a speaker (5 s)", End::Ordered).await?;
     restart(lab, &traffic, "speaker is killed (kill -9) and started 5 s later", End::Killed).await?;
     without_graceful_restart(lab, &traffic).await?;
     deleted(lab, &traffic).await?;
@@ -132,7 +132,7 @@ async fn without_graceful_restart(lab: &mut Lab, traffic: &Traffic) -> Result<()
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     afterwards().await;
     let loss = traffic.lap();
-    let event = "speaker restarts in order (5 s), graceful restart switched off";
+    let event = "planned restart of a speaker (5 s), graceful restart switched off";
     tell(
         Chapter::Speaker,
         event,

@@ -1,5 +1,6 @@
-//! A password is changed while clients are served. Both ends of a session must have the same one (RFC 2385), so the price is
-//! the time between the two changes, whichever comes first.
+//! A password is changed while clients are served. Both ends of a session must have the same one (RFC 2385). With the Secret
+//! first, Herald signs the session anew and it lives on unheard; here nobody is quick, so the hold timer ends it. FRR ends it by
+//! itself when its own password is edited, so with the router first the price is the time until the Secret follows.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,8 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
         let loss = traffic.lap();
         let event = format!("the MD5 password is changed, {}", order.words());
         let outcome = format!(
-            "the sessions end with the first change; the paths are back after the second, which came {:.1} s later",
+            "{}; the paths are back after the second change, which came {:.1} s later",
+            order.end(),
             between.as_secs_f64()
         );
         tell(Chapter::Routers, &event, &outcome, took, Cost::Measured(loss));
@@ -68,6 +70,14 @@ impl Order {
             Self::RouterFirst => "at the router first and then in the Secret",
         }
     }
+
+    /// What becomes of the sessions after the first change, if the second one is late.
+    const fn end(self) -> &'static str {
+        match self {
+            Self::SecretFirst => "the sessions live on unheard until the hold timer ends them",
+            Self::RouterFirst => "FRR ends the sessions at once",
+        }
+    }
 }
 
 /// The peer of the sample gets its password before anybody waits for a session.
@@ -82,7 +92,7 @@ async fn at_the_router(lab: &Lab, password: &str) -> Result<()> {
     lab.router().vtysh(&words).await.map(drop)
 }
 
-/// Waits until the router has no session: the change has been noticed.
+/// Waits until the router has no session: by its hold timer, or because its own password was edited.
 async fn none(lab: &Lab) -> Result<()> {
     eventually(SOON, "the sessions of the old password to end", async || {
         let up = lab.router().established().await?;
