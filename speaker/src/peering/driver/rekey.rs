@@ -1,7 +1,8 @@
 //! A password that changes while its session is up: the connection is signed with the new one from then on (RFC 2385 §2 allows it).
 //!
 //! The router drops what it cannot verify until it has the new password too; within the hold time nothing is lost, unless the
-//! router ends the session for its own edit (FRR does). Only a session that is up is worth that: any other is dialled anew at once. Leaves out TCP-AO, whose keys have names of their own.
+//! router ends the session for its own edit (FRR does). Only a session that is up is worth that: any other is dialled anew at
+//! once. Leaves out TCP-AO, whose keys have names of their own.
 
 use api::config::SessionKey;
 use bgp_proto::{PeerKey, State};
