@@ -24,7 +24,7 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const COUNT: &str = "HERALD_WEIGH";
 const SERVICES: usize = 1_000;
 /// Octets that the speaker may keep of each Service with one EndpointSlice, its labels and its share of the plan included.
-const MOST: usize = 900;
+const MOST: usize = 720;
 /// Octets beyond that while all of them are decided for the first time, each.
 const MOST_AT_START: usize = 64;
 

@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo, performance, workspace};
+use crate::{cargo, image, performance, workspace};
 
 const DOCUMENT: &str = "docs/failures.md";
 /// How a line begins that is meant for the document.
@@ -26,7 +26,7 @@ const TESTS: [&str; 8] = [
     "soak_of_",
 ];
 
-/// Runs the tests and writes the document. It takes about seven minutes, twelve with `--with-soak` (two thousand Services).
+/// Runs the tests with the program that ships, and writes the document. It takes about seven minutes, twelve with `--with-soak` (two thousand Services).
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let soak = match arguments {
         [] => false,
@@ -43,8 +43,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Runs system tests by parts of their names, and gives the lines that are meant for the document.
 pub(crate) fn play(names: &[&str], soak: bool) -> Result<Vec<String>> {
+    let daemons = image::shipped()?;
     let mut command = cargo::command(&["test", "--package", "testbed", "--test", "it", "--"]);
-    command.args(names).env("HERALD_REQUIRE_SYSTEM_TESTS", "1").stdout(Stdio::piped());
+    command.args(names).env("HERALD_REQUIRE_SYSTEM_TESTS", "1").env("HERALD_TESTBED_DAEMONS", daemons);
+    command.stdout(Stdio::piped());
     if soak {
         command.env("HERALD_SOAK", "1");
     }

@@ -1,4 +1,4 @@
-//! Speed and memory of the release build on the real parts, and of MetalLB's speaker beside it.
+//! Speed and memory of the image's program on the real parts, and of MetalLB's speaker beside it.
 //!
 //! Takes about ten minutes to build and half an hour to measure with the default numbers; every wait in the measurement has a
 //! limit, the longest of them 400 s. With `--small` (a trial) the measurement takes some three minutes.
@@ -7,7 +7,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo, performance, workspace};
+use crate::{cargo, image, performance, workspace};
 
 const DOCUMENT: &str = "docs/performance-cluster.md";
 /// The one argument with which the document is written all the same.
@@ -17,22 +17,12 @@ MetalLB's part was left out of this run (`cargo xtask measure --without-rival`).
 
 ";
 
-/// Builds the release binaries, lets the test bed measure them, and writes the document. Arguments are the measurement's;
+/// Builds the program that ships, lets the test bed measure them, and writes the document. Arguments are the measurement's;
 /// with any but `--without-rival`, only the terminal gets the figures.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    eprintln!("building controller, speaker and speakerctl as they ship (minutes)");
-    cargo::run(&[
-        "build",
-        "--release",
-        "--package",
-        "controller",
-        "--package",
-        "speaker",
-        "--package",
-        "speakerctl",
-    ])?;
+    let daemons = image::shipped()?;
     let mut measure = cargo::command(&["run", "--quiet", "--package", "testbed", "--bin", "measure", "--"]);
-    measure.args(arguments).env("HERALD_TESTBED_DAEMONS", cargo::target().join("release"));
+    measure.args(arguments).env("HERALD_TESTBED_DAEMONS", daemons);
     let done = measure.stderr(std::process::Stdio::inherit()).output().context("starting the measurement")?;
     let figures = String::from_utf8(done.stdout).context("figures that are text")?;
     print!("{figures}");
@@ -50,9 +40,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 const HEAD: &str = "\
 # Performance in a cluster
 
-`cargo xtask measure` measures all of this in one run and writes this file: Herald's speaker, and MetalLB's native speaker built
-from its own module, one after the other on the same node, with the same objects, the same API server and the same bare BGP
-peer. Read the ratios between the two; another machine has other figures. (`cargo xtask measure --small` tries the whole of it in a few
+`cargo xtask measure` measures all of this in one run and writes this file: Herald's speaker, which is the static program of the
+image, and MetalLB's native speaker built from its own module, one after the other on the same node, with the same objects, the
+same API server and the same bare BGP peer. Read the ratios between the two; another machine has other figures. (`cargo xtask measure --small` tries the whole of it in a few
 minutes and writes nothing.)
 
 Latency is from the moment at which a bare watch client of the same API server has read the event to the moment at which
@@ -66,6 +56,8 @@ plain requests for all Services and all EndpointSlices, just before.
 The API server's outage ends when it calls itself ready; from then on it counts until the peer has a Service that was
 made after that, the controller's work included (Herald's for both speakers).
 A cluster has a tenth as many Nodes as Services, and each Service but the first has endpoints on three of them.
-The line with no Service is a speaker with a session. Sizes are in units of 10^6 octets.
+The line with no Service is a speaker with a session. Sizes are in units of 10^6 octets. Resident memory is what the kernel counts
+for the process; *of the program file* is the part that it need not give, but can take back at any time and shares between controller,
+speaker and speakerctl, which are one file.
 
 ";

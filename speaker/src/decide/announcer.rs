@@ -228,15 +228,19 @@ impl Announcer {
                 Rules::new(&self.around, before.as_ref())
             }
         };
-        let keys = match dirty {
-            Dirty::Services(keys) => keys,
+        let (keys, everything) = match dirty {
+            Dirty::Services(keys) => (keys, false),
             Dirty::Everything => {
+                self.known.fill();
                 let known = self.verdicts.iter().map(|(key, _)| key.clone());
-                known.chain(self.known.services().cloned()).collect()
+                (known.chain(self.known.services().cloned()).collect(), true)
             }
         };
-        let transitions: Vec<Transition> =
-            keys.into_iter().filter_map(|key| self.decide_again(key, &rules)).collect();
+        let mut transitions = Vec::with_capacity(keys.len());
+        transitions.extend(keys.into_iter().filter_map(|key| self.decide_again(key, &rules)));
+        if everything {
+            self.ledger.fill();
+        }
         let settled = rules_changed || self.ledger.is_touched();
         let mut changed = !transitions.is_empty() || self.version == 0;
         if settled {

@@ -117,6 +117,11 @@ impl Known {
         }
     }
 
+    /// Takes as little memory as it can, at the cost of a look at everything.
+    pub(super) fn fill(&mut self) {
+        fill(&mut self.entries);
+    }
+
     /// Changes an entry, which comes and goes as it is needed. The key that is kept, if the change is one.
     fn change(&mut self, key: ServiceKey, change: impl FnOnce(&mut Entry) -> bool) -> Option<ServiceKey> {
         let Some((kept, _)) = self.entries.get_key_value(&key) else {
@@ -134,6 +139,12 @@ impl Known {
         }
         news.then_some(kept)
     }
+}
+
+/// Makes a map take as little memory as it can: a list comes sorted, and a B-tree that grows at its end alone leaves nearly half
+/// of each node empty.
+pub fn fill<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 fn write(service: &ServiceFacts) -> Box<[u8]> {

@@ -12,6 +12,7 @@ use api::config::Peer;
 use bgp_proto::wire::community::LinkBandwidth;
 use bgp_proto::{Asn, Community, LargeCommunity, PathAttrs, Prefix, RouteSet};
 
+use super::known::fill;
 use super::rules::Rules;
 use super::verdict::{Announcement, Terms};
 use crate::plan::PeerPlan;
@@ -65,6 +66,11 @@ impl Ledger {
         if shares.is_empty() {
             self.contributions.remove(&announcement.prefix);
         }
+    }
+
+    /// Takes as little memory as it can, at the cost of a look at everything.
+    pub fn fill(&mut self) {
+        fill(&mut self.contributions);
     }
 
     /// Whether some prefix has to be looked at again.

@@ -26,6 +26,7 @@ use api::service::{Ingress, TrafficPolicy};
 use bgp_proto::Prefix;
 
 pub use announcer::Announcer;
+pub use known::fill;
 use rules::Offer;
 pub use rules::Rules;
 use snapshot::{Circumstances, EndpointCounts, ServiceFacts};

@@ -11,6 +11,7 @@ use runtime::watch::Change;
 
 use super::convert::{SliceFold, SlimSlice};
 use super::hosting::Hosting;
+use crate::decide::fill;
 use crate::decide::snapshot::EndpointFacts;
 use crate::decide::width::Hosts;
 
@@ -104,6 +105,7 @@ impl Endpoints {
                     self.hosting.remove(&key);
                     kept.fold.take_from(sums.of(kept.fold.service.clone()));
                 }
+                fill(&mut self.slices);
             }
         }
         sums.touched

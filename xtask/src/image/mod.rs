@@ -11,7 +11,8 @@ mod layer;
 pub(crate) mod platform;
 mod size;
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,6 +30,9 @@ const USAGE: &str = "usage: cargo xtask image [--platform linux/amd64|linux/arm6
 
 /// The repository that the manifests name. `localhost` is nobody's registry, so no node ever fetches from there.
 pub(crate) const REPOSITORY: &str = "localhost/herald";
+
+/// The names of the one program.
+const NAMES: [&str; 3] = ["controller", "speaker", "speakerctl"];
 
 /// The program of each platform.
 type Programs = Vec<(Platform, Vec<u8>)>;
@@ -63,6 +67,25 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         check::run_programs(&fs::read(file).with_context(|| format!("reading {}", file.display()))?)?;
     }
     Ok(())
+}
+
+/// Builds the image's program for this machine, and gives a folder with its three names: what is measured is what ships.
+pub(crate) fn shipped() -> Result<PathBuf> {
+    let here = Platform::ALL.into_iter().find(|platform| platform.is_native());
+    let here = here.context("the image has no program for this machine's processor")?;
+    build::prepare(&[here])?;
+    let program = build::program(here, &Place::here())?;
+    let folder = cargo::target().join("shipped");
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for name in NAMES {
+        let path = folder.join(name);
+        let new = folder.join(format!("{name}.new"));
+        // Renamed into its place: one that still runs keeps its own.
+        fs::write(&new, &program).with_context(|| format!("writing {}", new.display()))?;
+        fs::set_permissions(&new, Permissions::from_mode(0o755))?;
+        fs::rename(&new, &path).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(folder)
 }
 
 /// Builds and packs; gives the programs and the table of their sizes.

@@ -138,10 +138,10 @@ fn tables(rows: &[&Row], (memory, idle): (Memory, Share), pace: Pace) -> String 
     ];
     let mut weight = vec![
         "\n## Start and weight\n".to_owned(),
-        "| speaker | Services | Nodes | start → all announced | API server's own lists | resident | peak | idle CPU |"
+        "| speaker | Services | Nodes | start → all announced | API server's own lists | resident | of the program file | peak | idle CPU |"
             .to_owned(),
-        "|---|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
-        line(&[&HERALD, &0, &1, &"—", &"—", &memory.resident(), &memory.peak(), &idle]),
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
+        line(&[&HERALD, &0, &1, &"—", &"—", &memory.resident(), &memory.of_files(), &memory.peak(), &idle]),
     ];
     let mut bulk = vec![
         "\n## All at once\n".to_owned(),
@@ -175,6 +175,7 @@ fn tables(rows: &[&Row], (memory, idle): (Memory, Share), pace: Pace) -> String 
             &format!("{} ms", row.start.announced.as_millis()),
             &format!("{} ms", row.start.listed.as_millis()),
             &row.memory.resident(),
+            &row.memory.of_files(),
             &row.memory.peak(),
             &row.idle,
         ]));

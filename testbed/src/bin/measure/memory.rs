@@ -10,6 +10,7 @@ pub(crate) struct Memory {
     /// What it takes now.
     pub(crate) resident: u64,
     peak: u64,
+    of_files: u64,
 }
 
 impl Memory {
@@ -25,12 +26,17 @@ impl Memory {
             let kibibytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?;
             anyhow::Ok(kibibytes * 1024)
         };
-        Ok(Self { resident: field("VmRSS")?, peak: field("VmHWM")? })
+        Ok(Self { resident: field("VmRSS")?, peak: field("VmHWM")?, of_files: field("RssFile")? })
     }
 
     /// What it takes now, in words.
     pub(crate) fn resident(self) -> String {
         megabytes(self.resident)
+    }
+
+    /// What of that are pages of its program's file, in words.
+    pub(crate) fn of_files(self) -> String {
+        megabytes(self.of_files)
     }
 
     /// The most that it ever took, in words.
