@@ -103,6 +103,14 @@ impl Health {
         self.anew.after_failure()
     }
 
+    /// The server was away for so long that it may come back with other data.
+    pub(super) fn doubts(&self) {
+        tracing::info!(
+            kind = self.asked.kind,
+            "the server was away: reading everything anew, for it may have other data now"
+        );
+    }
+
     /// The watch works: it was complete once, or said something, or stood for a while.
     pub(super) fn works(&mut self) {
         self.backoff.reset();
