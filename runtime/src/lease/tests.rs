@@ -160,11 +160,9 @@ fn a_leader_that_sees_another_holder_or_no_lease_leads_no_more_at_once() {
 #[test]
 fn a_leader_whose_lease_went_back_in_time_begins_a_new_term() {
     let clock = clock();
-    for (seen, then) in [
-        (Some(record("a", "99")), renew("99")),
-        (Some(record("", "99")), take("99")),
-        (None, Action::Create),
-    ] {
+    for (seen, then) in
+        [(Some(record("a", "99")), renew("99")), (Some(record("", "99")), take("99")), (None, Action::Create)]
+    {
         let mut candidate = candidate("a");
         candidate.held(clock.at(0), record("a", "100"));
         let pause = Action::Wait { time: candidate.retry() / 4 };

@@ -72,7 +72,8 @@ impl Cluster {
     /// # Errors
     /// When the API server does not answer.
     pub async fn version(&self) -> Result<u64> {
-        let list = self.fillers().list(&ListParams::default().limit(1)).await.context("asking for a version")?;
+        let list =
+            self.fillers().list(&ListParams::default().limit(1)).await.context("asking for a version")?;
         let version = list.metadata.resource_version.context("a list has a version")?;
         version.parse().with_context(|| format!("{version} is no number"))
     }

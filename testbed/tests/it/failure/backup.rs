@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
+use testbed::HERALD_NAMESPACE;
 use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::door::Passage;
 use testbed::eventually::eventually;
@@ -32,7 +33,13 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
     let early = make(lab, "early", EARLY, &["n1", "n2"]).await?;
     let moved = make(lab, "moved", MOVED[0], &["n1", "n2"]).await?;
+    // What this speaker says of itself is not in the backup.
+    lab.node("n2")?.door().set(Passage::Refused);
+    let delete = ["delete", "speakerstates.herald-lb.io", "n2", "-n", HERALD_NAMESPACE];
+    let answer = lab.cluster().kubectl(&delete).await?;
+    ensure!(answer.accepted, "{}", answer.text);
     lab.back_up().await?;
+    reports(lab, "n2").await?;
 
     early.delete().await?;
     paths(lab, EARLY, &[]).await?;
@@ -64,6 +71,8 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
 
     // The second one only when the server has handed out those versions again, for other changes.
     lab.cluster().age_beyond(lost + LOST_VERSIONS).await?;
+    let answer = lab.speakerctl(&["peers", "n2"]).await?;
+    ensure!(!answer.accepted && answer.text.contains("no speaker reports from n2"), "{}", answer.text);
     lab.node("n2")?.door().set(Passage::Open);
     let start = Instant::now();
     right(lab, &["n1", "n2"], &["n1", "n2"]).await?;
@@ -85,6 +94,7 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     ensure!(withdrawn(lab, &FIRST.to_string())? == 0, "the address that is in both was withdrawn");
 
     addresses(lab, &witness).await?;
+    reports(lab, "n2").await?;
     lab.check_daemons()
 }
 
@@ -112,6 +122,17 @@ async fn right(lab: &Lab, nodes: &[&str], all: &[&str]) -> Result<()> {
         for (address, nodes) in wanted {
             lab.check_paths(address.parse()?, nodes).await?;
         }
+        Ok(())
+    });
+    done.await.map(drop)
+}
+
+/// The API server has what the speaker of this node says of its sessions.
+async fn reports(lab: &Lab, node: &str) -> Result<()> {
+    let what = format!("the report of {node}");
+    let done = eventually(SOON, &what, async || {
+        let answer = lab.speakerctl(&["peers", node, "--check"]).await?;
+        ensure!(answer.accepted, "{}", answer.text);
         Ok(())
     });
     done.await.map(drop)
