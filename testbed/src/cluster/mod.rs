@@ -26,11 +26,13 @@ pub use credential::Kubeconfig;
 pub(crate) use manifest::apply_with;
 use server::{Servers, Site};
 
-/// What `kubectl` answered.
+/// What a program such as `kubectl` answered.
 #[derive(Debug)]
 pub struct Answer {
     /// Whether it exited with 0.
     pub accepted: bool,
+    /// What it exited with; `None` when a signal ended it.
+    pub code: Option<i32>,
     /// Both outputs together.
     pub text: String,
 }
@@ -40,7 +42,7 @@ impl Answer {
     pub(crate) fn of(done: &Output) -> Self {
         let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Self { accepted: done.status.success(), text }
+        Self { accepted: done.status.success(), code: done.status.code(), text }
     }
 }
 
