@@ -156,12 +156,16 @@ impl Lab {
         self.start_api_server().await
     }
 
-    /// The API server is stopped, and its data are those of the backup again. It has to be started afterwards.
+    /// The API server is stopped, and its data are those of the backup again. It has to be started afterwards. One node does
+    /// not notice, because nothing gets through its door meanwhile.
     ///
     /// # Errors
     /// When there is no backup, or the server or its store cannot be stopped.
-    pub async fn restore(&mut self) -> Result<()> {
-        self.stop_api_server().await?;
+    pub async fn restore_unnoticed_by(&mut self, unaware: &str) -> Result<()> {
+        for node in self.nodes.values() {
+            node.door().set(if node.name() == unaware { Passage::Held } else { Passage::Refused });
+        }
+        self.cluster.stop().await?;
         self.cluster.put_store_back().await
     }
 

@@ -103,11 +103,11 @@ impl Health {
         self.anew.after_failure()
     }
 
-    /// The server was away for so long that it may come back with other data.
+    /// The server was away, or is behind what it said before: it may have other data.
     pub(super) fn doubts(&self) {
         tracing::info!(
             kind = self.asked.kind,
-            "the server was away: reading everything anew, for it may have other data now"
+            "the server was away and may have other data now: reading everything anew"
         );
     }
 

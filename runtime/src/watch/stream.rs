@@ -19,6 +19,7 @@ use super::trouble::Asked;
 use super::{Change, Query};
 use crate::chance::Jitter;
 use crate::client::{CallError, call};
+use crate::version::is_older;
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
@@ -32,10 +33,10 @@ const WATCH_SECONDS: (u64, u64) = (280, 290);
 const OVERDUE: Duration = Duration::from_secs(5);
 /// A resumed watch that stands this long without an error works, even if nothing happens.
 const STEADY: Duration = Duration::from_secs(5);
-/// After a longer absence it is not the history of before that is resumed: a server takes longer to start than this, and one
-/// that started may have the data of a backup. It would take a version that it has not given out yet, or has given out
-/// anew for something else, without a word.
-const LONGEST_GAP: Duration = Duration::from_secs(3);
+/// From the break of a watch to the answer to the first try, which comes within a second. If it does not come by then, the
+/// server was away, and may be back with the data of a backup. It takes a version that it has not given out yet, or has given
+/// out anew for something else, without a word, so nothing is resumed there.
+const LONGEST_GAP: Duration = Duration::from_millis(1500);
 
 struct Watch<K> {
     shelf: Shelf,
@@ -210,6 +211,14 @@ where
             // The answer itself may have taken that long.
             Ok(_) if self.was_away_for_long() => self.doubt(),
             Ok(events) => {
+                if self.away_since.is_some() {
+                    // Somebody else may have answered in its place.
+                    match call(START_LIMIT, self.shelf.version()).await {
+                        Ok(now) if is_older(&now, &version) => return self.doubt(),
+                        Ok(_) => {}
+                        Err(error) => return self.wait_then_resume(version, &error).await,
+                    }
+                }
                 self.stage = Stage::Follow { version, events, heard: false, overdue: overdue(seconds) };
                 None
             }
@@ -313,7 +322,7 @@ where
         self.away_since.is_some_and(|since| since.elapsed() > LONGEST_GAP)
     }
 
-    /// The server has not answered for so long that it may have other data: everything is read anew.
+    /// The server may have other data than before: everything is read anew.
     fn doubt(&mut self) -> Option<Change<K>> {
         self.stage = Stage::Start;
         self.away_since = None;

@@ -65,7 +65,7 @@ pub(crate) const TESTS: &[Test] = &[
     },
     Test {
         name: "failure_of_the_store_that_is_put_back_from_a_backup",
-        plan: || LabPlan { nodes: vec![1, 2], ..LabPlan::default() },
+        plan: LabPlan::default,
         story: |lab| Box::pin(backup::story(lab)),
     },
 ];
