@@ -148,6 +148,11 @@ impl Desk {
         self.changed = true;
     }
 
+    /// Whether everything has been read once, so that addresses are given.
+    pub(crate) fn gives(&self) -> bool {
+        self.allocator.is_some()
+    }
+
     /// The next write, if a Service needs one.
     pub(crate) fn next_job(&mut self, now: Instant) -> Option<Job> {
         let allocator = self.allocator.as_mut()?;

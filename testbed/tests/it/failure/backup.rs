@@ -66,6 +66,10 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     ensure!(version < lost - LOST_VERSIONS, "versions went back from {lost} to {version} only");
     let witness = Witness::start(lab.cluster().client());
 
+    // It waits for an address that was free before, and that the data give to somebody else.
+    let wish = vec![("metallb.io/loadBalancerIPs".to_owned(), MOVED[0].to_owned())];
+    lab.create_service("wish", &ServicePlan { annotations: wish, ..ServicePlan::default() }).await?;
+
     // The first node is back while the server is still behind what it knows.
     lab.node("n1")?.door().set(Passage::Open);
     let start = Instant::now();
@@ -171,6 +175,8 @@ async fn addresses(lab: &Lab, witness: &Witness) -> Result<()> {
     let given = fresh.addresses().await?;
     let taken = |address: &IpAddr| held.iter().any(|(_, held)| address.to_string() == *held);
     ensure!(given.len() == 1 && !given.iter().any(taken), "{given:?} was given twice");
+    let given = Service::existing(client.clone(), "wish").addresses().await?;
+    ensure!(given.is_empty(), "{given:?} belongs to another Service");
     if Service::existing(client, "late").addresses().await.is_ok() {
         bail!("the Service that is not in the backup is there");
     }
