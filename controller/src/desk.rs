@@ -22,6 +22,7 @@ use api::service::{ServiceKey, ServiceView};
 use api::v1beta1::IPAddressPool;
 use runtime::chance::Jitter;
 use runtime::event::{EventRecorder, EventType, Regarding};
+use runtime::version::is_older;
 
 use crate::alloc::{Allocator, Terms};
 use crate::clock::{Clock, cpu_time};
@@ -30,7 +31,7 @@ use crate::contest::{Contests, Permit, Repairs};
 use crate::input::{Extras, Input};
 use crate::metrics::Metrics;
 use crate::overlap::network;
-use crate::patch::{Job, is_older};
+use crate::patch::Job;
 use crate::plan::{Outcome, Step, Surroundings, existing, plan};
 use crate::pool_condition::full_sentence;
 use crate::queue::Queue;
@@ -144,6 +145,11 @@ impl Desk {
             Effect::Config => self.reconfigure(),
         }
         self.changed = true;
+    }
+
+    /// Whether everything has been read once, so that addresses are given.
+    pub(crate) fn gives(&self) -> bool {
+        self.allocator.is_some()
     }
 
     /// The next write, if a Service needs one.

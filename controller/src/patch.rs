@@ -162,11 +162,6 @@ pub(crate) fn judge(conflicting: &[String], entries: &[ManagedFieldsEntry]) -> R
     if theirs.all(|entry| entry.time < *ours) { Rival::Predecessor } else { Rival::Foreign }
 }
 
-/// Whether resource version `left` is older than `right` (KEP-5504: integers of any length as text).
-pub(crate) fn is_older(left: &str, right: &str) -> bool {
-    (left.len(), left) < (right.len(), right)
-}
-
 #[cfg(test)]
 mod tests {
     use api::service::ServiceCondition;
@@ -243,13 +238,5 @@ mod tests {
         ] {
             assert_eq!(judge(&["metallb".to_owned()], &managed), expected, "{managed:?}");
         }
-    }
-
-    #[test]
-    fn resource_versions_compare_as_numbers() {
-        assert!(is_older("9", "10"));
-        assert!(is_older("10", "11"));
-        assert!(!is_older("11", "11"));
-        assert!(!is_older("100", "99"));
     }
 }

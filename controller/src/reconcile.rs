@@ -1,4 +1,5 @@
-//! One term of leadership: read everything, then keep Services as they should be until the lease or the process ends.
+//! One term of leadership: read everything, then keep Services as they should be until the lease or the process ends, or
+//! Services have to be read anew.
 //!
 //! Leaves out every decision. All state is built anew from a consistent read, and dropped at the end of the term.
 
@@ -14,12 +15,13 @@ use runtime::chance::fresh_seed;
 use runtime::event::EventRecorder;
 use runtime::lease::Leadership;
 use runtime::stop::Stop;
+use runtime::watch::Change;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::alloc::Terms;
 use crate::desk::Desk;
-use crate::input::{Extras, inputs};
+use crate::input::{Extras, Input, inputs};
 use crate::metrics::Metrics;
 use crate::patch::{Job, Sent, WRITE_LIMIT, abandon, send};
 use crate::report::Report;
@@ -61,7 +63,7 @@ enum Done {
     Abandoned,
 }
 
-/// Leads until the lease is lost or the process is asked to stop.
+/// Leads until the lease is lost, Services have to be read anew, or the process is asked to stop.
 pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadership>, stop: &Stop) {
     let extras = tokio::select! {
         extras = Extras::ask(&office.client, &office.namespace) => extras,
@@ -114,7 +116,15 @@ pub(crate) async fn lead(office: &Office, leadership: &watch::Receiver<Leadershi
                 Done::Written(job, sent) => desk.written(*job, sent, Instant::now()),
                 Done::Abandoned => {}
             },
-            Some(input) = inputs.next() => desk.take(input, Instant::now()),
+            Some(input) = inputs.next() => {
+                // The server may have other data than those that the desk has grown from: who holds which address, and which
+                // of our writes are there.
+                if desk.gives() && matches!(input, Input::Service(Change::Restarted)) {
+                    tracing::info!("Services have to be read anew: a new term begins");
+                    break;
+                }
+                desk.take(input, Instant::now());
+            }
             () = &mut status, if !status_ended => status_ended = true,
             () = sleep_until(wake), if wake.is_some() => {}
         }

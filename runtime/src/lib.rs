@@ -16,4 +16,5 @@ pub mod settings;
 pub mod status;
 pub mod stop;
 pub mod unready;
+pub mod version;
 pub mod watch;

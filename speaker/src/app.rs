@@ -57,12 +57,13 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let (session_sender, sessions) = watch::channel(Arc::new(SessionTable::default()));
     let (config_sender, config) = watch::channel(Arc::default());
     let (node_sender, node) = watch::channel(None);
+    let (reads_sender, reads) = watch::channel(0);
     let (stop_sender, stop_how) = watch::channel(None);
     let (role_sender, role) = watch::channel(Role::Asking);
     let (asker, questions) = question::channel();
     let (answer_sender, answer) = oneshot::channel();
     let (seen_sender, seen) = watch::channel(false);
-    let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone() };
+    let inlets = Inlets { plan: plan.clone(), sessions, config, node: node.clone(), reads };
 
     let watching = follow(
         client.clone(),
@@ -74,7 +75,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
             seed,
         },
         &barrier,
-        Outlets { plan: plan_sender, config: config_sender, node: node_sender },
+        Outlets { plan: plan_sender, config: config_sender, node: node_sender, reads: reads_sender },
         Journal::new(settings.node.clone(), events.clone(), counters.clone(), start, role.clone()),
         questions,
     );

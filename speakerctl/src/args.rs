@@ -92,7 +92,8 @@ pub(crate) struct PeersArgs {
     /// Leave out the line of column heads
     #[arg(long)]
     pub(crate) no_headers: bool,
-    /// End with code 3 unless there are sessions, each of them is Established, and no two nodes show one router ID
+    /// End with code 3 unless there are sessions, each of them is Established, no two nodes show one router ID, and, as far
+    /// as the API is asked and lets you list nodes, each node that reports is there and Ready
     #[arg(long, conflicts_with = "watch")]
     pub(crate) check: bool,
 }
@@ -120,7 +121,8 @@ pub(crate) struct RoutesArgs {
     /// Leave out the line of column heads
     #[arg(long)]
     pub(crate) no_headers: bool,
-    /// End with code 3 unless there are routes and each of them is with all its peers
+    /// End with code 3 unless there are routes, each of them is with all its peers, and, as far as the API is asked and lets
+    /// you list nodes, each node that reports is there and Ready
     #[arg(long, conflicts_with = "watch")]
     pub(crate) check: bool,
 }

@@ -3,6 +3,7 @@
 //! Reads only; nothing here changes the cluster or a speaker. `args` decides where to ask, `source` asks, `row` and
 //! `render` make text of the answer.
 
+mod absence;
 mod advice;
 mod args;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::absence::Attendance;
 use crate::args::{Output, PeersArgs, Place, ReachArgs, Said};
 use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::Failure;
@@ -79,6 +80,7 @@ async fn from_cluster(
         peers.nodes.iter().filter(|node| !reports.iter().any(|r| r.node == **node)).cloned().collect();
     let mut screen = Screen::new(peers);
     let twins = cluster.duplicates(&reports).await?;
+    screen.attend(cluster.attendance(&reports).await?);
     if missing.is_empty() || !reports.is_empty() {
         let namespace = &reach.namespace;
         screen.list(&reports, || match reports.is_empty() {
@@ -125,6 +127,8 @@ struct Screen {
     tabular: bool,
     shown: BTreeMap<(String, String), Row>,
     duplicates: BTreeSet<Duplicate>,
+    /// Whether the nodes behind the reports are there, as far as that was asked.
+    attended: bool,
 }
 
 impl Screen {
@@ -138,7 +142,14 @@ impl Screen {
             tabular,
             shown: BTreeMap::new(),
             duplicates: BTreeSet::new(),
+            attended: true,
         }
+    }
+
+    /// Says which reports are of nodes that are not there or not ready.
+    fn attend(&mut self, attendance: Attendance) {
+        attendance.notices().iter().for_each(|text| notice(text));
+        self.attended = attendance.is_well();
     }
 
     /// The first list. Where a table would be empty or would leave a node out, a notice says so.
@@ -161,7 +172,10 @@ impl Screen {
     /// What `--check` makes of the list. No session at all is not well either: a script that asks expects some.
     fn outcome(&self, check: bool) -> Outcome {
         let up = |row: &Row| row.session.state == "Established";
-        let well = !self.shown.is_empty() && self.shown.values().all(up) && self.duplicates.is_empty();
+        let well = !self.shown.is_empty()
+            && self.shown.values().all(up)
+            && self.duplicates.is_empty()
+            && self.attended;
         Outcome::of(!check || well)
     }
 

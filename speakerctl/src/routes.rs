@@ -101,6 +101,8 @@ async fn from_cluster(
     if !missing.is_empty() {
         return Err(Failure::NodesUnknown { nodes: missing, namespace: reach.namespace.clone() });
     }
+    let attendance = cluster.attendance(&reports).await?;
+    attendance.notices().iter().for_each(|text| notice(text));
     reports.iter().filter_map(cut).for_each(|text| notice(&text));
     screen.list(reports.iter().flat_map(Report::routes).collect(), || match reports.is_empty() {
         true => nobody_reports(&reach.namespace),
@@ -116,7 +118,7 @@ async fn from_cluster(
             }
         }
     }
-    Ok(screen.outcome(args.check))
+    Ok(if args.check && !attendance.is_well() { Outcome::NotWell } else { screen.outcome(args.check) })
 }
 
 /// A SpeakerState lists the first routes only.

@@ -17,7 +17,7 @@ use kube::api::ListParams;
 use rustix::process::Signal;
 use tokio::process::Command;
 
-use crate::cluster::Answer;
+use crate::cluster::{Answer, Kubeconfig};
 use crate::door::API_ADDRESS;
 use crate::eventually::eventually;
 use crate::lab::Lab;
@@ -327,8 +327,16 @@ impl Lab {
     /// # Errors
     /// When it cannot be started or hangs.
     pub async fn speakerctl(&self, arguments: &[&str]) -> Result<Answer> {
+        self.speakerctl_as(&self.cluster().kubeconfig(), arguments).await
+    }
+
+    /// Runs `speakerctl` as somebody else, on the host.
+    ///
+    /// # Errors
+    /// When it cannot be started or hangs.
+    pub async fn speakerctl_as(&self, who: &Kubeconfig, arguments: &[&str]) -> Result<Answer> {
         let mut command = Command::new(self.machine().daemons.program("speakerctl"));
-        command.arg("--kubeconfig").arg(self.cluster().kubeconfig().path()).args(arguments);
+        command.arg("--kubeconfig").arg(who.path()).args(arguments);
         let done = run_to_end(&mut command).await?;
         Ok(Answer::of(&done))
     }

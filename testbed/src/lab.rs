@@ -131,11 +131,42 @@ impl Lab {
     /// # Errors
     /// When it does not get ready.
     pub async fn start_api_server(&mut self) -> Result<()> {
-        self.cluster.start_again().await?;
+        self.start_unreached_api_server().await?;
         for node in self.nodes.values() {
             node.door().set(Passage::Open);
         }
         Ok(())
+    }
+
+    /// The API server starts again and is ready, and no node reaches it yet: their doors are for the story to open.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start_unreached_api_server(&mut self) -> Result<()> {
+        self.cluster.start_again().await
+    }
+
+    /// A backup is made of the API server's data, with both the server and its store at rest; they run again afterwards.
+    ///
+    /// # Errors
+    /// When one of them does not stop or start.
+    pub async fn back_up(&mut self) -> Result<()> {
+        self.stop_api_server().await?;
+        self.cluster.copy_store().await?;
+        self.start_api_server().await
+    }
+
+    /// The API server is stopped, and its data are those of the backup again. It has to be started afterwards. One node does
+    /// not notice, because nothing gets through its door meanwhile.
+    ///
+    /// # Errors
+    /// When there is no backup, or the server or its store cannot be stopped.
+    pub async fn restore_unnoticed_by(&mut self, unaware: &str) -> Result<()> {
+        for node in self.nodes.values() {
+            node.door().set(if node.name() == unaware { Passage::Held } else { Passage::Refused });
+        }
+        self.cluster.stop().await?;
+        self.cluster.put_store_back().await
     }
 
     /// The router.

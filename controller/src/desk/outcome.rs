@@ -10,10 +10,11 @@ use api::names::event::EventReason;
 use api::service::{Ingress, ServiceCondition, ServiceKey, ServiceView};
 use runtime::event::{EventType, Regarding};
 use runtime::status::StatusOutcome;
+use runtime::version::is_older;
 
 use super::{Desk, SPREAD, Written};
 use crate::contest::Permit;
-use crate::patch::{Job, Rival, Sent, is_older};
+use crate::patch::{Job, Rival, Sent};
 use crate::plan::{Event, Step, Write};
 use crate::queue::Turn;
 

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Leadership, LeaseSettings};
+use crate::version::is_older;
 
 /// A lease as the API server holds it, reduced to what decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,14 +82,23 @@ impl Candidate {
         }
     }
 
-    /// The lease looks like this at `now` (`None`: it does not exist). Says what to do.
+    /// The lease looks like this at `now` (`None`: it does not exist). Says what to do. A leader that finds a lease of somebody
+    /// else, an older one or none leads no more, and looks again before it stands for election: its term is over, and with it
+    /// whatever it knows, because a store that has an older lease has older data of everything.
     pub(super) fn observe(&mut self, now: Instant, record: Option<Record>) -> Action {
+        let led = self.leadership(now).is_leader();
+        let action = self.judge(now, record);
+        if led && self.leading.is_none() { Action::Wait { time: self.settings.retry / 4 } } else { action }
+    }
+
+    fn judge(&mut self, now: Instant, record: Option<Record>) -> Action {
         let Some(record) = record else {
             self.seen = None;
             self.leading = None;
             return Action::Create;
         };
-        if record.holder != self.identity {
+        let went_back = |seen: &Seen| is_older(&record.version, &seen.record.version);
+        if record.holder != self.identity || self.seen.as_ref().is_some_and(went_back) {
             self.leading = None;
         }
         let changed_at = match &self.seen {

@@ -156,6 +156,27 @@ fn a_leader_that_sees_another_holder_or_no_lease_leads_no_more_at_once() {
     }
 }
 
+/// The API server came back with the data of a backup, in which the same process leads, or nobody, or nothing is.
+#[test]
+fn a_leader_whose_lease_went_back_in_time_begins_a_new_term() {
+    let clock = clock();
+    for (seen, then) in
+        [(Some(record("a", "99")), renew("99")), (Some(record("", "99")), take("99")), (None, Action::Create)]
+    {
+        let mut candidate = candidate("a");
+        candidate.held(clock.at(0), record("a", "100"));
+        let pause = Action::Wait { time: candidate.retry() / 4 };
+        assert_eq!(candidate.observe(clock.at(1), seen.clone()), pause, "{seen:?}");
+        assert_eq!(candidate.leadership(clock.at(1)), Leadership::Standby, "{seen:?}");
+        assert_eq!(candidate.known(), None, "{seen:?}");
+        assert_eq!(candidate.observe(clock.at(2), seen.clone()), then, "{seen:?}");
+    }
+    let mut candidate = candidate("a");
+    candidate.held(clock.at(0), record("a", "99"));
+    assert_eq!(candidate.observe(clock.at(1), Some(record("a", "100"))), renew("100"), "our own later write");
+    assert!(candidate.leadership(clock.at(1)).is_leader());
+}
+
 #[test]
 fn a_call_of_a_leader_ends_with_its_leadership() {
     let clock = clock();

@@ -103,6 +103,14 @@ impl Health {
         self.anew.after_failure()
     }
 
+    /// The server was away, or is behind what it said before: it may have other data.
+    pub(super) fn doubts(&self) {
+        tracing::info!(
+            kind = self.asked.kind,
+            "the server was away and may have other data now: reading everything anew"
+        );
+    }
+
     /// The watch works: it was complete once, or said something, or stood for a while.
     pub(super) fn works(&mut self) {
         self.backoff.reset();

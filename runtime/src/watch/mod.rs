@@ -77,8 +77,9 @@ impl Query {
 /// and re-watches.
 ///
 /// Reading starts with a streaming list (KEP-3157) of the latest state; where the server refuses it, the process falls
-/// back to lists of 500 objects a page. A broken watch is resumed where it stood, after 0.8 s to 30 s, and read anew
-/// only when the server has forgotten that point (410). Trouble and recovery are logged once each.
+/// back to lists of 500 objects a page. A broken watch is resumed where it stood if the server answers the first try and is
+/// not behind. Otherwise it may have other data, and everything is read anew, as it is when the server has forgotten that
+/// point (410). Tries are 0.5 s to 2 s apart while nobody answers, else up to 30 s. Trouble and recovery are logged once each.
 pub fn watch<K>(api: Api<K>, query: Query, seed: u64) -> impl Stream<Item = Change<K>> + Send + Unpin + use<K>
 where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,

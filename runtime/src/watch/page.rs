@@ -78,6 +78,15 @@ impl Shelf {
 }
 
 impl Shelf {
+    /// The version that the server's state has now.
+    pub(super) async fn version(&self) -> Result<String, kube::Error> {
+        let params = ListParams { limit: Some(1), ..ListParams::default() };
+        let request = self.request.list_metadata(&params).map_err(kube::Error::BuildRequest)?;
+        let text = self.client.request_text(request).await?;
+        let head: Head = serde_json::from_str(&text).map_err(kube::Error::SerdeError)?;
+        Ok(head.metadata.resource_version.unwrap_or_default())
+    }
+
     /// Opens a watch behind `version`.
     pub(super) async fn watch(&self, params: &WatchParams, version: &str) -> Result<Events, kube::Error> {
         let request = if self.metadata_only {
@@ -96,6 +105,12 @@ struct List<'a> {
     metadata: ListMeta,
     #[serde(borrow)]
     items: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    metadata: ListMeta,
 }
 
 #[derive(Default, Deserialize)]

@@ -10,7 +10,7 @@ use kube::Api;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::Status;
 use serde::de::DeserializeOwned;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::health::Health;
 use super::page::{After, Events, Page, Shelf, Text};
@@ -19,6 +19,7 @@ use super::trouble::Asked;
 use super::{Change, Query};
 use crate::chance::Jitter;
 use crate::client::{CallError, call};
+use crate::version::is_older;
 
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
@@ -32,6 +33,10 @@ const WATCH_SECONDS: (u64, u64) = (280, 290);
 const OVERDUE: Duration = Duration::from_secs(5);
 /// A resumed watch that stands this long without an error works, even if nothing happens.
 const STEADY: Duration = Duration::from_secs(5);
+/// From the break of a watch to the answer to the first try, which comes within a second. If it does not come by then, the
+/// server was away, and may be back with the data of a backup. It takes a version that it has not given out yet, or has given
+/// out anew for something else, without a word, so nothing is resumed there.
+const LONGEST_GAP: Duration = Duration::from_millis(1500);
 
 struct Watch<K> {
     shelf: Shelf,
@@ -40,6 +45,8 @@ struct Watch<K> {
     health: Health,
     /// This watch reads in pages, because the server refused or ignored a streaming list.
     paged: bool,
+    /// Since when nobody answers.
+    away_since: Option<Instant>,
     stage: Stage<K>,
 }
 
@@ -68,6 +75,7 @@ where
         jitter: Jitter::new(seed),
         health: Health::new(Asked::of::<K>(), seed ^ 1),
         paged: false,
+        away_since: None,
         stage: Stage::Start,
     };
     futures::stream::unfold(watch, |mut watch| async move {
@@ -96,7 +104,7 @@ where
                 }
                 (None, After::NextPage { token }) => self.read_page(Some(token)).await,
                 (None, After::Watch { version }) => {
-                    self.health.works();
+                    self.works();
                     self.stage = Stage::Resume { version };
                     Some(Change::Synced)
                 }
@@ -140,7 +148,7 @@ where
                     self.stage = Stage::Initial { events };
                     return None;
                 }
-                self.health.works();
+                self.works();
                 let version = mark.metadata.resource_version;
                 self.stage =
                     Stage::Follow { version, events, heard: true, overdue: overdue(WATCH_SECONDS.1) };
@@ -195,9 +203,22 @@ where
     }
 
     async fn resume(&mut self, version: String) -> Option<Change<K>> {
+        if self.was_away_for_long() {
+            return self.doubt();
+        }
         let (params, seconds) = self.watch_params();
         match call(START_LIMIT, self.shelf.watch(&params, &version)).await {
+            // The answer itself may have taken that long.
+            Ok(_) if self.was_away_for_long() => self.doubt(),
             Ok(events) => {
+                if self.away_since.is_some() {
+                    // Somebody else may have answered in its place.
+                    match call(START_LIMIT, self.shelf.version()).await {
+                        Ok(now) if is_older(&now, &version) => return self.doubt(),
+                        Ok(_) => {}
+                        Err(error) => return self.wait_then_resume(version, &error).await,
+                    }
+                }
                 self.stage = Stage::Follow { version, events, heard: false, overdue: overdue(seconds) };
                 None
             }
@@ -217,7 +238,7 @@ where
         let event = match timeout(patience, events.next()).await {
             Ok(event) => event,
             Err(_elapsed) if !heard => {
-                self.health.works();
+                self.works();
                 self.stage = Stage::Follow { version, events, heard: true, overdue };
                 return None;
             }
@@ -237,7 +258,7 @@ where
                 object.map(Change::Delete)
             }
             Some(Ok(WatchEvent::Bookmark(mark))) => {
-                self.health.works();
+                self.works();
                 let version = mark.metadata.resource_version;
                 self.stage = Stage::Follow { version, events, heard: true, overdue };
                 None
@@ -273,7 +294,7 @@ where
 
     /// Goes on after an object: the next watch starts behind it, or behind the last one that could be read.
     fn heard(&mut self, object: Option<&K>, version: String, events: Events, overdue: Duration) {
-        self.health.works();
+        self.works();
         let version = object.and_then(|object| object.meta().resource_version.clone()).unwrap_or(version);
         self.stage = Stage::Follow { version, events, heard: true, overdue };
     }
@@ -292,7 +313,33 @@ where
         None
     }
 
+    fn works(&mut self) {
+        self.away_since = None;
+        self.health.works();
+    }
+
+    fn was_away_for_long(&self) -> bool {
+        self.away_since.is_some_and(|since| since.elapsed() > LONGEST_GAP)
+    }
+
+    /// The server may have other data than before: everything is read anew.
+    fn doubt(&mut self) -> Option<Change<K>> {
+        self.stage = Stage::Start;
+        self.away_since = None;
+        self.health.doubts();
+        None
+    }
+
     async fn wait_then_resume(&mut self, version: String, error: &CallError) -> Option<Change<K>> {
+        match error {
+            CallError::Unreachable(_) => _ = self.away_since.get_or_insert_with(Instant::now),
+            // Nobody knows since when.
+            CallError::TimedOut { limit } => {
+                let now = Instant::now();
+                self.away_since.get_or_insert_with(|| now.checked_sub(*limit).unwrap_or(now));
+            }
+            CallError::Refused(_) | CallError::Unreadable(_) | CallError::NotSent(_) => {}
+        }
         let wait = self.health.failed(error);
         let anew = error.code().is_some() && self.health.wants_fresh_start();
         self.stage = if anew { Stage::Start } else { Stage::Resume { version } };

@@ -58,6 +58,8 @@ pub struct Inlets {
     pub config: Receiver<Arc<ConfigReport>>,
     /// The own Node.
     pub node: Receiver<Option<NodeView>>,
+    /// How often that was read completely: each time, the objects that were written may have other contents, or be gone.
+    pub reads: Receiver<u64>,
 }
 
 /// Writes until the senders of the states are gone.
@@ -157,6 +159,8 @@ struct Keeper {
     configuration: Kept<ConfigurationState, Configured>,
     /// Whether what an earlier process wrote has been read.
     resumed: bool,
+    /// The API server may have other data than when we wrote.
+    doubtful: bool,
     networks: Networks,
 }
 
@@ -187,19 +191,25 @@ impl Keeper {
             events,
             news: Vec::new(),
             resumed: false,
+            doubtful: false,
             networks: Networks::default(),
         }
     }
 
     async fn wait(&mut self, wake_at: Instant) -> Woken {
         let sleep = tokio::time::sleep_until(wake_at.into());
-        let Inlets { plan, sessions, config, node } = &mut self.inlets;
+        let Inlets { plan, sessions, config, node, reads } = &mut self.inlets;
         let changed = tokio::select! {
             () = sleep => return Woken::Deadline,
             changed = plan.changed() => changed,
             changed = sessions.changed() => changed,
             changed = config.changed() => changed,
             changed = node.changed() => changed,
+            changed = reads.changed() => {
+                // Before the first write there is nothing to doubt.
+                self.doubtful |= self.resumed;
+                changed
+            }
         };
         if changed.is_err() {
             return Woken::Ended;
@@ -270,6 +280,10 @@ impl Keeper {
 
     async fn write_if_due(&mut self, now: Instant) {
         let Some(owner) = self.owner() else { return };
+        if std::mem::take(&mut self.doubtful) {
+            self.look_back().await;
+            self.look(now);
+        }
         let is_due = |due: Option<Instant>| due.is_some_and(|due| due <= now);
         if is_due(self.configuration.due(now)) {
             if !std::mem::replace(&mut self.resumed, true) {
@@ -291,14 +305,18 @@ impl Keeper {
         }
     }
 
+    /// Reads what the own objects say by now. What cannot be read is written.
+    async fn look_back(&mut self) {
+        let found = self.speaker.writer.look_back(&self.node).await;
+        self.speaker.written = found.and_then(|found| found.status);
+        let found = self.configuration.writer.look_back(&speaker_configuration_state(&self.node)).await;
+        self.configuration.written = found.and_then(configured);
+    }
+
     /// Takes up what an earlier process wrote, so that a restart alone neither writes nor counts as a transition.
     async fn resume(&mut self) {
         let found = self.configuration.writer.read(&speaker_configuration_state(&self.node)).await;
-        self.configuration.written = found.and_then(|found| {
-            let able = found.metadata.annotations.and_then(|all| all.get(ABLE_ANNOTATION).cloned());
-            let able = able.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
-            Some(Configured { status: found.status?, able: Arc::new(able) })
-        });
+        self.configuration.written = found.and_then(configured);
     }
 
     fn owner(&self) -> Option<Owner> {
@@ -306,6 +324,12 @@ impl Keeper {
         let node_uid = node.as_ref().map(|node| node.uid.clone()).filter(|uid| !uid.is_empty())?;
         Some(Owner { namespace: self.namespace.clone(), node: self.node.clone(), node_uid })
     }
+}
+
+fn configured(found: ConfigurationState) -> Option<Configured> {
+    let able = found.metadata.annotations.and_then(|all| all.get(ABLE_ANNOTATION).cloned());
+    let able = able.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+    Some(Configured { status: found.status?, able: Arc::new(able) })
 }
 
 #[cfg(test)]

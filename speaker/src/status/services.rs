@@ -55,15 +55,16 @@ pub async fn run(client: Client, namespace: String, node: String, inlets: Inlets
         Err(fault) => return tracing::warn!(%fault, "no ServiceBGPStatus is written"),
     };
     let api: Api<ServiceBGPStatus> = Api::namespaced(client, &namespace);
-    let Inlets { mut plan, node: mut own, .. } = inlets;
+    let Inlets { mut plan, node: mut own, mut reads, .. } = inlets;
     let Ok(()) = plan.wait_for(|plan| plan.synced).await.map(drop) else { return };
     let uid = own.wait_for(|own| own.as_ref().is_some_and(|own| !own.uid.is_empty())).await;
     let Ok(Some(node_uid)) = uid.map(|own| own.as_ref().map(|own| own.uid.clone())) else { return };
     let owner = Owner { namespace, node, node_uid };
     let mut wait = FIRST_WAIT;
     loop {
-        match keep(&api, &owner, &selector, &mut plan, &mut wait).await {
-            Ok(()) => return,
+        match keep(&api, &owner, &selector, &mut plan, &mut reads, &mut wait).await {
+            Ok(End::Over) => return,
+            Ok(End::Doubt) => {}
             Err(fault) => {
                 tracing::warn!(%fault, "ServiceBGPStatus not written: trying again");
                 sleep(wait).await;
@@ -73,14 +74,24 @@ pub async fn run(client: Client, namespace: String, node: String, inlets: Inlets
     }
 }
 
-/// Reads what is there and keeps it true; ends well with the plan's sender. After a failure it is not known what is there.
+/// Why the objects are kept no longer.
+enum End {
+    /// The plan's sender is gone.
+    Over,
+    /// The API server may have other data than those that were read.
+    Doubt,
+}
+
+/// Reads what is there and keeps it true. After a failure it is not known what is there.
 async fn keep(
     api: &Api<ServiceBGPStatus>,
     owner: &Owner,
     selector: &str,
     plan: &mut Receiver<Arc<Plan>>,
+    reads: &mut Receiver<u64>,
     wait: &mut Duration,
-) -> Result<(), Fault> {
+) -> Result<End, Fault> {
+    reads.mark_unchanged();
     let mut shelf = read(api, selector).await?;
     loop {
         let wanted = told(&plan.borrow_and_update());
@@ -90,12 +101,20 @@ async fn keep(
             *wait = FIRST_WAIT;
             shelf.done(&owner.node, step);
             sleep(SPACING).await;
-            if plan.has_changed().unwrap_or(false) {
+            if plan.has_changed().unwrap_or(false) || reads.has_changed().unwrap_or(false) {
                 break;
             }
         }
-        if steps.is_empty() && plan.changed().await.is_err() {
-            return Ok(());
+        if steps.is_empty() {
+            let changed = tokio::select! {
+                changed = plan.changed() => changed,
+                changed = reads.changed() => return Ok(if changed.is_ok() { End::Doubt } else { End::Over }),
+            };
+            if changed.is_err() {
+                return Ok(End::Over);
+            }
+        } else if reads.has_changed().unwrap_or(false) {
+            return Ok(End::Doubt);
         }
         sleep(GATHER).await;
     }

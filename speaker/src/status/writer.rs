@@ -51,6 +51,17 @@ where
         call(WRITE_LIMIT, self.api.get_opt(name)).await.ok().flatten()
     }
 
+    /// The same after the API server's data may have changed. An object that is not the one we made is made again with the
+    /// next write.
+    pub(super) async fn look_back(&mut self, name: &str) -> Option<K> {
+        let found = self.read(name).await;
+        let uid = found.as_ref().and_then(|found| found.meta().uid.as_deref());
+        if uid.is_none() || uid != self.uid() {
+            self.made = None;
+        }
+        found
+    }
+
     /// Makes the object where needed and writes its status.
     pub(super) async fn write(&mut self, object: &Value, status: &Value) -> Result<(), TryAgain> {
         if self.made.as_ref().is_none_or(|(made, _)| made != object) {

@@ -124,6 +124,7 @@ pub struct Intake {
     /// Whether the Node object is there; `node` outlives it.
     node_object: Mirror<(), ()>,
     node: Option<NodeView>,
+    node_reads: u64,
     farewell: Farewell,
     /// Whether a plan was given, so that routers may have been told something.
     planned: bool,
@@ -146,6 +147,7 @@ impl Intake {
             speakers: Speakers::new(&settings.namespace),
             node_object: Mirror::new(),
             node: None,
+            node_reads: 0,
             farewell: Farewell::default(),
             planned: false,
             configuration: Configuration::default(),
@@ -254,6 +256,13 @@ impl Intake {
         self.node.as_ref()
     }
 
+    /// How often the own Node was read completely. More than once means that the API server was away or has forgotten where
+    /// we stood: what is known of it from before may not be true any more.
+    #[must_use]
+    pub fn node_reads(&self) -> u64 {
+        self.node_reads
+    }
+
     /// The uid of a Service of our class.
     #[must_use]
     pub fn uid_of(&self, service: &ServiceKey) -> Option<String> {
@@ -302,6 +311,7 @@ impl Intake {
                 self.lose_node();
             }
             Change::Synced => {
+                self.node_reads += 1;
                 if !self.node_object.sweep().is_empty() {
                     self.lose_node();
                 }

@@ -70,6 +70,8 @@ pub struct Outlets {
     pub config: Sender<Arc<ConfigReport>>,
     /// The own Node; `None` until it has been seen.
     pub node: Sender<Option<NodeView>>,
+    /// How often the own Node was read completely: each time but the first, the API server may have other data than before.
+    pub reads: Sender<u64>,
 }
 
 /// Registers what has to be complete with the barrier, and returns the task that follows the API server for ever.
@@ -147,6 +149,8 @@ pub fn follow(
                 }
                 changed
             });
+            let count = intake.node_reads();
+            outlets.reads.send_if_modified(|reads| std::mem::replace(reads, count) != count);
         }
     }
 }

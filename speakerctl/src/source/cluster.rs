@@ -1,6 +1,7 @@
 //! All speakers, through the API: one SpeakerState object a node, in Herald's namespace.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
@@ -12,13 +13,16 @@ use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use runtime::watch::{Change, Query};
+use serde::de::DeserializeOwned;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::absence::Attendance;
 use crate::args::ReachArgs;
 use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::{ClusterFault, Failure, Tried};
 use crate::row::Report;
 use crate::source::client;
+use crate::source::node::SlimNode;
 
 /// Objects a page of a list.
 const PAGE: u32 = 500;
@@ -91,19 +95,49 @@ impl Cluster {
         Ok(duplicates(self.pages(None).await?.iter().flat_map(Report::sessions)))
     }
 
+    /// Which of the nodes that report are not there or not ready, as their Node objects have it now.
+    ///
+    /// # Errors
+    /// `Failure::Cluster` with what the server or the network said; that Nodes may not be listed is an answer.
+    pub(crate) async fn attendance(&self, reports: &[Report]) -> Result<Attendance, Failure> {
+        let reporting = reports.iter().map(|report| report.node.as_str());
+        if reports.is_empty() {
+            return Ok(Attendance::of(reporting, &[]));
+        }
+        let api = Api::<SlimNode>::all(self.client.clone());
+        match self.all("nodes", &api, self.selector()).await {
+            Ok(nodes) => Ok(Attendance::of(reporting, &nodes)),
+            Err(Failure::Cluster { fault: ClusterFault::Forbidden { .. }, .. }) => Ok(Attendance::Forbidden),
+            Err(failure) => Err(failure),
+        }
+    }
+
     async fn pages(&self, field_selector: Option<String>) -> Result<Vec<Report>, Failure> {
-        let mut reports = Vec::new();
+        let states = self.all("speakerstates.herald-lb.io", &self.api, field_selector).await?;
+        Ok(states.into_iter().filter_map(report).collect())
+    }
+
+    /// All objects of a kind, page by page.
+    async fn all<K>(
+        &self,
+        what: &'static str,
+        api: &Api<K>,
+        field_selector: Option<String>,
+    ) -> Result<Vec<K>, Failure>
+    where
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let mut objects = Vec::new();
         let mut params = ListParams { field_selector, ..ListParams::default() }.limit(PAGE);
         for _ in 0..PAGES {
-            let page =
-                self.bounded("speakerstates.herald-lb.io", &self.namespace, self.api.list(&params)).await?;
-            reports.extend(page.items.into_iter().filter_map(report));
+            let page = self.bounded(what, &self.namespace, api.list(&params)).await?;
+            objects.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => break,
             }
         }
-        Ok(reports)
+        Ok(objects)
     }
 
     /// Every later change, the present state once more at first; never ends by itself.

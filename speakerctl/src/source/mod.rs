@@ -1,7 +1,8 @@
 //! Where reports come from: the speaker's own socket, or the SpeakerState objects in the API.
 //!
-//! Both give `Report`s; neither prints.
+//! Both give `Report`s; neither prints. `node` is what is read of a Node beside them.
 
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod node;
 pub(crate) mod socket;

@@ -9,6 +9,7 @@ use api::service::{Ingress, ServiceKey, ServiceView};
 use crate::args::ReachArgs;
 use crate::duplicate::Duplicate;
 use crate::failure::Failure;
+use crate::notice;
 use crate::row::Report;
 use crate::source::cluster::Cluster;
 
@@ -42,6 +43,7 @@ pub(super) async fn ask(
         return Ok(vec![report("every node", links)]);
     }
     let twins = cluster.duplicates(&reports).await?;
+    cluster.attendance(&reports).await?.notices().iter().for_each(|text| notice(text));
     let chain = |of: &Report| {
         let mut links = links.clone();
         on_node(of, service, &view, &twins, &mut links);

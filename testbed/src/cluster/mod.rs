@@ -6,6 +6,7 @@ pub(crate) mod client;
 mod credential;
 mod manifest;
 mod server;
+mod store;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -17,7 +18,7 @@ use kube::Client;
 use tokio::process::Command;
 
 use crate::machine::{Machine, Tool};
-use crate::process::{Process, output, run_to_end};
+use crate::process::{Process, run_to_end};
 use crate::run::Run;
 
 pub(crate) use credential::Credentials;
@@ -25,11 +26,13 @@ pub use credential::Kubeconfig;
 pub(crate) use manifest::apply_with;
 use server::{Servers, Site};
 
-/// What `kubectl` answered.
+/// What a program such as `kubectl` answered.
 #[derive(Debug)]
 pub struct Answer {
     /// Whether it exited with 0.
     pub accepted: bool,
+    /// What it exited with; `None` when a signal ended it.
+    pub code: Option<i32>,
     /// Both outputs together.
     pub text: String,
 }
@@ -39,7 +42,7 @@ impl Answer {
     pub(crate) fn of(done: &Output) -> Self {
         let mut text = String::from_utf8_lossy(&done.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&done.stderr));
-        Self { accepted: done.status.success(), text }
+        Self { accepted: done.status.success(), code: done.status.code(), text }
     }
 }
 
@@ -62,7 +65,8 @@ pub struct Cluster {
     credentials: Credentials,
     client: Client,
     servers: Option<Servers>,
-    _etcd: Process,
+    /// `None` only if a start has failed.
+    etcd: Option<Process>,
 }
 
 impl Cluster {
@@ -81,7 +85,7 @@ impl Cluster {
         let etcd = site.start_etcd()?;
         let credentials = Credentials::create(folder, site.api_port).await?;
         let (servers, client) = site.start_servers(&credentials).await?;
-        Ok(Self { site, credentials, client, servers: Some(servers), _etcd: etcd })
+        Ok(Self { site, credentials, client, servers: Some(servers), etcd: Some(etcd) })
     }
 
     /// A client with all rights. Its requests fail while the API server is away.
@@ -118,24 +122,6 @@ impl Cluster {
         let (servers, _) = self.site.start_servers(&self.credentials).await?;
         self.servers = Some(servers);
         Ok(())
-    }
-
-    /// Forgets the history of the store up to now: a watch that resumes from an older version gets 410 Gone.
-    ///
-    /// # Errors
-    /// When etcd refuses.
-    pub async fn compact_history(&self) -> Result<()> {
-        // etcd's JSON gateway: its own command line tool is another package.
-        let ask = async |path: &str, body: &str| -> Result<serde_json::Value> {
-            let url = format!("http://127.0.0.1:{}/v3/{path}", self.site.etcd_port);
-            let mut command = Command::new("curl");
-            command.args(["--silent", "--fail", "--max-time", "10", "--data", body, &url]);
-            serde_json::from_str(&output(&mut command).await?).context("reading etcd's answer")
-        };
-        let status = ask("maintenance/status", "{}").await?;
-        let revision = status.pointer("/header/revision").and_then(serde_json::Value::as_str);
-        let revision = revision.context("etcd's status has no revision")?;
-        ask("kv/compaction", &format!(r#"{{"revision":"{revision}"}}"#)).await.map(drop)
     }
 
     /// Runs kubectl as the administrator.

@@ -69,13 +69,18 @@ impl Site {
         self.folder.join("certs")
     }
 
+    /// Where etcd keeps its data.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.join("etcd")
+    }
+
     pub(super) fn start_etcd(&self) -> Result<Process> {
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let (client_url, peer_url) = (url(self.etcd_port), url(self.peer_port));
         let mut command = Command::new(self.machine.tools.path(Tool::Etcd));
         command
             .arg("--data-dir")
-            .arg(self.folder.join("etcd"))
+            .arg(self.data())
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
             .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
             .args(["--initial-cluster", &format!("default={peer_url}")])

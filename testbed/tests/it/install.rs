@@ -160,7 +160,7 @@ fn path(name: &str) -> Result<String> {
 }
 
 async fn accepted(lab: &Lab, arguments: &[&str]) -> Result<String> {
-    let Answer { accepted, text } = lab.cluster().kubectl(arguments).await?;
+    let Answer { accepted, text, code: _ } = lab.cluster().kubectl(arguments).await?;
     ensure!(accepted, "kubectl {}: {}", arguments.join(" "), text.trim());
     Ok(text)
 }

@@ -1,5 +1,6 @@
 //! The system tests: each tells a story on a lab of its own, with real parts. See `testbed::lab`.
 
+mod attendance;
 mod attribute;
 mod bfd;
 mod data_path;
@@ -66,6 +67,7 @@ fn main() -> std::process::ExitCode {
         why::TESTS,
         width::TESTS,
         attribute::TESTS,
+        attendance::TESTS,
     ];
     let soak = std::env::var_os("HERALD_SOAK").map_or(&[][..], |_| failure::SOAK);
     let tests: Vec<Test> = groups.into_iter().chain([soak]).flatten().copied().collect();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::cluster::ClusterPlan;
 use testbed::door::Passage;
-use testbed::eventually::throughout;
+use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 use testbed::service::ServicePlan;
@@ -14,6 +14,7 @@ use testbed::traffic::Traffic;
 
 use crate::home::{FIRST, SOON, apply_sample, settle};
 use crate::runner::Test;
+use crate::witness::Witness;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -41,6 +42,11 @@ pub(crate) const TESTS: &[Test] = &[
         plan: || LabPlan { nodes: vec![1, 2, 3], data_path: false, ..LabPlan::default() },
         story: |lab| Box::pin(away_at_start(lab)),
     },
+    Test {
+        name: "a_leader_that_has_to_read_services_anew_forgets_what_it_knew_and_moves_nothing",
+        plan: || LabPlan { nodes: vec![1], data_path: false, ..LabPlan::default() },
+        story: |lab| Box::pin(away_for_less_than_a_lease(lab)),
+    },
 ];
 
 /// Longer than anything waits that has to come back.
@@ -49,7 +55,7 @@ const WATCHES_BACK: Duration = Duration::from_secs(60);
 async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
     // Many calls spread over both paths, and kube-proxy may be ready on one node before the other.
-    testbed::eventually::eventually(SOON, "the page by both paths", async || {
+    eventually(SOON, "the page by both paths", async || {
         for _ in 0..16 {
             lab.client().curl("http://10.0.4.1").await?;
         }
@@ -134,4 +140,33 @@ async fn away_at_start(lab: &mut Lab) -> Result<()> {
     let status = lab.stop_daemon("n3", Daemon::Speaker).await?;
     ensure!(status.success(), "it ended with {status}");
     Ok(())
+}
+
+/// The server is away for too long to be resumed, and for less than a lease: it may have other data all the same.
+async fn away_for_less_than_a_lease(lab: &mut Lab) -> Result<()> {
+    let service = settle(lab, "n1").await?;
+    let witness = Witness::start(lab.cluster().client());
+    let log = lab.herald().process("n1", Daemon::Controller)?.log().to_owned();
+    let terms = || -> Result<usize> {
+        let text = std::fs::read_to_string(&log).context("reading the controller's log")?;
+        Ok(text.matches("everything is read: giving addresses").count())
+    };
+    ensure!(terms()? == 1, "it begins with one term");
+    lab.node("n1")?.door().set(Passage::Refused);
+    throughout(Duration::from_secs(2), "the announcement", async || lab.check_paths(FIRST, &["n1"]).await)
+        .await?;
+    lab.node("n1")?.door().set(Passage::Open);
+    eventually(SOON, "a new term", async || {
+        let terms = terms()?;
+        ensure!(terms == 2, "{terms} terms");
+        Ok(())
+    })
+    .await?;
+    // It has adopted what was there, and goes on giving.
+    let second = lab.create_service("second", &ServicePlan::default()).await?;
+    let (addresses, _) = second.wait_for_addresses(1, SOON).await?;
+    ensure!(addresses == ["10.0.4.2".parse::<std::net::IpAddr>()?], "{addresses:?}");
+    ensure!(service.addresses().await? == [FIRST], "the address was moved");
+    witness.check()?;
+    lab.check_daemons()
 }

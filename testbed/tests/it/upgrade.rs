@@ -47,6 +47,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Fails unless the session is the one that the router counted before.
+    pub(crate) fn ensure_same_session(&self, before: &Self) -> Result<()> {
+        let counts = |ledger: &Self| (ledger.established, ledger.dropped);
+        let same = counts(self) == counts(before) && self.up_since.abs_diff(before.up_since) <= 1;
+        ensure!(same, "the router counted {before:?} before and {self:?} after");
+        Ok(())
+    }
+
     /// Fails unless the router saw one session and no UPDATE since. When a session came up is worked out from two clocks
     /// anew each time, so that it may be a second off.
     pub(crate) fn ensure_same(&self, before: &Self) -> Result<()> {

@@ -246,6 +246,20 @@ fn a_node_object_that_vanishes_changes_nothing_but_what_the_end_means() {
     }
 }
 
+/// The API server may be back with other data, so whoever has written there looks what is there now.
+#[test]
+fn each_complete_read_of_the_own_node_is_counted_and_no_change_of_it_is() {
+    let (mut intake, _) = started();
+    let first = intake.node_reads();
+    assert_eq!(first, 1);
+    intake.take(Fact::Node(node(json!({"zone": "a"}))));
+    intake.take(Fact::Node(Change::Restarted));
+    intake.take(Fact::Node(node(json!({"zone": "a"}))));
+    assert_eq!(intake.node_reads(), first, "the read is not complete");
+    intake.take(Fact::Node(Change::Synced));
+    assert_eq!(intake.node_reads(), first + 1);
+}
+
 #[test]
 fn without_a_node_object_no_session_is_opened() {
     let mut intake = Intake::new(&settings(), &Barrier::new());

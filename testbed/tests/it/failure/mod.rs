@@ -2,6 +2,7 @@
 //! requests go through router and kube-proxy. Each prints a line for `docs/failures.md`; the limits asserted here are
 //! what is promised, with room for a busy machine only where nothing is promised.
 
+mod backup;
 mod bulk;
 mod clients;
 mod farewell;
@@ -10,7 +11,7 @@ mod pair;
 mod power;
 mod secret;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -62,6 +63,11 @@ pub(crate) const TESTS: &[Test] = &[
         },
         story: |lab| Box::pin(secret::story(lab)),
     },
+    Test {
+        name: "failure_of_the_store_that_is_put_back_from_a_backup",
+        plan: LabPlan::default,
+        story: |lab| Box::pin(backup::story(lab)),
+    },
 ];
 
 /// The long ones, which `cargo xtask soak` runs (it sets `HERALD_SOAK`).
@@ -91,9 +97,14 @@ async fn begin_traffic(lab: &mut Lab, downloads: usize) -> Result<Traffic> {
     ensure!(addresses == [FIRST], "the Service got {addresses:?}");
     service.change(&json!({"spec": {"externalTrafficPolicy": "Local"}})).await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    begin_traffic_by(lab, FIRST, downloads).await
+}
+
+/// Requests to an address that answers already, spread over all its paths.
+async fn begin_traffic_by(lab: &Lab, address: IpAddr, downloads: usize) -> Result<Traffic> {
     let mut spread = lab.router().namespace().command("sysctl");
     output(spread.args(["-q", "-w", "net.ipv4.fib_multipath_hash_policy=1"])).await?;
-    let traffic = Traffic::begin(lab.client().namespace(), SocketAddr::new(FIRST, 80), downloads).await?;
+    let traffic = Traffic::begin(lab.client().namespace(), SocketAddr::new(address, 80), downloads).await?;
     quiet(&traffic, downloads).await?;
     Ok(traffic)
 }
