@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -28,9 +28,13 @@ spec: {addresses: [10.0.4.0/23, 10.4.0.0/20], avoidBuggyIPs: true}
 ";
 /// Requests under way at once.
 const IN_FLIGHT: usize = 32;
-/// How many changes a second are tried, and for how long.
+/// How many paths change a second, and for how long. One label takes all away or gives them back; endpoints change as well, as
+/// often as this machine's API server takes it.
 const RATE: u64 = 1_000;
 const MINUTE: Duration = Duration::from_secs(60);
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// All paths at once, with the time that a look at the router and a request of kubectl take.
+const AT_ONCE: Duration = Duration::from_secs(5);
 /// For everything that waits for the API server and not for Herald.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -47,36 +51,51 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     changes(lab, &client).await?;
     let start = delete_all(&client).await?;
     prefixes(lab, 1, LONG).await?;
+    let took = start.elapsed();
     let event = format!("{MANY} Services are deleted at once");
-    tell(
-        Chapter::Bulk,
-        &event,
-        "all their paths go, counted from the API server's answer on",
-        start.elapsed(),
-        Cost::NotMeasured,
-    );
+    let outcome = "all their paths go, counted from the API server's answer on";
+    tell(Chapter::Bulk, &event, outcome, took, Cost::NotMeasured);
+    ensure!(took < AT_ONCE, "{event}: {took:?}");
     ensure!(lab.router().established().await?.contains(&IpAddr::from(lab.node("n1")?.plan().v4)));
     lab.check_daemons()
 }
 
 /// One label withdraws everything.
 async fn exclude(lab: &Lab) -> Result<()> {
-    let label = "node.kubernetes.io/exclude-from-external-load-balancers";
     for (word, left, change, outcome) in [
-        (format!("{label}=true"), 0, "is excluded by its label", "all paths go"),
-        (format!("{label}-"), MANY + 1, "is let in again", "all paths come back"),
+        (format!("{EXCLUDED}=true"), 0, "is excluded by its label", "all paths go"),
+        (format!("{EXCLUDED}-"), MANY + 1, "is let in again", "all paths come back"),
     ] {
         let answer = lab.cluster().kubectl(&["label", "node", "n1", &word]).await?;
         ensure!(answer.accepted, "{}", answer.text);
         let took = prefixes(lab, left, LONG).await?;
         let event = format!("a node with {} paths {change}", MANY + 1);
         tell(Chapter::Bulk, &event, outcome, took, Cost::NotMeasured);
+        ensure!(took < AT_ONCE, "{event}: {took:?}");
     }
     Ok(())
 }
 
-/// Endpoints of all Services come and go, as fast as the API server takes it, up to a thousand times a second.
+/// Labels the node or takes the label away, by turns, so often that the paths that come and go make up the rate. How many did.
+async fn sway(client: Client) -> Result<u64> {
+    let nodes = Api::<Node>::all(client);
+    let turn = Duration::from_millis(MANY as u64 * 1_000 / RATE);
+    let (start, mut turns) = (Instant::now(), 0_u32);
+    while start.elapsed() < MINUTE {
+        turns += 1;
+        let value = if turns % 2 == 1 { json!("true") } else { json!(null) };
+        let patch = Patch::Merge(json!({"metadata": {"labels": {EXCLUDED: value}}}));
+        nodes.patch("n1", &PatchParams::default(), &patch).await.context("labelling the node")?;
+        tokio::time::sleep_until((start + turn * turns).into()).await;
+    }
+    let patch = Patch::Merge(json!({"metadata": {"labels": {EXCLUDED: null}}}));
+    nodes.patch("n1", &PatchParams::default(), &patch).await.context("taking the label away")?;
+    Ok(u64::from(turns) * MANY as u64)
+}
+
+/// Paths come and go a thousand times a second, and beside that endpoints of all Services, as fast as the API server takes it.
 async fn changes(lab: &mut Lab, client: &Client) -> Result<()> {
+    let swaying = tokio::spawn(sway(client.clone()));
     let pid = lab.herald().process("n1", Daemon::Speaker)?.pid();
     let start = Instant::now();
     let mut done = 0_u64;
@@ -97,6 +116,8 @@ async fn changes(lab: &mut Lab, client: &Client) -> Result<()> {
         done += batch;
     }
     let rate = done / start.elapsed().as_secs().max(1);
+    let paths = swaying.await.context("the task that labels the node")?? / MINUTE.as_secs();
+    ensure!(paths >= RATE * 9 / 10, "{paths} changes of paths a second");
     for_all(0..MANY, |number| set_ready(client.clone(), number, true)).await?;
     let took = prefixes(lab, MANY + 1, LONG).await?;
     let status =
@@ -105,7 +126,7 @@ async fn changes(lab: &mut Lab, client: &Client) -> Result<()> {
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim().to_owned();
     tell(
         Chapter::Bulk,
-        &format!("{rate} changes of endpoints a second for a minute, {MANY} Services"),
+        &format!("{paths} paths and {rate} endpoints change each second for a minute, {MANY} Services"),
         &format!("the table is right again after the last change; peak memory of the speaker {peak}"),
         took,
         Cost::NotMeasured,

@@ -3,11 +3,16 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 use testbed::chronicle::{Chapter, Cost, tell};
 use testbed::eventually::{eventually, throughout};
 use testbed::herald::Daemon;
 use testbed::lab::Lab;
+use testbed::traffic::Traffic;
 
 use super::{afterwards, quiet, settle_with_traffic};
 use crate::home::{FIRST, SOON};
@@ -25,14 +30,13 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     clock_jumps(lab).await?;
 
     quiet(&traffic, 0).await?;
+    shuts_down(lab, true).await?;
+    drained(lab, &traffic, "the kubelet says that its node shuts down, under load").await?;
+    shuts_down(lab, false).await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    quiet(&traffic, 0).await?;
     taint(lab, "n1", true).await?;
-    let took = lab.wait_for_paths(FIRST, &["n2"], SOON).await?;
-    known(lab, &["n2"]).await?;
-    afterwards().await;
-    let loss = traffic.lap();
-    let outcome = "the router forwards elsewhere, and five seconds later the routes are withdrawn";
-    tell(Chapter::Nodes, "a node is drained under load", outcome, took, Cost::Measured(loss));
-    ensure!(loss.lost == 0, "{loss}");
+    drained(lab, &traffic, "a node is drained under load (the autoscaler's taint)").await?;
 
     // The other node is left alone with it, and is to go as well.
     lab.delete_pods("nginx", "n1").await?;
@@ -58,7 +62,51 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     let outcome = "the router changes over, and the routes by the drained node are withdrawn";
     // Nothing is promised here: that node's own kube-proxy may hear of the endpoint after the router does.
     tell(Chapter::Nodes, "a ready endpoint comes elsewhere", outcome, took, Cost::Measured(loss));
+
+    taint(lab, "n2", false).await?;
+    lab.start_pod("nginx", "n2").await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+    // Whoever holds a finalizer on a Node, such as a cloud's or a fleet's controller, has something to do before it goes.
+    finalizer(lab, "n1", json!(["herald-lb.io/test"])).await?;
+    quiet(&traffic, 0).await?;
+    let words = ["delete", "node", "n1", "--wait=false"];
+    let answer = lab.cluster().kubectl(&words).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    drained(lab, &traffic, "a Node is being deleted, under load").await?;
+    finalizer(lab, "n1", json!(null)).await?;
     lab.check_daemons()
+}
+
+/// n1 has begun to leave, n2 stays, and nothing is lost.
+async fn drained(lab: &Lab, traffic: &Traffic, event: &str) -> Result<()> {
+    let took = lab.wait_for_paths(FIRST, &["n2"], SOON).await?;
+    known(lab, &["n2"]).await?;
+    afterwards().await;
+    let loss = traffic.lap();
+    let outcome = "the router forwards elsewhere, and five seconds later the routes are withdrawn";
+    tell(Chapter::Nodes, event, outcome, took, Cost::Measured(loss));
+    ensure!(loss.lost == 0, "{event}: {loss}");
+    Ok(())
+}
+
+/// As the kubelet tells that it ends all Pods because the machine goes off, or that it is back.
+async fn shuts_down(lab: &Lab, off: bool) -> Result<()> {
+    let (status, reason, message) = match off {
+        true => ("False", "KubeletNotReady", "node is shutting down"),
+        false => ("True", "KubeletReady", "kubelet is posting ready status"),
+    };
+    let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message});
+    let patch = json!({"status": {"conditions": [condition]}});
+    let nodes = Api::<Node>::all(lab.cluster().client());
+    nodes.patch_status("n1", &PatchParams::default(), &Patch::Strategic(&patch)).await?;
+    Ok(())
+}
+
+async fn finalizer(lab: &Lab, node: &str, finalizers: Value) -> Result<()> {
+    let patch = json!({"metadata": {"finalizers": finalizers}});
+    let nodes = Api::<Node>::all(lab.cluster().client());
+    nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await.context("patching the Node")?;
+    Ok(())
 }
 
 /// NTP at last: two and a half years forth and back. Sessions go on, and the speaker still does its work.
