@@ -196,6 +196,24 @@ async fn changes_travel_on_an_open_session() {
 }
 
 #[tokio::test]
+async fn a_router_that_reads_nothing_and_says_that_it_lives_keeps_its_session() {
+    let router = Router::bind("127.0.0.1:0").await;
+    let mut bench = Bench::start();
+    let hold = 3;
+    bench.want([("tor", Peer { hold_time: Some(hold), ..peer(router.address) }, &many_routes(200_000))]);
+    let mut session = router.establish().await;
+    bench.row("tor", "the session", |row| row.phase == SessionPhase::Established).await;
+    // Three times the hold time. The kernel probes the closed window meanwhile, and is answered.
+    for _ in 0..9 {
+        session.say(4, &[]).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    let row = bench.row("tor", "the row", |_| true).await;
+    assert_eq!((row.phase, row.last_error), (SessionPhase::Established, None));
+    assert!(row.prefixes_pending > 0, "the window never closed");
+}
+
+#[tokio::test]
 async fn garbage_gets_a_notification_and_words() {
     let router = Router::bind("127.0.0.1:0").await;
     let mut bench = Bench::with_peer(&router, &one_route());
