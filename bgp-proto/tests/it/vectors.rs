@@ -255,7 +255,7 @@ fn a_restarted_speaker_says_so_to_every_peer_until_its_session_is_up() {
         (epoch(), PeerConfig { graceful_restart: Some(Duration::from_secs(30)), ..external(64_500) });
     let mut speaker = Speaker::new(1, true);
     speaker.set_peers(now, &[]);
-    speaker.set_peers(now, &[config.clone()]);
+    speaker.set_peers(now, std::slice::from_ref(&config));
     // A router that calls later, or is found later, may keep our routes from before as well.
     let later = PeerKey(KEY.0 + 1);
     speaker.set_peers(now, &[config.clone(), PeerConfig { key: later, ..config }]);

@@ -437,7 +437,10 @@ mod tests {
         assert_eq!((&whereabouts.known[&eth0()], whereabouts.interval()), (&Ok(here), Some(CHECK_EVERY)));
         assert!(whereabouts.look_again_by(now, |_| false, gone), "without a session it is looked for");
         assert!(whereabouts.look_again_by(now, |_| false, |_, _| Ok(here)));
-        assert!(whereabouts.look_again_by(now, |_| true, |_, _| Ok(there)), "another router is another session");
+        assert!(
+            whereabouts.look_again_by(now, |_| true, |_, _| Ok(there)),
+            "another router is another session"
+        );
     }
 
     #[test]

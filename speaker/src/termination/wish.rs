@@ -246,11 +246,27 @@ mod tests {
         check(tolerates(json!({"key": "x", "operator": "Exists"})), tainted("x", "NoExecute"), None);
         check(tolerates(json!({"key": "x", "value": "v"})), tainted("x", "NoExecute"), None);
         check(tolerates(json!({"key": "x", "value": "w"})), tainted("x", "NoExecute"), Some(Unwanted::Taint));
-        check(tolerates(json!({"key": "x", "operator": "", "value": "w"})), tainted("x", "NoExecute"), Some(Unwanted::Taint));
-        check(tolerates(json!({"key": "x", "operator": "Equal", "value": "w"})), tainted("x", "NoExecute"), Some(Unwanted::Taint));
+        check(
+            tolerates(json!({"key": "x", "operator": "", "value": "w"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
+        check(
+            tolerates(json!({"key": "x", "operator": "Equal", "value": "w"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
         // Operators of a later Kubernetes: whoever is not sure is wanted.
-        check(tolerates(json!({"key": "x", "operator": "Gt", "value": "5"})), tainted("x", "NoExecute"), None);
-        check(tolerates(json!({"key": "y", "operator": "Gt", "value": "5"})), tainted("x", "NoExecute"), Some(Unwanted::Taint));
+        check(
+            tolerates(json!({"key": "x", "operator": "Gt", "value": "5"})),
+            tainted("x", "NoExecute"),
+            None,
+        );
+        check(
+            tolerates(json!({"key": "y", "operator": "Gt", "value": "5"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
         check(
             tolerates(json!({"key": "x", "value": "v", "effect": "NoSchedule"})),
             tainted("x", "NoExecute"),

@@ -62,8 +62,7 @@ impl Driver {
         self.look_at = None;
         self.adverts.send(&self.roster.unnumbered());
         let speaker = &self.speaker;
-        let is_up =
-            |peer| speaker.session(peer).is_some_and(|session| session.state == State::Established);
+        let is_up = |peer| speaker.session(peer).is_some_and(|session| session.state == State::Established);
         let differs = self.roster.look_again(now, is_up);
         if differs {
             self.roster.apply_again(now);
