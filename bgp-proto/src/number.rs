@@ -5,6 +5,9 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+/// The least default of the send hold timer (RFC 9687 §3.2).
+const SEND_HOLD: Duration = Duration::from_secs(480);
+
 /// An autonomous system number of four octets (RFC 6793).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Asn(pub u32);
@@ -95,6 +98,13 @@ impl HoldTime {
     #[must_use]
     pub fn seconds(self) -> u16 {
         self.0
+    }
+
+    /// How long a peer may take nothing while octets wait for it, unless configured otherwise: twice the hold time, and
+    /// eight minutes at least (RFC 9687 §3.2). `None` is for ever: Hold Time 0 turns this timer off as well.
+    #[must_use]
+    pub fn send_hold(self) -> Option<Duration> {
+        self.duration().map(|hold| SEND_HOLD.max(hold.saturating_mul(2)))
     }
 
     /// How long silence is borne; `None` is for ever.

@@ -26,14 +26,16 @@ pub struct Speaker {
     ribs: BTreeMap<PeerClass, RibOut>,
     shared: Shared,
     deadlines: Deadlines,
-    /// Whether the next peers were peers of the process that ran before us.
+    /// Whether peers may have been peers of a process that ran before us: all of them, also those that are found or that
+    /// call later.
     restarting: bool,
     stopping: bool,
 }
 
 impl Speaker {
     /// A speaker with no peers. `seed` makes its jitter (RFC 4271 §10); `restarting` says that a speaker of this node ran
-    /// a moment ago, so the first OPENs carry the R bit (RFC 4724 §4.1).
+    /// a moment ago, so OPENs carry the R bit until the peer's session was first Established (RFC 4724 §4.1), whenever
+    /// the peer comes. A peer that holds nothing from before does nothing with it.
     #[must_use]
     pub fn new(seed: u64, restarting: bool) -> Self {
         let shared = Shared {
@@ -80,9 +82,6 @@ impl Speaker {
                     self.sessions.insert(key, session);
                 }
             }
-        }
-        if !self.sessions.is_empty() {
-            self.restarting = false;
         }
         self.drop_unused_ribs();
     }

@@ -119,8 +119,9 @@ pub struct BGPPeerSpec {
     /// same network. The router must send with TTL 255 (FRR: ttl-security, BIRD: ttl security). Unset means no check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_security: Option<u8>,
-    /// Herald extension. Check the routes that the router sends for faults (RFC 7606), count and log them. They are
-    /// never used. Unset means false: they are counted and dropped unread.
+    /// Herald extension. Check the routes that the router sends for faults, count and log them. They are never used. A fault
+    /// for which RFC 7606 has no milder answer ends the session. Unset means false: updates are counted and dropped
+    /// unread, and nothing in them can end the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inspect_updates: Option<bool>,
     /// Herald extension. Secret of type kubernetes.io/basic-auth, in the namespace of this object, for signing the session

@@ -29,8 +29,6 @@ use timers::{Expired, Timers};
 
 /// How long an OPEN may take (RFC 4271 §8.2.2).
 const OPEN_HOLD: Duration = Duration::from_secs(240);
-/// The least default of the send hold timer (RFC 9687 §3.2).
-const SEND_HOLD: Duration = Duration::from_secs(480);
 
 /// KEEPALIVEs are not to follow each other faster (RFC 4271 §4.4). A third of the least Hold Time is as long.
 const KEEPALIVE_LEAST: Duration = Duration::from_secs(1);
@@ -234,8 +232,8 @@ impl Machine {
 
     /// `None` with Hold Time 0, which turns this timer off as well (RFC 9687 §3.2).
     fn send_hold(&self, config: &PeerConfig) -> Option<Duration> {
-        let hold = self.negotiated().map_or(HoldTime::DEFAULT, |negotiated| negotiated.hold).duration()?;
-        Some(config.send_hold.unwrap_or_else(|| SEND_HOLD.max(hold.saturating_mul(2))))
+        let hold = self.negotiated().map_or(HoldTime::DEFAULT, |negotiated| negotiated.hold);
+        hold.send_hold().map(|usual| config.send_hold.unwrap_or(usual))
     }
 
     fn with_timers(mut self, change: impl FnOnce(&mut Timers)) -> Self {

@@ -165,7 +165,7 @@ impl Session {
         }
     }
 
-    /// TCP is up, by our dial or the peer's. At most two connections live side by side; beyond that, one
+    /// TCP is up, by our dial or the peer's. A dial that comes through behind a session that is up is hung up on. At most two connections live side by side; beyond that, one
     /// that has not said anything yet gives way, so that a peer which lost its side can come back.
     pub(crate) fn connected(
         &mut self,
@@ -177,6 +177,12 @@ impl Session {
     ) {
         if direction == Direction::Outgoing {
             self.dial = Dial::Off;
+            // A dial from before the session that is up. To the router it would look like a call of ours after a restart
+            // (RFC 4724 §4.2).
+            if self.is_up() {
+                shared.events.push_back(SpeakerEvent::HangUp { connection: id, how: HangUp::Abort });
+                return;
+            }
         }
         let silent = self.connections.iter().position(|connection| connection.state() == State::OpenSent);
         match silent {
@@ -459,7 +465,7 @@ impl Session {
     fn came_up(&mut self, shared: &mut Shared) {
         self.established_count = self.established_count.saturating_add(1);
         self.restarting = false;
-        if matches!(self.dial, Dial::Waiting { .. }) {
+        if matches!(self.dial, Dial::Waiting { .. } | Dial::Calling { .. }) {
             self.dial = Dial::Off;
         }
         shared.events.push_back(SpeakerEvent::Up { peer: self.config.key });
@@ -495,12 +501,15 @@ impl Session {
     }
 
     fn wait(&mut self, now: Instant, answer: Answer, state: State, shared: &mut Shared) {
-        let is_up = self.connections.iter().any(|connection| connection.state() == State::Established);
-        if self.config.passive || is_up {
+        if self.config.passive || self.is_up() {
             return;
         }
         let wait = self.backoff.after(answer, self.config.connect_retry_max, &mut shared.jitter);
         self.dial = Dial::Waiting { until: now.checked_add(wait).unwrap_or(now), state };
+    }
+
+    fn is_up(&self) -> bool {
+        self.connections.iter().any(|connection| connection.state() == State::Established)
     }
 
     fn connection_ids(&self) -> Vec<ConnectionId> {

@@ -78,3 +78,38 @@ fn a_call_from_behind_the_session_is_a_router_that_came_back() {
         assert_eq!(scripted.answer(second), None);
     }
 }
+
+/// The router has called and its session is up, while our own dial has not come through yet.
+fn called_before_our_dial() -> (Scripted, ConnectionId) {
+    let graceful_restart = Some(Duration::from_secs(30));
+    let mut scripted = Scripted::new(PeerConfig { graceful_restart, ..external(64_500) });
+    let called = scripted.accept();
+    scripted.input(called, &[restarting_open(), message("0013 04")].concat());
+    assert_eq!(established(&scripted), (State::Established, 1));
+    scripted.drain(called);
+    (scripted, called)
+}
+
+#[test]
+fn our_own_late_dial_is_no_second_call() {
+    let (mut scripted, called) = called_before_our_dial();
+    let late = scripted.connect();
+    let events: Vec<_> = std::iter::from_fn(|| scripted.speaker.poll_event()).collect();
+    let hung_up = SpeakerEvent::HangUp { connection: late, how: HangUp::Abort };
+    assert!(events.contains(&hung_up), "{events:?}");
+    assert_eq!(scripted.drain(late), [], "the router must not read it as the call of one that came back");
+    scripted.input(late, &[restarting_open(), message("0013 04")].concat());
+    scripted.input(called, &message("0013 04"));
+    assert_eq!(established(&scripted), (State::Established, 1));
+}
+
+#[test]
+fn a_dial_that_is_under_way_ends_with_the_session_that_came_up_without_it() {
+    let (mut scripted, _called) = called_before_our_dial();
+    // The path is found whole, which dials anew where the first SYN was lost.
+    scripted.now += Duration::from_secs(5);
+    scripted.speaker.handle_event(scripted.now, Event::PathUp { peer: KEY });
+    let events: Vec<_> = std::iter::from_fn(|| scripted.speaker.poll_event()).collect();
+    assert_eq!(events, []);
+    assert_eq!(established(&scripted), (State::Established, 1));
+}

@@ -250,18 +250,21 @@ fn our_open_offers_graceful_restart_only_when_asked_to() {
 }
 
 #[test]
-fn a_restarted_speaker_says_so_until_it_is_up() {
+fn a_restarted_speaker_says_so_to_every_peer_until_its_session_is_up() {
     let (now, config) =
         (epoch(), PeerConfig { graceful_restart: Some(Duration::from_secs(30)), ..external(64_500) });
     let mut speaker = Speaker::new(1, true);
     speaker.set_peers(now, &[]);
-    speaker.set_peers(now, &[config]);
-    let mut restarting = |id: u64| {
+    speaker.set_peers(now, std::slice::from_ref(&config));
+    // A router that calls later, or is found later, may keep our routes from before as well.
+    let later = PeerKey(KEY.0 + 1);
+    speaker.set_peers(now, &[config.clone(), PeerConfig { key: later, ..config }]);
+    let mut restarting = |peer: PeerKey, id: u64| {
         let connection = ConnectionId(id);
-        speaker.handle_event(now, Event::Connected { peer: KEY, connection, local: V4, remote: V4 });
+        speaker.handle_event(now, Event::Connected { peer, connection, local: V4, remote: V4 });
         let mut out = BytesMut::new();
         assert!(speaker.poll_transmit(now, connection, &mut out));
-        if id > 1 {
+        if id % 10 > 1 {
             speaker.handle_input(now, connection, &both_families(65_530));
             speaker.handle_input(now, connection, &message("0013 04"));
         }
@@ -271,7 +274,11 @@ fn a_restarted_speaker_says_so_until_it_is_up() {
             matches!(capability, Capability::GracefulRestart(GracefulRestart { restarting: true, .. }))
         })
     };
-    assert_eq!([restarting(1), restarting(2), restarting(3)], [true, true, false]);
+    for peer in [KEY, later] {
+        let first = 10 * u64::from(peer.0);
+        let said = [1, 2, 3].map(|attempt| restarting(peer, first + attempt));
+        assert_eq!(said, [true, true, false], "{peer:?}");
+    }
 }
 
 #[test]

@@ -246,6 +246,22 @@ pub(super) fn merged<'a>(
     let (_, local_pref) = highest?;
     let mut attrs = PathAttrs { local_pref, prepend, med: med.flatten(), ..PathAttrs::default() };
     attrs.ext_communities.extend(weight.map(|endpoints| link_bandwidth(endpoints, peer.local_asn)));
+    put_communities(&mut attrs, communities.into_iter());
+    Some(attrs)
+}
+
+/// The longest attributes that these terms make of a prefix by themselves: with the community of a node that takes leave, and
+/// with a bandwidth where endpoints are weighed.
+pub(super) fn longest(terms: &Terms, weighs: bool) -> PathAttrs {
+    let Terms { advertisement: _, peers: _, local_pref, med, prepend, communities } = terms;
+    let mut attrs =
+        PathAttrs { local_pref: *local_pref, prepend: *prepend, med: *med, ..PathAttrs::default() };
+    attrs.ext_communities.extend(weighs.then(|| link_bandwidth(1, u32::MAX)));
+    put_communities(&mut attrs, communities.iter().copied().chain([CommunityValue::GRACEFUL_SHUTDOWN]));
+    attrs
+}
+
+fn put_communities(attrs: &mut PathAttrs, communities: impl Iterator<Item = CommunityValue>) {
     for community in communities {
         match community {
             CommunityValue::Standard(value) => attrs.communities.push(Community(value)),
@@ -254,7 +270,6 @@ pub(super) fn merged<'a>(
             }
         }
     }
-    Some(attrs)
 }
 
 /// In the form that survives an eBGP hop.

@@ -227,11 +227,14 @@ fn names<'a>(offers: impl Iterator<Item = &'a Offer>) -> Vec<String> {
     offers.map(|offer| offer.terms.advertisement.clone()).collect()
 }
 
-/// Whether nobody else could serve when this node withdraws: with policy Local the ready endpoints are here alone. A
-/// node that leaves keeps such a route, marked as one to avoid, until its endpoints are gone or ready elsewhere.
+/// Whether nobody else could serve when this node withdraws: with policy Local the endpoints that serve are here, and no
+/// other node has a ready one. A node that leaves keeps such a route, marked as one to avoid, until its endpoints are gone
+/// or ready elsewhere. Those that terminate count: a machine that shuts down ends its Pods first.
 fn is_last_path(policy: TrafficPolicy, counts: EndpointCounts) -> bool {
     match policy {
-        TrafficPolicy::Local => counts.local_ready > 0 && counts.elsewhere_ready == 0,
+        TrafficPolicy::Local => {
+            (counts.local_ready > 0 || counts.local_serving > 0) && counts.elsewhere_ready == 0
+        }
         TrafficPolicy::Cluster => false,
     }
 }

@@ -14,7 +14,7 @@ use api::selector::Selectors;
 use api::service::TrafficPolicy;
 use api::v1beta1::{LinkBandwidth, WithoutEndpoints};
 
-use super::ledger::Audience;
+use super::ledger::{self, Audience};
 use super::snapshot::{Drain, DrainStage, ExcludeLabel, Leaving, NodeFacts, Surroundings};
 use super::verdict::{AddressFamily, DEFAULT_LOCAL_PREF, Reason, Terms};
 use super::width::{Fleet, Width};
@@ -40,7 +40,7 @@ pub struct Rules {
 pub(super) struct Offer {
     pub(super) terms: Arc<Terms>,
     pub(super) services: Selectors,
-    /// Why the advertisement is withheld, in words.
+    /// Why the advertisement is withheld, in words: what its object lacks, or that what it says fits no message.
     pub(super) refusal: Option<String>,
     /// LOCAL_PREF as configured, also while a drain puts another one into the terms.
     pub(super) local_pref: u32,
@@ -65,24 +65,28 @@ impl Offer {
         }
         communities.sort();
         communities.dedup();
+        let terms = Terms {
+            advertisement: advertisement.name.clone(),
+            peers: advertisement.peers.clone(),
+            local_pref: if avoided { Some(0) } else { advertisement.local_pref },
+            med: advertisement.med,
+            prepend: advertisement.prepend,
+            communities,
+        };
+        let weighs = advertisement.link_bandwidth == LinkBandwidth::Endpoints;
+        let too_long = ledger::longest(&terms, weighs).fits().err();
+        let withheld = advertisement.withheld.as_ref().map(ToString::to_string);
         Self {
-            terms: Arc::new(Terms {
-                advertisement: advertisement.name.clone(),
-                peers: advertisement.peers.clone(),
-                local_pref: if avoided { Some(0) } else { advertisement.local_pref },
-                med: advertisement.med,
-                prepend: advertisement.prepend,
-                communities,
-            }),
+            terms: Arc::new(terms),
             local_pref: match (advertisement.graceful_shutdown, advertisement.local_pref) {
                 (true, _) => 0,
                 (false, wanted) => wanted.unwrap_or(DEFAULT_LOCAL_PREF),
             },
-            weighs: advertisement.link_bandwidth == LinkBandwidth::Endpoints,
+            weighs,
             width: advertisement.max_nodes.map(|most| Width::new(most, own, &advertisement.name, fleet)),
             keeps: advertisement.without_endpoints == WithoutEndpoints::Keep,
             services: advertisement.service_selectors.clone(),
-            refusal: advertisement.withheld.as_ref().map(ToString::to_string),
+            refusal: withheld.or_else(|| too_long.map(|fault| fault.to_string())),
             length_v4: advertisement.aggregation_length,
             length_v6: advertisement.aggregation_length_v6,
         }

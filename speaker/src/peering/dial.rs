@@ -35,7 +35,7 @@ pub(super) struct Target {
     pub(super) key: Option<SessionKey>,
     /// How many hops packets may have come over (RFC 5082); `None` is any number.
     pub(super) hops: Option<NonZeroU8>,
-    /// How long the kernel may keep sending into silence.
+    /// How long the kernel may keep sending into silence, or probing a window that stays closed.
     pub(super) dead_after: Option<Duration>,
 }
 

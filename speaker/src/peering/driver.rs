@@ -449,6 +449,8 @@ impl Driver {
                 }
             }
             SpeakerEvent::Up { peer } => {
+                // The router's call came first: ours, landing now, would look to it like a restart of this node.
+                self.dials.give_up(peer);
                 if let Some(member) = self.roster.member_mut(peer) {
                     member.dial_fault = None;
                 }

@@ -202,13 +202,14 @@ fn target_of(peer: &Peer, remote: SocketAddr) -> Target {
         source: peer.source,
         key: peer.key.clone(),
         hops: peer.ttl_security,
-        // Twice the hold time: the core's hold timer sees a dead path first and has the words for it; this only
-        // ends what the kernel would otherwise keep for a quarter of an hour.
-        dead_after: hold_of(peer).map(|hold| 2 * hold),
+        // A dead path is the hold timer's, and a router that takes nothing the send hold timer's; both have the words for
+        // it. To the kernel a window that stays closed is silence as well, though the router answers its probes, so
+        // this comes behind them: it ends what waits in the kernel for ever without filling its buffer.
+        dead_after: hold_of(peer).send_hold().map(|limit| 2 * limit),
     }
 }
 
-/// The proposed hold time; `None` is off.
-fn hold_of(peer: &Peer) -> Option<Duration> {
-    peer.hold_time.and_then(|hold| HoldTime::try_new(hold).ok()).unwrap_or(HoldTime::DEFAULT).duration()
+/// The proposed hold time; what is agreed on is never longer.
+fn hold_of(peer: &Peer) -> HoldTime {
+    peer.hold_time.and_then(|hold| HoldTime::try_new(hold).ok()).unwrap_or(HoldTime::DEFAULT)
 }

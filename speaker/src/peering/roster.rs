@@ -169,9 +169,12 @@ impl Roster {
         self.names = former.into_iter().chain(current).collect();
     }
 
-    /// Asks again where routers are that are not written down; says whether peers come, go or change by it.
-    pub(super) fn look_again(&mut self) -> bool {
-        self.whereabouts.look_again()
+    /// Asks again where routers are that are not written down; says whether peers come, go or change by it. `is_up` says
+    /// whose session is Established.
+    pub(super) fn look_again(&mut self, now: Instant, is_up: impl Fn(PeerKey) -> bool) -> bool {
+        let up = self.members.values().filter(|member| is_up(member.key));
+        let up: BTreeSet<&RouterAt> = up.map(|member| &member.peer.router).collect();
+        self.whereabouts.look_again(now, |router| up.contains(router))
     }
 
     /// Another process of this node has a session of the peer `name`, with the router at `remote`.

@@ -1,10 +1,12 @@
-//! GRACEFUL_SHUTDOWN (RFC 8326): the last thing that is said of routes that are about to be withdrawn.
+//! GRACEFUL_SHUTDOWN and the lowest LOCAL_PREF (RFC 8326): the last thing that is said of routes that are about to be
+//! withdrawn.
 
 use std::sync::Arc;
 
 use bgp_proto::{Community, PathAttrs, RouteSet};
 
-/// The same routes, each with the community that asks routers to prefer any other path.
+/// The same routes, each with the community that asks routers to prefer any other path, and towards iBGP with the
+/// LOCAL_PREF that makes them do so without a policy (RFC 8326 §4.3).
 pub(super) fn marked(routes: &RouteSet) -> RouteSet {
     let mut last: Option<(&Arc<PathAttrs>, Arc<PathAttrs>)> = None;
     let marked = routes.iter().map(|(prefix, attrs)| {
@@ -27,7 +29,8 @@ fn marked_attrs(attrs: &PathAttrs) -> PathAttrs {
     communities.push(Community::GRACEFUL_SHUTDOWN);
     communities.sort();
     communities.dedup();
-    PathAttrs { communities, ..attrs.clone() }
+    // eBGP is never told a LOCAL_PREF.
+    PathAttrs { communities, local_pref: Some(0), ..attrs.clone() }
 }
 
 #[cfg(test)]
@@ -44,6 +47,7 @@ mod tests {
         let twice = marked(&marked(&routes));
         let [first, second] = [1, 2].map(|last| twice.get(&host(last)).unwrap());
         assert_eq!(first.communities, [Community::GRACEFUL_SHUTDOWN, Community::NO_EXPORT]);
+        assert_eq!(first.local_pref, Some(0), "iBGP routers need no policy for the community");
         assert!(Arc::ptr_eq(first, second));
         assert_eq!(twice.len(), 3);
     }

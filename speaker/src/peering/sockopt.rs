@@ -61,7 +61,8 @@ pub(super) enum KeyFault {
 }
 
 /// Sets everything that a BGP connection wants besides the key. To be called before connect, because the receive
-/// buffer decides the window scale of the SYN. `dead_after` bounds how long the kernel keeps sending into silence.
+/// buffer decides the window scale of the SYN. `dead_after` bounds how long the kernel keeps sending
+/// into silence, or probes a window that stays closed.
 ///
 /// None of it is worth a session: an option that the kernel does not know (an old one, or a sandbox) is left out, and the
 /// names of those come back.

@@ -3,13 +3,14 @@
 //!
 //! Both are known to the kernel and asked for without a capability: gateways stand in the main routing table, and a
 //! router advertisement (RFC 4861 §6) leaves a neighbour that is marked as a router, whether or not the node takes
-//! routes from it. The answers are kept and asked for anew at intervals; what changed is then a new session. Leaves out
+//! routes from it. The answers are kept and asked for anew at intervals; another place is then another
+//! session, and no answer is none as long as the session is up. Leaves out
 //! telling routers of ourselves, which is `advert`.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::config::RouterAt;
 use api::service::IpFamily;
@@ -20,6 +21,9 @@ use super::netlink;
 const SEARCH_EVERY: Duration = Duration::from_secs(1);
 /// How often to ask again where it was found: routes and routers change.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a default route may be missing under a session that is up: as long as a session bears silence.
+const GATEWAY_MISSED: Duration = Duration::from_secs(15);
 
 /// Why a router is not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +57,8 @@ pub(super) type Place = (IpAddr, u32);
 #[derive(Debug, Default)]
 pub(super) struct Whereabouts {
     known: BTreeMap<RouterAt, Result<Place, NotFound>>,
+    /// Since when looks have not found a router whose session is up, and which is known where it was before.
+    missed: BTreeMap<RouterAt, Instant>,
 }
 
 impl Whereabouts {
@@ -69,7 +75,7 @@ impl Whereabouts {
     }
 
     /// Asks where a router is with which another process of this node has a session, at `remote`: of several that
-    /// advertise themselves it is that one, as long as it does.
+    /// advertise themselves it is that one, as long as it does, and where none is found as well: the session is up.
     pub(super) fn look_near(&mut self, router: &RouterAt, remote: SocketAddr) {
         self.look_near_by(router, remote, search);
     }
@@ -81,33 +87,46 @@ impl Whereabouts {
         mut search: impl FnMut(&RouterAt, Option<Place>) -> Result<Place, NotFound>,
     ) {
         if let RouterAt::Gateway(_) | RouterAt::Interface(_) = router {
-            self.known.insert(router.clone(), search(router, Some((remote.ip(), scope(remote)))));
+            let place = (remote.ip(), scope(remote));
+            self.known.insert(router.clone(), search(router, Some(place)).or(Ok(place)));
         }
     }
 
     /// Forgets routers that nobody asks for any more.
     pub(super) fn keep(&mut self, wanted: impl Fn(&RouterAt) -> bool) {
         self.known.retain(|router, _| wanted(router));
+        self.missed.retain(|router, _| wanted(router));
     }
 
-    /// Asks anew for all; says whether an answer differs.
-    pub(super) fn look_again(&mut self) -> bool {
-        self.look_again_by(search)
+    /// Asks anew for all; says whether an answer differs. That a router whose session is up is not found ends nothing at
+    /// once: another place does, and otherwise BGP and BFD know better.
+    pub(super) fn look_again(&mut self, now: Instant, is_up: impl Fn(&RouterAt) -> bool) -> bool {
+        self.look_again_by(now, is_up, search)
     }
 
     fn look_again_by(
         &mut self,
+        now: Instant,
+        is_up: impl Fn(&RouterAt) -> bool,
         mut search: impl FnMut(&RouterAt, Option<Place>) -> Result<Place, NotFound>,
     ) -> bool {
         let mut differs = false;
         for (router, known) in &mut self.known {
-            let now = search(router, known.as_ref().ok().copied());
-            // A look that failed says nothing about the router.
-            if matches!(now, Err(NotFound::Kernel(_))) && known.is_ok() {
-                continue;
+            let found = search(router, known.as_ref().ok().copied());
+            match &found {
+                // A look that failed says nothing about the router.
+                Err(NotFound::Kernel(_)) if known.is_ok() => continue,
+                Err(_) if known.is_ok() && is_up(router) => {
+                    let since = *self.missed.entry(router.clone()).or_insert(now);
+                    if is_borne(router, now.saturating_duration_since(since)) {
+                        continue;
+                    }
+                }
+                Ok(_) | Err(_) => {}
             }
-            differs |= now != *known;
-            *known = now;
+            self.missed.remove(router);
+            differs |= found != *known;
+            *known = found;
         }
         differs
     }
@@ -118,7 +137,18 @@ impl Whereabouts {
             return None;
         }
         let all_found = self.known.values().all(Result::is_ok);
-        Some(if all_found { CHECK_EVERY } else { SEARCH_EVERY })
+        let all_stay = self.missed.keys().all(|router| is_borne(router, Duration::MAX));
+        Some(if all_found && all_stay { CHECK_EVERY } else { SEARCH_EVERY })
+    }
+}
+
+/// Whether a session goes on though its router has not been found for so long. The table of neighbours is a cache, which
+/// a cable that is out for a second empties; the routing table says where the node's answers to clients go.
+fn is_borne(router: &RouterAt, missed: Duration) -> bool {
+    match router {
+        RouterAt::Interface(_) => true,
+        RouterAt::Gateway(_) => missed < GATEWAY_MISSED,
+        RouterAt::Address(_) | RouterAt::Range(_) => false,
     }
 }
 
@@ -377,10 +407,57 @@ mod tests {
         // One that has stopped to advertise itself is not waited for.
         whereabouts.look_near_by(&eth0(), remote, |_, before| Ok(choose(&both[..1], before).unwrap()));
         assert_eq!(whereabouts.of(&eth0(), 179), Some(Ok(socket_address(both[0].0, 3, 179))));
+        // None at all: the session is up all the same, so the router is there.
+        whereabouts.look_near_by(&eth0(), remote, gone);
+        assert_eq!(whereabouts.of(&eth0(), 179), Some(Ok(socket_address(address, index, 179))));
         // What is written down is not looked for.
         let written = RouterAt::Address([10, 0, 2, 1].into());
         whereabouts.look_near_by(&written, remote, |_, _| panic!("a look"));
         assert_eq!(whereabouts.of(&written, 179), Some(Ok(([10, 0, 2, 1], 179).into())));
+    }
+
+    fn gone(router: &RouterAt, _: Option<Place>) -> Result<Place, NotFound> {
+        Err(match router {
+            RouterAt::Gateway(family) => NotFound::NoGateway(*family),
+            RouterAt::Address(_) | RouterAt::Interface(_) | RouterAt::Range(_) => {
+                NotFound::NoRouter("eth0".to_owned())
+            }
+        })
+    }
+
+    #[test]
+    fn a_neighbour_that_is_missing_ends_no_session_that_is_up() {
+        let mut whereabouts = Whereabouts::default();
+        let (here, there, now) = (router(1, 3), router(2, 3), Instant::now());
+        whereabouts.known.insert(eth0(), Ok(here));
+        for later in [0, 5, 600] {
+            let now = now + Duration::from_secs(later);
+            assert!(!whereabouts.look_again_by(now, |_| true, gone), "{later} s later");
+        }
+        assert_eq!((&whereabouts.known[&eth0()], whereabouts.interval()), (&Ok(here), Some(CHECK_EVERY)));
+        assert!(whereabouts.look_again_by(now, |_| false, gone), "without a session it is looked for");
+        assert!(whereabouts.look_again_by(now, |_| false, |_, _| Ok(here)));
+        assert!(
+            whereabouts.look_again_by(now, |_| true, |_, _| Ok(there)),
+            "another router is another session"
+        );
+    }
+
+    #[test]
+    fn a_default_route_may_be_missing_for_as_long_as_silence_is_borne() {
+        let mut whereabouts = Whereabouts::default();
+        let gateway = RouterAt::Gateway(IpFamily::V4);
+        let (here, begin) = ((IpAddr::from([10, 0, 2, 1]), 3), Instant::now());
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        whereabouts.known.insert(gateway.clone(), Ok(here));
+        assert!(!whereabouts.look_again_by(after(0), |_| true, gone));
+        assert_eq!(whereabouts.interval(), Some(SEARCH_EVERY));
+        assert!(!whereabouts.look_again_by(after(10), |_| true, gone));
+        assert!(!whereabouts.look_again_by(after(14), |_| true, |_, _| Ok(here)), "a lease was renewed");
+        assert!(!whereabouts.look_again_by(after(20), |_| true, gone), "counted from here on");
+        assert!(!whereabouts.look_again_by(after(34), |_| true, gone));
+        assert!(whereabouts.look_again_by(after(35), |_| true, gone), "the node has no way back to clients");
+        assert_eq!(whereabouts.known[&gateway], Err(NotFound::NoGateway(IpFamily::V4)));
     }
 
     #[test]
@@ -388,16 +465,16 @@ mod tests {
         let mut whereabouts = Whereabouts::default();
         let here = router(1, 3);
         let no_answer = |_: &RouterAt, _: Option<Place>| Err(NotFound::Kernel("out of memory".to_owned()));
-        let gone = |_: &RouterAt, _: Option<Place>| Err(NotFound::NoRouter("eth0".to_owned()));
+        let now = Instant::now();
         whereabouts.known.insert(eth0(), Ok(here));
-        assert!(!whereabouts.look_again_by(no_answer));
-        assert_eq!(whereabouts.known[&eth0()], Ok(here), "the session goes on");
-        assert!(whereabouts.look_again_by(gone), "the kernel says that it is gone");
+        assert!(!whereabouts.look_again_by(now, |_| false, no_answer));
+        assert_eq!(whereabouts.known[&eth0()], Ok(here), "it is dialled on");
+        assert!(whereabouts.look_again_by(now, |_| false, gone), "the kernel says that it is gone");
         assert!(
-            whereabouts.look_again_by(no_answer),
+            whereabouts.look_again_by(now, |_| false, no_answer),
             "and for one that is not known these are the newest words"
         );
-        assert!(whereabouts.look_again_by(|_, _| Ok(here)));
+        assert!(whereabouts.look_again_by(now, |_| false, |_, _| Ok(here)));
     }
 
     #[test]
@@ -410,7 +487,7 @@ mod tests {
             "there is no interface none-such on this node; the session begins when there is one"
         );
         assert_eq!(whereabouts.interval(), Some(SEARCH_EVERY));
-        assert!(!whereabouts.look_again(), "still not there");
+        assert!(!whereabouts.look_again(Instant::now(), |_| false), "still not there");
         whereabouts.keep(|_| false);
         assert_eq!(whereabouts.interval(), None);
     }

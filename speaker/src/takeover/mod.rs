@@ -107,6 +107,8 @@ enum Stage {
         after: Channel,
         before: Option<Channel>,
         lock: Option<File>,
+        /// The one after has ended; when to look for a third. A wait that is dropped and begun anew ends at the same time.
+        look_at: Option<Instant>,
     },
 }
 
@@ -169,10 +171,23 @@ impl Succession {
                     channel.closed().await;
                     return Turn::PredecessorGone;
                 }
-                Stage::Retired { after, lock, .. } => {
-                    after.closed().await;
-                    if let Some(place) = &self.place {
-                        until_nobody_answers(place).await;
+                Stage::Retired { after, lock, look_at, .. } => {
+                    let due = match *look_at {
+                        Some(due) => due,
+                        None => {
+                            after.closed().await;
+                            *look_at.insert(Instant::now() + SUCCESSOR_PAUSE)
+                        }
+                    };
+                    sleep_until(due).await;
+                    // A third speaker may hold the sessions, or be about to find out that it has to: it goes first.
+                    let answered = match &self.place {
+                        Some(place) => is_answered(place).await,
+                        None => false,
+                    };
+                    *look_at = Some(Instant::now() + SUCCESSOR_PAUSE);
+                    if answered {
+                        continue;
                     }
                     drop(lock.take());
                     if self.activate(Former::Unknown) {
@@ -262,7 +277,7 @@ impl Succession {
     pub fn retire(&mut self, successor: Channel) {
         let lock = self.place.as_ref().and_then(|place| host::lock(&place.socket).ok()?);
         let before = self.leave();
-        self.stage = Stage::Retired { after: successor, before, lock };
+        self.stage = Stage::Retired { after: successor, before, lock, look_at: None };
         self.role.send_replace(Role::Retired);
     }
 
@@ -298,14 +313,11 @@ impl Succession {
     }
 }
 
-/// A third speaker may hold the sessions, or be about to find out that it has to: it goes first.
-async fn until_nobody_answers(place: &Place) {
-    loop {
-        tokio::time::sleep(SUCCESSOR_PAUSE).await;
-        match UnixStream::connect(&place.socket).await {
-            Err(error) if is_gone(&error) => return,
-            Ok(_) | Err(_) => {}
-        }
+/// Whether a speaker listens, or might.
+async fn is_answered(place: &Place) -> bool {
+    match UnixStream::connect(&place.socket).await {
+        Err(error) => !is_gone(&error),
+        Ok(_) => true,
     }
 }
 
@@ -398,4 +410,32 @@ async fn step_down(channel: &Channel) {
 #[must_use]
 pub fn no_answer() -> ChannelFault {
     ChannelFault::Io(io::ErrorKind::TimedOut.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retired_speaker_comes_back_though_something_wakes_it_all_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { socket: folder.path().join("takeover.sock"), node: "n1".to_owned() };
+        let mut succession = Succession { place: Some(place), ..Succession::alone() };
+        let (ours, the_successors) = UnixStream::pair().unwrap();
+        succession.retire(Channel::new(ours));
+        drop(the_successors);
+        // As the driver waits: a plan that comes drops the wait, which begins anew.
+        let mut plans = tokio::time::interval(SUCCESSOR_PAUSE / 5);
+        let gone = Instant::now();
+        let turn = loop {
+            tokio::select! {
+                turn = succession.next() => break turn,
+                _ = plans.tick() => {}
+            }
+            assert!(gone.elapsed() < 4 * SUCCESSOR_PAUSE, "nobody dials, and nobody will");
+        };
+        assert!(matches!(turn, Turn::SuccessorGone), "{turn:?}");
+        assert!(gone.elapsed() >= SUCCESSOR_PAUSE, "a third speaker may hold the sessions");
+        assert_eq!(succession.role(), Role::Active);
+    }
 }

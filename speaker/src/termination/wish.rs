@@ -176,15 +176,17 @@ impl Requirement {
 }
 
 impl Toleration {
+    /// As with [`Requirement::holds`], an operator that we do not know tolerates.
     fn tolerates(&self, taint: &Taint) -> bool {
         let effect = self.effect.as_deref().unwrap_or_default();
         let key = self.key.as_deref().unwrap_or_default();
         let fits = match self.operator.as_deref() {
             Some("Exists") => key.is_empty() || key == taint.key,
-            Some(_) | None => {
+            None | Some("" | "Equal") => {
                 key == taint.key
                     && self.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
             }
+            Some(_) => key == taint.key,
         };
         fits && (effect.is_empty() || effect == taint.effect)
     }
@@ -244,6 +246,27 @@ mod tests {
         check(tolerates(json!({"key": "x", "operator": "Exists"})), tainted("x", "NoExecute"), None);
         check(tolerates(json!({"key": "x", "value": "v"})), tainted("x", "NoExecute"), None);
         check(tolerates(json!({"key": "x", "value": "w"})), tainted("x", "NoExecute"), Some(Unwanted::Taint));
+        check(
+            tolerates(json!({"key": "x", "operator": "", "value": "w"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
+        check(
+            tolerates(json!({"key": "x", "operator": "Equal", "value": "w"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
+        // Operators of a later Kubernetes: whoever is not sure is wanted.
+        check(
+            tolerates(json!({"key": "x", "operator": "Gt", "value": "5"})),
+            tainted("x", "NoExecute"),
+            None,
+        );
+        check(
+            tolerates(json!({"key": "y", "operator": "Gt", "value": "5"})),
+            tainted("x", "NoExecute"),
+            Some(Unwanted::Taint),
+        );
         check(
             tolerates(json!({"key": "x", "value": "v", "effect": "NoSchedule"})),
             tainted("x", "NoExecute"),

@@ -177,8 +177,8 @@ pub(crate) fn offers(objects: &Objects, node: usize, router: usize, notice: bool
             any(Health::Ready, false) || any(Health::Terminating, false)
         };
         let elsewhere = endpoints.iter().any(|(host, is)| *is == Health::Ready && *host != number(node));
-        // The last way to a Service stays.
-        let stays = !left || (*local && any(Health::Ready, true) && !elsewhere);
+        // The last way to a Service stays, as long as it serves.
+        let stays = !left || (*local && !elsewhere);
         if serves && stays {
             let ready = endpoints.iter().filter(|(_, is)| *is == Health::Ready).map(|(host, _)| *host);
             let hosts = local.then(|| ready.collect());

@@ -235,7 +235,35 @@ async fn unnumbered(lab: &mut Lab) -> Result<()> {
         })
         .await?;
     }
+    let before = times_up(lab, "up1").await?;
+    forget_router(lab).await?;
+    // More than one look.
+    throughout(
+        Duration::from_secs(12),
+        "the session without a router in the table of neighbours",
+        async || {
+            ensure!(times_up(lab, "up1").await? == before, "it ended and began anew");
+            Ok(())
+        },
+    )
+    .await?;
     lab.check_daemons()
+}
+
+/// The node reaches the router on, and its table of neighbours does not know any more that it is one. Router advertisements do
+/// not change an entry that somebody wrote.
+async fn forget_router(lab: &Lab) -> Result<()> {
+    let node = lab.node("n1")?.namespace();
+    let mut ip = tokio::process::Command::new("ip");
+    ip.args(["-netns", node.name(), "-6", "neigh", "show", "dev", "eth1"]);
+    let known = testbed::process::output(&mut ip).await?;
+    let router = known.lines().find(|line| line.contains(" router")).context("a router among neighbours")?;
+    let words: Vec<&str> = router.split_whitespace().collect();
+    let &[address, "lladdr", hardware, ..] = &*words else { bail!("a neighbour like this: {router}") };
+    node.ip(&format!("neigh replace {address} lladdr {hardware} dev eth1 nud permanent\n")).await?;
+    let after = testbed::process::output(&mut ip).await?;
+    ensure!(!after.contains(" router"), "the router still stands there: {after}");
+    Ok(())
 }
 
 /// The next hops of an address as BGP has them; of two in one path the one that is used.
@@ -264,19 +292,19 @@ async fn over_ipv6(lab: &mut Lab) -> Result<()> {
     lab.check_daemons()
 }
 
-/// How often FRR's session with the node came up.
-async fn times_up(lab: &Lab) -> Result<u64> {
-    let node = lab.node("n1")?.plan().v4.to_string();
+/// How often FRR's session with this neighbour came up.
+async fn times_up(lab: &Lab, neighbour: &str) -> Result<u64> {
     let text = lab.router().vtysh("show bgp neighbors json").await?;
     let answer: Value = serde_json::from_str(&text).context("reading FRR's neighbours")?;
-    let neighbour = &answer[&node];
+    let neighbour = &answer[neighbour];
     ensure!(neighbour["bgpState"] == "Established", "{}", neighbour["bgpState"]);
     neighbour["connectionsEstablished"].as_u64().context("FRR counts sessions")
 }
 
 async fn edits(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
-    let before = times_up(lab).await?;
+    let node = lab.node("n1")?.plan().v4.to_string();
+    let before = times_up(lab, &node).await?;
     let base = "peerASN: 65530, peerAddress: 10.0.2.1";
     let elsewhere = format!(
         "{{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {{name: other, namespace: {}}}, \
@@ -303,11 +331,11 @@ async fn edits(lab: &mut Lab) -> Result<()> {
         Ok(())
     })
     .await?;
-    ensure!(times_up(lab).await? == before, "an edit reset the session that it need not touch");
+    ensure!(times_up(lab, &node).await? == before, "an edit reset the session that it need not touch");
     // What OPEN says can only be said in a new session.
     apply_peer(lab, &format!("{base}, holdTime: 9s, {selectors}")).await?;
     eventually(SOON, "a new session", async || {
-        let now = times_up(lab).await?;
+        let now = times_up(lab, &node).await?;
         if now == before + 1 { Ok(()) } else { bail!("{now} sessions, {before} before") }
     })
     .await?;

@@ -45,6 +45,36 @@ fn each_script_holds_as_a_sequence_of_changes_too() {
     }
 }
 
+#[test]
+fn an_advertisement_whose_attributes_fit_no_message_is_withheld_in_words() {
+    let communities = |count: u32| {
+        let all: Vec<String> = (0..count).map(|number| format!("large:1:1:{number}")).collect();
+        all.join(",")
+    };
+    let script = |count: u32, more: &str, expected: &str| {
+        let long = communities(count);
+        format!(
+            "given\n node pandora\n pool default 10.20.30.0/24\n peer peer1 1.2.3.4\nrow long: {count}\n \
+             advertisement long communities={long}\n {more}\n service test1 10.20.30.1\n slice test1 ready@iris\n {expected}"
+        )
+    };
+    let cases = [
+        script(400, "", "-> peer1 nothing\n => test1 withheld advertisementWithheld"),
+        // Others go on, and what stays within the bound is announced.
+        script(400, "advertisement short communities=0:1", "-> peer1 10.20.30.1/32 communities=0:1"),
+        script(300, "", &format!("-> peer1 10.20.30.1/32 communities={}", communities(300))),
+    ];
+    for case in cases {
+        for row in rows(&case) {
+            row.check(&full::announcements(&row.snapshot));
+        }
+    }
+    let plan = full::announcements(&rows(&script(400, "", "-> peer1 nothing"))[0].snapshot);
+    let verdicts: Vec<String> = plan.verdicts.iter().map(|(_, verdict)| format!("{verdict:?}")).collect();
+    let words = "path attributes of 4838 octets do not fit a message (4000): use fewer communities";
+    assert!(verdicts.iter().any(|verdict| verdict.contains(words)), "{verdicts:?}");
+}
+
 /// An announcer that is moved from snapshot to snapshot, as the watch side moves it.
 struct Follower {
     announcer: Announcer,

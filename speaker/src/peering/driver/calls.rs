@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bgp_proto::Event;
+use bgp_proto::{Event, State};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tracing::{info, warn};
@@ -61,7 +61,9 @@ impl Driver {
     pub(super) fn look_around(&mut self, now: Instant) {
         self.look_at = None;
         self.adverts.send(&self.roster.unnumbered());
-        let differs = self.roster.look_again();
+        let speaker = &self.speaker;
+        let is_up = |peer| speaker.session(peer).is_some_and(|session| session.state == State::Established);
+        let differs = self.roster.look_again(now, is_up);
         if differs {
             self.roster.apply_again(now);
         }

@@ -126,6 +126,38 @@ async fn of_two_connections_the_one_of_the_higher_identifier_stays() {
     assert_eq!(collide([10, 0, 0, 9]).await, "the router's");
 }
 
+#[tokio::test]
+async fn a_dial_that_nobody_has_answered_is_given_up_when_the_router_calls() {
+    // A router with a full queue drops SYNs; the kernel repeats ours after one second and after three.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((loopback(2), 0).into()).unwrap();
+    let router = socket.listen(0).unwrap();
+    let address = router.local_addr().unwrap();
+    let filler = call(loopback(9), address).await.unwrap();
+    let port = free_port();
+    let mut bench = Bench::start();
+    let both = Peer { connect: ConnectMode::Both, listen_port: port, ..peer(address) };
+    bench.want([("tor", both, &one_route())]);
+    bench.row("tor", "the dial", |row| row.phase == SessionPhase::Connect).await;
+    let mut session = call_when_open(loopback(2), node(port)).await;
+    session.establish().await;
+    session.hear_until("the route", |routes| routes.len() == 1).await;
+
+    drop(filler);
+    let second_call = async {
+        loop {
+            let (_, from) = router.accept().await.unwrap();
+            if from.ip() != loopback(9) {
+                return from;
+            }
+        }
+    };
+    let second_call = tokio::time::timeout(Duration::from_secs(4), second_call).await;
+    assert!(second_call.is_err(), "a router may take it for the call of a node that has restarted");
+    let row = bench.row("tor", "the session", |row| row.prefixes_sent == 1).await;
+    assert_eq!((row.phase, row.established_count), (SessionPhase::Established, 1));
+}
+
 fn range(listen_port: u16) -> Peer {
     Peer { router: RouterAt::Range("127.0.0.0/16".parse().unwrap()), ..passive(listen_port) }
 }
