@@ -52,7 +52,7 @@ pub enum Cost {
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotMeasured => f.write_str("—"),
+            Self::NotMeasured => f.write_str("not measured"),
             Self::Measured(loss) => loss.fmt(f),
         }
     }
