@@ -105,7 +105,7 @@ fn running_row(
     let blank = blank_row(&member.peer, member.target.remote.ip());
     let wanted = u32::try_from(member.routes.len()).unwrap_or(u32::MAX);
     let pending = if status.converged { 0 } else { wanted.saturating_sub(status.prefixes_sent) };
-    let missing = missing_next_hop(member, status, clock).or_else(|| too_long(status, clock));
+    let missing = missing_next_hop(member, status, clock);
     let fault = || last_fault(roster, member, status, clock);
     SessionRow {
         remote_asn: status.remote_asn.map(|asn| asn.0).or(blank.remote_asn),
@@ -143,16 +143,6 @@ fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) 
         "{family} routes are not announced on this session: the interface of {local} has no global {family} address to be their next hop"
     );
     Some(SessionFault { text, at: clock.at(status.since) })
-}
-
-/// Each advertisement fits a message, or it would be withheld; several of one prefix together may not.
-fn too_long(status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
-    let count = status.prefixes_too_large;
-    let are = if count == 1 { "is" } else { "are" };
-    let text = format!(
-        "{count} of the routes {are} not announced on this session: its advertisements have more communities together than fit a message"
-    );
-    (count > 0).then(|| SessionFault { text, at: clock.at(status.since) })
 }
 
 /// What keeps a session down whatever it tries: a door that does not open, or a router that cannot find this node.
