@@ -151,7 +151,7 @@ struct Keeper {
     node: String,
     inlets: Inlets,
     events: EventRecorder,
-    told: Arc<SessionTable>,
+    known: Arc<SessionTable>,
     news: Vec<SessionNews>,
     speaker: Kept<SpeakerState, SpeakerStateStatus>,
     configuration: Kept<ConfigurationState, Configured>,
@@ -163,7 +163,7 @@ struct Keeper {
 impl Keeper {
     fn new(client: &Client, namespace: String, node: String, inlets: Inlets, events: EventRecorder) -> Self {
         // What is up when this process begins to speak came from the one before: that is no news.
-        let told = Arc::clone(&inlets.sessions.borrow());
+        let known = Arc::clone(&inlets.sessions.borrow());
         let now = Instant::now();
         Self {
             speaker: Kept {
@@ -182,7 +182,7 @@ impl Keeper {
             },
             namespace,
             node,
-            told,
+            known,
             inlets,
             events,
             news: Vec::new(),
@@ -211,10 +211,10 @@ impl Keeper {
     /// Session transitions are told even when they are over before the next look at the whole.
     fn note_sessions(&mut self) {
         let now = Arc::clone(&self.inlets.sessions.borrow());
-        let news = session::news(&self.told, &now);
+        let news = session::news(&self.known, &now);
         let room = WAITING_NEWS.saturating_sub(self.news.len());
         self.news.extend(news.into_iter().take(room));
-        self.told = now;
+        self.known = now;
         self.tell_news();
     }
 
