@@ -361,6 +361,8 @@ mod tests {
             local_asn: 64500,
             phase,
             since: SystemTime::UNIX_EPOCH,
+            carries: bgp_proto::Families::NONE,
+            written: None,
             prefixes_sent: 3,
             prefixes_pending: 1,
             hold_time_seconds: None,

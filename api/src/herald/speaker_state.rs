@@ -43,6 +43,13 @@ pub struct SpeakerStateSpec {}
 
 may_be_absent!(SpeakerStateSpec);
 
+/// The BGPPeer of a session, by the session's name: that is the BGPPeer's own, and `NAME@ADDRESS` for each router of a
+/// `peerRange` that has called.
+#[must_use]
+pub fn peer_of(session: &str) -> &str {
+    session.split_once('@').map_or(session, |(peer, _)| peer)
+}
+
 /// What the speaker does at the moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

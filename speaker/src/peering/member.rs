@@ -124,7 +124,8 @@ impl Member {
         }
     }
 
-    fn families(&self) -> Families {
+    /// The families that are offered to the router.
+    pub(super) fn families(&self) -> Families {
         let own = Families::NONE.with(Family::of(self.target.remote.ip()));
         let other = self.other_family();
         // IPv4 over an IPv6 session needs no IPv4 address where the router knows RFC 8950, which its OPEN tells.

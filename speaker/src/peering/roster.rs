@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::{Peer, RouterAt, SessionKey};
+use api::herald::peer_of;
 use bgp_proto::{PeerConfig, PeerKey, RouteSet, RouterId};
 
 use super::gather::News;
@@ -234,10 +235,10 @@ impl Roster {
     /// Gives a place to a router that called another process of this node, by the name of its row. Says whether it is
     /// one of a network, and had none.
     pub(super) fn expect_caller(&mut self, name: &str, remote: SocketAddr) -> bool {
-        let Some((object, _)) = name.split_once('@') else { return false };
+        let object = peer_of(name);
         let belongs = self.standing_by.get(object).and_then(StandBy::entrance);
         let belongs = belongs.is_some_and(|entrance| entrance.from.contains(&remote.ip()));
-        belongs && !self.members.contains_key(name) && self.admit(object, remote).is_some()
+        belongs && object != name && !self.members.contains_key(name) && self.admit(object, remote).is_some()
     }
 
     /// A place for a router of a network; `None` when there is none left.
