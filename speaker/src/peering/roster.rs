@@ -38,6 +38,8 @@ pub(super) struct Roster {
     whereabouts: Whereabouts,
     /// The members' names, and for the words of farewell those of the members before.
     names: BTreeMap<PeerKey, String>,
+    /// Members that went since the plan and whose names are kept for one more round.
+    retired: Vec<PeerKey>,
     next_key: u32,
     fallback_router_id: RouterId,
 }
@@ -91,6 +93,7 @@ impl Roster {
             standing_by: BTreeMap::new(),
             whereabouts: Whereabouts::default(),
             names: BTreeMap::new(),
+            retired: Vec::new(),
             next_key: 0,
             fallback_router_id: router_id::from_node_name(node_name),
         }
@@ -263,16 +266,22 @@ impl Roster {
         is_connected: impl Fn(PeerKey) -> bool,
         idle: Duration,
     ) -> bool {
-        let before = self.members.len();
+        for key in self.retired.drain(..) {
+            self.names.remove(&key);
+        }
         self.members.retain(|_, member| {
             if !member.is_of_range() || is_connected(member.key) {
                 member.idle_since = None;
                 return true;
             }
             let since = *member.idle_since.get_or_insert(now);
-            now.saturating_duration_since(since) < idle
+            let stays = now.saturating_duration_since(since) < idle;
+            if !stays {
+                self.retired.push(member.key);
+            }
+            stays
         });
-        self.members.len() != before
+        !self.retired.is_empty()
     }
 
     /// How long the row of a router of a network stays when its connection is gone.
@@ -307,7 +316,7 @@ impl Roster {
         by.filter(move |(name, _)| !has_callers(name))
     }
 
-    /// The name of a peer that runs, or ran until the last plan.
+    /// The name of a peer that runs, or ran until the last plan or the last that were retired.
     pub(super) fn name(&self, key: PeerKey) -> Option<&str> {
         self.names.get(&key).map(String::as_str)
     }

@@ -176,6 +176,24 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
 }
 
 #[test]
+fn callers_that_come_and_go_leave_nothing_behind() {
+    let mut roster = Roster::new("node-1");
+    let range = RouterAt::Range("2001:db8::/32".parse().unwrap());
+    let peer = Peer { router: range, connect: ConnectMode::Passive, listen_port: 1790, ..tor() };
+    let now = Instant::now();
+    roster.apply(now, &plan([("net", peer)]));
+    let local: SocketAddr = "[::1]:1790".parse().unwrap();
+    for caller in 0..10_000u16 {
+        let from = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, caller], 40_000));
+        let Callee::Member(key) = roster.callee(from, local) else { panic!("no place for {from}") };
+        let name = roster.name(key).map(str::to_owned);
+        assert!(roster.retire(now, |_| false, Duration::ZERO));
+        assert_eq!(roster.name(key).map(str::to_owned), name, "its last words are still to come");
+    }
+    assert!(roster.names.len() <= RANGE_MAX, "{}", roster.names.len());
+}
+
+#[test]
 fn equal_link_local_addresses_on_two_links_are_two_routers() {
     let mut roster = Roster::new("node-1");
     let range = RouterAt::Range("fe80::/10".parse().unwrap());
