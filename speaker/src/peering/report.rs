@@ -84,15 +84,16 @@ pub(super) fn table(
     SessionTable { sessions: running.chain(standing_by).collect() }
 }
 
-/// Puts down how much each router has not acknowledged, as the connections with its address tell.
-pub(super) fn note_acknowledged(table: &mut SessionTable, connections: impl Iterator<Item = (IpAddr, u32)>) {
-    let mut unacknowledged: BTreeMap<IpAddr, u32> = BTreeMap::new();
-    for (address, octets) in connections {
-        let most = unacknowledged.entry(address).or_default();
-        *most = octets.max(*most);
-    }
-    for row in table.sessions.values_mut().filter(|row| row.phase == SessionPhase::Established) {
-        row.unacknowledged = unacknowledged.get(&row.address).copied();
+/// Puts down how much each router has not acknowledged, as its connections tell, by the name of the row.
+pub(super) fn note_acknowledged<'a>(
+    table: &mut SessionTable,
+    connections: impl Iterator<Item = (&'a str, u32)>,
+) {
+    for (name, octets) in connections {
+        let row = table.sessions.get_mut(name).filter(|row| row.phase == SessionPhase::Established);
+        if let Some(row) = row {
+            row.unacknowledged = row.unacknowledged.max(Some(octets));
+        }
     }
 }
 
@@ -156,7 +157,8 @@ fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) 
 /// So does one whose router cannot be told something in any message.
 fn too_large(status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
     let count = status.prefixes_too_large;
-    let text = format!("{count} routes are not announced on this session: their attributes fit into no BGP message");
+    let text =
+        format!("{count} routes are not announced on this session: their attributes fit into no BGP message");
     (count > 0).then(|| SessionFault { text, at: clock.at(status.since) })
 }
 
