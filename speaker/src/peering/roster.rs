@@ -162,9 +162,10 @@ impl Roster {
                 self.standing_by.insert(name.clone(), StandBy { peer: Arc::clone(peer), since, why });
             }
             let Some(remote) = remote else { continue };
-            let same = before.remove(name).and_then(|old| old.becomes(peer, remote, &wanted.routes).ok());
-            let member =
-                same.unwrap_or_else(|| Member::new(self.fresh_key(), name, peer, remote, &wanted.routes));
+            let member = match before.remove(name) {
+                Some(old) => self.goes_on(old, peer, remote, &wanted.routes),
+                None => Member::new(self.fresh_key(), name, peer, remote, &wanted.routes),
+            };
             self.members.insert(name.clone(), member);
         }
         let wanted: BTreeSet<&RouterAt> = plan.peers.values().map(|wanted| &wanted.peer.router).collect();
@@ -370,10 +371,23 @@ impl Roster {
         let callers = before.extract_if(.., |_, member| member.object == object);
         for (name, member) in callers.filter(|(_, member)| range.contains(&member.target.remote.ip())) {
             let remote = member.target.remote;
-            if let Ok(member) = member.becomes(peer, remote, routes) {
-                self.members.insert(name, member);
-            }
+            let member = self.goes_on(member, peer, remote, routes);
+            self.members.insert(name, member);
         }
+    }
+
+    /// The same session as the plan wants it now, or another one in its place: with the same router it replaces the old.
+    fn goes_on(
+        &mut self,
+        old: Member,
+        peer: &Arc<Peer>,
+        remote: SocketAddr,
+        routes: &Arc<RouteSet>,
+    ) -> Member {
+        old.becomes(peer, remote, routes).unwrap_or_else(|old| {
+            let replaces = (old.target.remote == remote).then_some(old.key);
+            Member { replaces, ..Member::new(self.fresh_key(), &old.object, peer, remote, routes) }
+        })
     }
 
     fn fresh_key(&mut self) -> PeerKey {

@@ -168,6 +168,16 @@ fn session_news_are_transitions_only() {
         ],
     );
     check(&[("r", refused.clone())], &[("r", refused)], &[]);
+    let elsewhere = SessionRow {
+        address: IpAddr::from([10, 0, 2, 2]),
+        established_count: 0,
+        ..row(SessionPhase::Connect)
+    };
+    let moved = "SessionDown: session with peer r (10.0.2.1) ended: the peer is the router at 10.0.2.2 now";
+    check(&[("r", up.clone())], &[("r", elsewhere.clone())], &[moved]);
+    let there = SessionRow { phase: SessionPhase::Established, established_count: 1, ..elsewhere };
+    let is_up_there = "SessionUp: session with peer r (10.0.2.2, AS 65530) is established";
+    check(&[("r", up.clone())], &[("r", there)], &[moved, is_up_there]);
     check(
         &[("r", up)],
         &[],
@@ -428,7 +438,8 @@ fn with_one_session_per_family_each_route_is_on_the_session_that_carries_it() {
     assert_eq!(report::status(&plan, &ipv4_only, &[]).announced_prefixes, 1);
     let alone = [IpAddr::from([10, 0, 4, 1])];
     let (plan, explanation) = plan_with(&alone, &service, &["r4", "r6"], &[]);
-    let (_, why) = shown(&plan, &explanation, &table(&[("r4", carried(&plan, "r4", Families::IPV4)), ("r6", r6)]));
+    let (_, why) =
+        shown(&plan, &explanation, &table(&[("r4", carried(&plan, "r4", Families::IPV4)), ("r6", r6)]));
     assert_eq!(why[3..], ["peer r6 ok", "session r6 ok"], "the other family is not its business");
 }
 

@@ -165,6 +165,7 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
     let signed = Peer { key: Password::try_new(*b"herald").map(SessionKey::Md5), ..peer.clone() };
     roster.apply(now, &plan([("net", signed)]));
     assert!(!roster.contains(key));
+    assert_eq!(roster.configs()[0].replaces, Some(key), "the same router is to call again");
 
     roster.apply(now, &plan([("net", peer)]));
     let Callee::Member(key) = roster.callee(from, local) else { panic!("no place") };
