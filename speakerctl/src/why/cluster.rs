@@ -143,7 +143,8 @@ fn on_node(
     for route in status.routes.iter().filter(|route| route.services.contains(&name)) {
         known = true;
         if route.peers.is_empty() {
-            let text = format!("no session of this node carries routes of the address family of {}", route.prefix);
+            let text =
+                format!("no session of this node carries routes of the address family of {}", route.prefix);
             links.push(WhyLink::fails(WhyReason::FamilyNotCarried, text));
         }
         for peer in &route.peers {
