@@ -60,6 +60,9 @@ pub struct SpeakerStateStatus {
     /// Established sessions out of all, for example `1/2`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
+    /// Whether the speaker was removed from this node: its routes are withdrawn, its sessions ended, and this is its last word.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
     /// The sessions, one for each BGPPeer that selects this node, sorted by peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionState>,
@@ -80,6 +83,11 @@ pub struct SpeakerStateStatus {
     /// Number of Services that this node does not announce at all, those beyond the list included.
     #[serde(default)]
     pub withheld_total: u32,
+}
+
+// serde hands a reference.
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl SpeakerStateStatus {

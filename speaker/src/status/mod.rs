@@ -2,9 +2,11 @@
 //!
 //! Only the node's own objects, written by server-side apply, on change only and at a bounded pace. Nothing here
 //! feeds back into what is announced, so the API server may be away for as long as it likes. `report`, `object`,
-//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted.
+//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted; `farewell` is
+//! the last word of a speaker that is removed.
 
 pub mod answer;
+pub mod farewell;
 pub mod object;
 pub mod pace;
 pub mod report;

@@ -36,6 +36,7 @@ pub fn status(plan: &Plan, table: &SessionTable, networks: &[String]) -> Speaker
     let withheld = plan.verdicts.iter().filter(|(_, verdict)| verdict.reason().is_some()).count();
     SpeakerStateStatus {
         version: VERSION.to_owned(),
+        removed: false,
         summary: SpeakerStateStatus::session_summary(&sessions),
         announced_prefixes: announced_prefixes(plan, table),
         routes: listed_routes(plan, table),

@@ -78,6 +78,18 @@ fn a_session_is_shown_with_everything_that_is_known_of_it() {
 }
 
 #[test]
+fn the_last_word_takes_back_sessions_and_routes_and_keeps_the_nodes_networks() {
+    let last = json!(farewell::last_status(vec!["10.0.2.0/24".to_owned()]));
+    let expected = json!({
+        "version": report::VERSION, "summary": "0/0", "removed": true, "announcedPrefixes": 0, "withheldTotal": 0,
+        "connectedNetworks": ["10.0.2.0/24"],
+    });
+    assert_eq!(last, expected);
+    let next = report::status(&Plan::unsynced(), &SessionTable::default(), &[]);
+    assert_eq!(json!(next).get("removed"), None, "the next speaker of the node takes it back");
+}
+
+#[test]
 fn differences_are_graded() {
     let status = |row: SessionRow| report::status(&Plan::unsynced(), &table(&[("router", row)]), &[]);
     let up = status(row(SessionPhase::Established));

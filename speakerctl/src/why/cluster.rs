@@ -135,6 +135,11 @@ fn on_node(
             return;
         }
     }
+    if status.removed {
+        let text = "the speaker was removed from this node and has withdrawn its routes";
+        links.push(WhyLink::fails(WhyReason::NoReport, text));
+        return;
+    }
     if status.sessions.is_empty() {
         links.push(WhyLink::fails(WhyReason::NoPeer, "no BGPPeer selects this node"));
         return;
@@ -291,6 +296,13 @@ mod tests {
         let route = json!({"prefix": "fd00::1/128", "peers": [], "services": ["shop/web"]});
         let status = json!({"sessions": [session("Established", "10.0.2.11")], "routes": [route]});
         let expected = ["route familyNotCarried [] no session of this node carries routes of the addr"];
+        assert_eq!(told("n1", &[report("n1", status)]), expected);
+    }
+
+    #[test]
+    fn a_speaker_that_was_removed_announces_nothing() {
+        let status = json!({"removed": true, "summary": "0/0"});
+        let expected = ["speaker noReport [] the speaker was removed from this node and has wit"];
         assert_eq!(told("n1", &[report("n1", status)]), expected);
     }
 

@@ -145,6 +145,13 @@ async fn node_is_no_longer_wanted(lab: &mut Lab) -> Result<()> {
         ensure!(status.success(), "the speaker of {node} ended with {status}");
     }
     lab.wait_for_paths(FIRST, &["n1"], AT_ONCE).await?;
+    // Nobody reports for n2 any more; its last word is not the session that it had. On n1 a next one will report.
+    let of =
+        |node| ["get", "speakerstates.herald-lb.io", node, "-n", testbed::HERALD_NAMESPACE, "-o", "json"];
+    let (gone, stays) = (lab.cluster().kubectl(&of("n2")).await?, lab.cluster().kubectl(&of("n1")).await?);
+    ensure!(gone.accepted && gone.text.contains(r#""removed": true"#), "{}", gone.text);
+    ensure!(!gone.text.contains("Established") && !gone.text.contains("10.0.4.1"), "{}", gone.text);
+    ensure!(stays.accepted && stays.text.contains("Established"), "{}", stays.text);
     // On n1 it was a restart, so its route stays while the router waits.
     throughout(Duration::from_secs(5), "the route by n1", async || lab.check_paths(FIRST, &["n1"]).await)
         .await
