@@ -5,8 +5,6 @@
 
 /// API group of MetalLB's kinds.
 pub const GROUP: &str = "metallb.io";
-/// API group of Herald's own kinds, and prefix of Herald's own labels.
-pub const HERALD_GROUP: &str = "herald-lb.io";
 /// Namespace of everything, unless the operator says otherwise.
 pub const DEFAULT_NAMESPACE: &str = "metallb-system";
 /// Field manager of the controller's server-side applies.
@@ -77,10 +75,6 @@ pub mod label {
     pub const EXCLUDE_FROM_EXTERNAL_LB: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
     /// On an EndpointSlice: the Service it belongs to.
     pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-    /// On a Node: its host name.
-    pub const HOSTNAME: &str = "kubernetes.io/hostname";
-    /// On a Namespace: its name.
-    pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
     /// On a ConfigurationState: `controller` or `speaker`.
     pub const COMPONENT_TYPE: &str = "metallb.io/component-type";
     /// On a ConfigurationState of a speaker: its node.

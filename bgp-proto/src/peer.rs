@@ -116,6 +116,9 @@ pub struct PeerConfig {
     /// On a session between link-local addresses, announce with our link-local address as next hop, IPv4 too where
     /// `extended_next_hop` was negotiated. For unnumbered links, whose router has no other way to us.
     pub link_local_next_hop: bool,
+    /// A peer that goes when this one comes: the same router, by another connection (a password, an address of ours). It
+    /// ends with Cease / Other Configuration Change (RFC 4486), and its counters go on here.
+    pub replaces: Option<PeerKey>,
 }
 
 impl PeerConfig {
@@ -145,6 +148,7 @@ impl PeerConfig {
             next_hop_v4: None,
             next_hop_v6: None,
             link_local_next_hop: false,
+            replaces: None,
         }
     }
 
@@ -162,6 +166,7 @@ impl PeerConfig {
             passive: false,
             delay_open: false,
             receive: Receive::Discard,
+            replaces: None,
             ..config.clone()
         };
         lasting(self) != lasting(new)

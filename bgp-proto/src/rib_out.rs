@@ -22,7 +22,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use crate::attrs::{AttrBlob, PathAttrs, PathStyle};
-use crate::family::Family;
+use crate::family::{Families, Family};
 use crate::pack::{self, Form, Packer};
 use crate::prefix::Prefix;
 use crate::route_set::{RouteSet, Run, Step as Change};
@@ -51,6 +51,11 @@ pub(crate) struct PeerClass {
 }
 
 impl PeerClass {
+    /// The families that are announced.
+    pub(crate) fn families(&self) -> Families {
+        Family::ALL.into_iter().filter(|family| self.next_hop(*family).is_some()).collect()
+    }
+
     fn next_hop(&self, family: Family) -> Option<IpAddr> {
         match family {
             Family::Ipv4Unicast => self.next_hop_v4,

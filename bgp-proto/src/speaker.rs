@@ -58,7 +58,7 @@ impl Speaker {
 
     /// Says which peers are wanted: all of them, every time. A new one is dialled, one that is no longer
     /// there gets Cease / Peer De-configured, one that differs in what OPEN says gets Cease / Other
-    /// Configuration Change (RFC 4486) and is dialled again. The others notice nothing. After [`Speaker::stop`] this
+    /// Configuration Change (RFC 4486) and is dialled again; so does one that is no longer there because another replaces it. The others notice nothing. After [`Speaker::stop`] this
     /// does nothing. Of two peers with one key the last counts.
     pub fn set_peers(&mut self, now: Instant, peers: &[PeerConfig]) {
         if self.stopping {
@@ -66,9 +66,16 @@ impl Speaker {
         }
         let wanted: BTreeMap<PeerKey, &PeerConfig> =
             peers.iter().map(|config| (config.key, config)).collect();
-        for (_, mut session) in self.sessions.extract_if(.., |key, _| !wanted.contains_key(key)) {
+        let newcomers = wanted.values().filter(|config| !self.sessions.contains_key(&config.key));
+        let heirs: BTreeMap<PeerKey, PeerKey> =
+            newcomers.filter_map(|config| Some((config.replaces?, config.key))).collect();
+        let mut left = BTreeMap::new();
+        for (key, mut session) in self.sessions.extract_if(.., |key, _| !wanted.contains_key(key)) {
             session.unlist_deadline(&mut self.deadlines);
-            session.remove(now, &mut self.shared);
+            match heirs.get(&key) {
+                Some(heir) => drop(left.insert(*heir, session.give_way(now, &mut self.shared))),
+                None => session.remove(now, &mut self.shared),
+            }
         }
         for (key, config) in wanted {
             match self.sessions.get_mut(&key) {
@@ -78,6 +85,9 @@ impl Speaker {
                 }
                 None => {
                     let mut session = Session::new(now, config.clone(), self.restarting, &mut self.shared);
+                    if let Some(history) = left.remove(&key) {
+                        session.inherit(history);
+                    }
                     session.list_deadline(&mut self.deadlines);
                     self.sessions.insert(key, session);
                 }

@@ -112,6 +112,8 @@ pub struct SessionStatus {
     pub extended_next_hop: bool,
     /// The families whose End-of-RIB has come from the peer in this session (RFC 4724 §2).
     pub end_of_rib_received: Families,
+    /// The families whose routes go over this session: agreed on, and with a next hop. None while it is not Established.
+    pub announces: Families,
     /// How many routes the peer has been told and not had withdrawn.
     pub prefixes_sent: u32,
     /// Routes that are not told because their attributes do not fit a message.

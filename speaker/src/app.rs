@@ -28,7 +28,7 @@ use crate::peering::{self, PeeringSettings, connected_networks};
 use crate::plan::{Plan, SessionPhase, SessionTable, StopHow, Verdict};
 use crate::state::{Ending, Memory, StateFile};
 use crate::status::answer::Answers;
-use crate::status::{self, Inlets, report, routes, services};
+use crate::status::{self, Inlets, farewell, report, routes, services};
 use crate::takeover::{Place, Role};
 use crate::termination::judge;
 use crate::termination::workload::Question;
@@ -82,7 +82,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
     let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
     let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
-    let clearing = client.clone();
+    let (clearing, parting) = (client.clone(), client.clone());
     let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
     let told_events = events.clone();
     let file = StateFile::new(&settings.state_folder(), &settings.node, settings.state_max_age);
@@ -161,7 +161,19 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
             // First, so that no crash on the way leaves a plan that does not hold.
             memory.end(Ending::Remove).await;
             stop_sender.send_replace(Some(how));
-            tokio::join!(ended, tidied);
+            let told = async {
+                ended.await;
+                match settings.status_objects {
+                    StatusObjects::On if speaks => {
+                        let (namespace, node) = (&settings.common.namespace, &settings.node);
+                        let networks = connected_networks().unwrap_or_default();
+                        farewell::say(parting, namespace, node, networks).await;
+                    }
+                    StatusObjects::On | StatusObjects::Off => {}
+                }
+            };
+            // Sessions end within a fraction of this; what they leave is for the API server, if it answers.
+            let _ = tokio::time::timeout(END_LIMIT, async { tokio::join!(told, tidied) }).await;
             if speaks {
                 mark.remove();
             }

@@ -232,14 +232,19 @@ fn show_messages(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     of_sessions("total_received", "Number of BGP messages received", |count| count.received.total())
 }
 
-/// MetalLB labels BFD by address alone. Its counters have no `_total`, so they are written as what they are called.
+/// MetalLB labels BFD by address alone; sessions of several ports of one router share its BFD session. Its counters have no `_total`, so they are written as what they are called.
 fn show_bfd(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
-    let rows: BTreeMap<IpAddr, &BfdRow> =
-        table.sessions.values().filter_map(|row| Some((row.address, row.bfd.as_ref()?))).collect();
+    let peer = |name: &String, address: IpAddr| match is_one_router(address) {
+        true => address.to_string(),
+        false => name.clone(),
+    };
+    let rows = table.sessions.iter();
+    let rows: BTreeMap<String, &BfdRow> =
+        rows.filter_map(|(name, row)| Some((peer(name, row.address), row.bfd.as_ref()?))).collect();
     let mut of_paths = |name: &str, help: &str, kind: MetricType, value: fn(&BfdRow) -> u64| {
-        let label = |address: &IpAddr| PeerLabel { peer: address.to_string() };
-        let series = rows.iter().map(|(address, row)| {
-            (label(address), ConstGauge::new(i64::try_from(value(row)).unwrap_or(i64::MAX)))
+        let series = rows.iter().map(|(peer, row)| {
+            let label = PeerLabel { peer: peer.clone() };
+            (label, ConstGauge::new(i64::try_from(value(row)).unwrap_or(i64::MAX)))
         });
         family(encoder, name, help, kind, series)
     };
@@ -310,12 +315,22 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
     Ok(())
 }
 
-/// The address, as MetalLB has it; the name of a peer whose router is not found, because others may be without, too.
+/// The address and port, as MetalLB has them, or the peer's name.
 fn peer_label(name: &str, row: &SessionRow) -> PeerLabel {
-    let known = !row.address.is_unspecified();
+    let known = is_one_router(row.address);
     PeerLabel {
         peer: if known { SocketAddr::new(row.address, row.port).to_string() } else { name.to_owned() },
     }
+}
+
+/// Whether no other peer of this node can have this address: not one that is still looked for, and not a link-local one,
+/// which another link may have as well (a router gives one to all its VLANs).
+fn is_one_router(address: IpAddr) -> bool {
+    let is_link_local = match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !address.is_unspecified() && !is_link_local
 }
 
 fn state_number(phase: SessionPhase) -> i64 {
@@ -361,6 +376,8 @@ mod tests {
             local_asn: 64500,
             phase,
             since: SystemTime::UNIX_EPOCH,
+            carries: bgp_proto::Families::NONE,
+            written: None,
             prefixes_sent: 3,
             prefixes_pending: 1,
             hold_time_seconds: None,
@@ -392,6 +409,8 @@ mod tests {
             sessions: [
                 ("r4".to_owned(), row(IpAddr::from([10, 0, 2, 1]), SessionPhase::Established)),
                 ("not-found".to_owned(), row(Ipv6Addr::UNSPECIFIED.into(), SessionPhase::Idle)),
+                ("eth1".to_owned(), row("fe80::1".parse().unwrap(), SessionPhase::Established)),
+                ("eth2".to_owned(), row("fe80::1".parse().unwrap(), SessionPhase::Established)),
                 ("r6".to_owned(), row(Ipv6Addr::LOCALHOST.into(), SessionPhase::Refused)),
             ]
             .into(),
@@ -421,6 +440,10 @@ mod tests {
             "metallb_bgp_total_sent{peer=\"10.0.2.1:179\",vrf=\"default\"} 6",
             "metallb_bgp_updates_total_received{peer=\"[::1]:179\",vrf=\"default\"} 0",
             "metallb_bfd_session_up{peer=\"10.0.2.1\"} 1",
+            "metallb_bgp_session_up{peer=\"eth1\"} 1",
+            "metallb_bgp_session_up{peer=\"eth2\"} 1",
+            "metallb_bfd_session_up{peer=\"eth1\"} 1",
+            "metallb_bfd_session_up{peer=\"eth2\"} 1",
             "metallb_bfd_control_packet_input{peer=\"10.0.2.1\"} 8",
             "metallb_bfd_control_packet_output{peer=\"10.0.2.1\"} 9",
             "metallb_bfd_session_up_events{peer=\"10.0.2.1\"} 2",
@@ -434,5 +457,11 @@ mod tests {
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
         }
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let mut series: Vec<&str> = series.filter_map(|line| Some(line.rsplit_once(' ')?.0)).collect();
+        let all = series.len();
+        series.sort_unstable();
+        series.dedup();
+        assert_eq!(series.len(), all, "no series is there twice:\n{text}");
     }
 }

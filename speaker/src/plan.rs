@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use api::config::Peer;
 use bfd_proto::State;
-use bgp_proto::{Counters, RouteSet, VerdictCounts};
+use bgp_proto::{Counters, Families, RouteSet, VerdictCounts};
 
 pub use crate::decide::verdict::{Announcement, Reason, Verdict};
 pub use crate::decide::verdicts::Verdicts;
@@ -108,6 +108,17 @@ pub struct SessionTable {
     pub sessions: BTreeMap<String, SessionRow>,
 }
 
+impl SessionTable {
+    /// The rows of one BGPPeer, with their names: its own, or those of the routers of its network.
+    pub fn rows_of(&self, peer: &str) -> impl Iterator<Item = (&str, &SessionRow)> {
+        let callers = format!("{peer}@");
+        let own = self.sessions.get_key_value(peer);
+        let others =
+            self.sessions.range(callers.clone()..).take_while(move |(name, _)| name.starts_with(&callers));
+        own.into_iter().chain(others).map(|(name, row)| (name.as_str(), row))
+    }
+}
+
 /// Where a session stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionPhase {
@@ -158,6 +169,11 @@ pub struct SessionRow {
     pub phase: SessionPhase,
     /// When it entered that phase.
     pub since: SystemTime,
+    /// The address families whose routes the session carries; before it is Established, those that it is to carry.
+    pub carries: Families,
+    /// The routes that are written to the session to the last one, as far as it carries their family; `None` while
+    /// something is missing.
+    pub written: Option<Arc<RouteSet>>,
     /// Prefixes that the router has been told and not yet untold.
     pub prefixes_sent: u32,
     /// Prefixes wanted but not yet on the wire.

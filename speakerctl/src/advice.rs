@@ -31,7 +31,9 @@ pub(crate) fn next(reason: &str, service: &ServiceKey, node: &str, namespace: &s
         WhyReason::NoLocalEndpoints | WhyReason::NoEndpoints => {
             format!("kubectl -n {of} get endpointslices -l kubernetes.io/service-name={name} -o wide")
         }
-        WhyReason::NoPeer | WhyReason::DuplicateRouterId => herald("get bgppeers -o yaml"),
+        WhyReason::NoPeer | WhyReason::DuplicateRouterId | WhyReason::FamilyNotCarried => {
+            herald("get bgppeers -o yaml")
+        }
         WhyReason::SessionDown => format!("speakerctl peers {node} -n {namespace}"),
         WhyReason::Pending => format!("speakerctl routes {node} --watch -n {namespace}"),
         WhyReason::NotSynced | WhyReason::Silent | WhyReason::NoReport => {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use api::herald::SessionState;
+use api::herald::{SessionState, peer_of};
 
 use crate::row::named;
 
@@ -42,7 +42,7 @@ pub(crate) fn duplicates<'a>(
     let duplicate = |((id, asn), holders): ((&str, u32), Vec<(&str, &SessionState)>)| {
         let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (node, session) in &holders {
-            shown.entry((*node).to_owned()).or_default().insert(object(&session.peer).to_owned());
+            shown.entry((*node).to_owned()).or_default().insert(peer_of(&session.peer).to_owned());
         }
         let is_own = |(_, session): &(&str, &SessionState)| session.local_address.as_deref() == Some(id);
         let cause = if holders.iter().all(is_own) { Cause::OneAddress } else { Cause::Chosen };
@@ -54,13 +54,8 @@ pub(crate) fn duplicates<'a>(
 impl Duplicate {
     /// Whether this session is one of those that show it.
     pub(crate) fn concerns(&self, node: &str, peer: &str) -> bool {
-        self.shown.get(node).is_some_and(|peers| peers.contains(object(peer)))
+        self.shown.get(node).is_some_and(|peers| peers.contains(peer_of(peer)))
     }
-}
-
-/// Routers of a network have sessions of their own, named after their BGPPeer.
-fn object(peer: &str) -> &str {
-    peer.split_once('@').map_or(peer, |(object, _)| object)
 }
 
 impl fmt::Display for Duplicate {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use api::herald::{RoutesReport, Told};
+use api::herald::{RoutesReport, peer_of};
 use futures::StreamExt;
 use ipnet::IpNet;
 use k8s_openapi::jiff::Timestamp;
@@ -165,7 +165,7 @@ impl Filter {
             return None;
         }
         if let Some(wanted) = &self.peer {
-            row.route.peers.retain(|peer| peer.peer == *wanted);
+            row.route.peers.retain(|peer| peer.peer == *wanted || peer_of(&peer.peer) == wanted);
             if row.route.peers.is_empty() {
                 return None;
             }
@@ -221,7 +221,7 @@ impl Screen {
 
     /// What `--check` makes of the list.
     fn outcome(&self, check: bool) -> Outcome {
-        let told = |row: &RouteRow| row.route.peers.iter().all(|peer| peer.told >= Told::Sent);
+        let told = |row: &RouteRow| row.route.is_told();
         Outcome::of(!check || !self.shown.is_empty() && self.shown.values().all(told))
     }
 }
@@ -233,7 +233,7 @@ fn key(row: &RouteRow) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use api::herald::{RoutePeer, RouteState};
+    use api::herald::{RoutePeer, RouteState, Told};
 
     use super::*;
 
@@ -261,5 +261,9 @@ mod tests {
         check(Filter { service: Some("shop/web".to_owned()), ..Filter::default() }, None);
         check(Filter { peer: Some("b".to_owned()), ..Filter::default() }, Some(1));
         check(Filter { peer: Some("c".to_owned()), ..Filter::default() }, None);
+        let mut row = row;
+        row.route.peers = vec![peer("net@10.0.2.1"), peer("net@10.0.2.2"), peer("other")];
+        let passed = Filter { peer: Some("net".to_owned()), ..Filter::default() }.pass(row);
+        assert_eq!(passed.map(|row| row.route.peers.len()), Some(2), "the routers of a network");
     }
 }

@@ -40,7 +40,8 @@ pub struct RouteState {
     /// Standard, large and extended communities in their usual text forms.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub communities: Vec<String>,
-    /// The peers that are to know it, sorted by name.
+    /// The sessions over which routers are to know it, sorted by name. A session that does not carry the prefix's address
+    /// family is left out; where none does, nobody is told.
     #[serde(default)]
     pub peers: Vec<RoutePeer>,
     /// The Services behind it, as namespace and name with a slash between them; the first 16.
@@ -51,6 +52,14 @@ pub struct RouteState {
     pub services_total: u32,
 }
 
+impl RouteState {
+    /// Whether it is written to every session that is to carry it, and some session is.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        !self.peers.is_empty() && self.peers.iter().all(|peer| peer.told >= Told::Sent)
+    }
+}
+
 // serde hands a reference.
 fn is_zero(number: &u8) -> bool {
     *number == 0
@@ -59,11 +68,11 @@ fn is_zero(number: &u8) -> bool {
 /// Most Services that one route lists; `servicesTotal` counts all of them.
 pub const MAX_SERVICES_LISTED: usize = 16;
 
-/// One peer of a route.
+/// One session of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoutePeer {
-    /// Name of the BGPPeer.
+    /// Name of the BGPPeer; for a router of a `peerRange`, `NAME@ADDRESS`.
     pub peer: String,
     /// How far it is on this session.
     pub told: Told,

@@ -8,5 +8,5 @@ pub use answer::{RoutePeer, RouteState, RoutesReport, Told, WhyLink, WhyReport};
 pub use reason::WhyReason;
 pub use speaker_state::{
     MAX_NETWORKS_LISTED, SessionState, SpeakerReport, SpeakerState, SpeakerStateSpec, SpeakerStateStatus,
-    WithheldService,
+    WithheldService, peer_of,
 };

@@ -65,13 +65,15 @@ pub enum WhyReason {
     DuplicateRouterId,
     /// The session is not up.
     SessionDown,
+    /// No session carries routes of that address family.
+    FamilyNotCarried,
     /// The route is on its way.
     Pending,
 }
 
 impl WhyReason {
     /// All of them, each before those that are asked later.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Usage,
         Self::Silent,
         Self::NotSynced,
@@ -101,6 +103,7 @@ impl WhyReason {
         Self::PeerNotSelected,
         Self::DuplicateRouterId,
         Self::SessionDown,
+        Self::FamilyNotCarried,
         Self::Pending,
     ];
 
@@ -143,6 +146,7 @@ impl WhyReason {
             Self::PeerNotSelected => "peerNotSelected",
             Self::DuplicateRouterId => "duplicateRouterID",
             Self::SessionDown => "sessionDown",
+            Self::FamilyNotCarried => "familyNotCarried",
             Self::Pending => "pending",
         }
     }
@@ -168,7 +172,7 @@ impl WhyReason {
             Self::NoReport | Self::NotSynced | Self::Silent | Self::Usage | Self::NotListed => "speaker",
             Self::NoPeer | Self::PeerNotSelected => "peer",
             Self::DuplicateRouterId | Self::SessionDown => "session",
-            Self::Pending => "route",
+            Self::FamilyNotCarried | Self::Pending => "route",
         }
     }
 }

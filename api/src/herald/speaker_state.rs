@@ -43,6 +43,13 @@ pub struct SpeakerStateSpec {}
 
 may_be_absent!(SpeakerStateSpec);
 
+/// The BGPPeer of a session, by the session's name: that is the BGPPeer's own, and `NAME@ADDRESS` for each router of a
+/// `peerRange` that has called.
+#[must_use]
+pub fn peer_of(session: &str) -> &str {
+    session.split_once('@').map_or(session, |(peer, _)| peer)
+}
+
 /// What the speaker does at the moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +60,9 @@ pub struct SpeakerStateStatus {
     /// Established sessions out of all, for example `1/2`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
+    /// Whether the speaker was removed from this node: its routes are withdrawn, its sessions ended, and this is its last word.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub removed: bool,
     /// The sessions, one for each BGPPeer that selects this node, sorted by peer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sessions: Vec<SessionState>,
@@ -73,6 +83,11 @@ pub struct SpeakerStateStatus {
     /// Number of Services that this node does not announce at all, those beyond the list included.
     #[serde(default)]
     pub withheld_total: u32,
+}
+
+// serde hands a reference.
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl SpeakerStateStatus {

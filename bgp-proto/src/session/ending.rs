@@ -11,8 +11,9 @@ use crate::connection::Connection;
 use crate::event::{HangUp, PathFault, SpeakerEvent, Stop};
 use crate::family::Families;
 use crate::fsm::Farewell;
+use crate::inspection::VerdictCounts;
 use crate::peer::ConnectionId;
-use crate::status::{DownReason, State};
+use crate::status::{Counters, DownReason, State};
 use crate::wire::header::MessageType;
 use crate::wire::notification::{ErrorCode, Notification, shutdown_data};
 
@@ -28,11 +29,40 @@ pub(super) struct Leaving {
     pub(super) deadline: Instant,
 }
 
+/// What is told of a session beyond its end.
+#[derive(Debug)]
+pub(crate) struct History {
+    established_count: u32,
+    counters: Counters,
+    verdicts: VerdictCounts,
+    last_down: Option<(Instant, DownReason)>,
+}
+
 impl Session {
     /// The peer is no longer configured.
     pub(crate) fn remove(mut self, now: Instant, shared: &mut Shared) {
         self.dial = Dial::Forbidden;
         self.end_all(now, DownReason::PeerRemoved, ErrorCode::PEER_DECONFIGURED, shared);
+    }
+
+    /// Another session with this router takes its place.
+    pub(crate) fn give_way(mut self, now: Instant, shared: &mut Shared) -> History {
+        self.dial = Dial::Forbidden;
+        self.end_all(now, DownReason::ConfigurationChanged, ErrorCode::CONFIGURATION_CHANGE, shared);
+        History {
+            established_count: self.established_count,
+            counters: self.counters,
+            verdicts: self.inspection.counts,
+            last_down: self.last_down,
+        }
+    }
+
+    /// Goes on counting where the session before it ended.
+    pub(crate) fn inherit(&mut self, history: History) {
+        self.established_count = history.established_count;
+        self.counters = history.counters;
+        self.inspection.counts = history.verdicts;
+        self.last_down = history.last_down;
     }
 
     /// The whole speaker ends.

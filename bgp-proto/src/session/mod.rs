@@ -367,6 +367,7 @@ impl Session {
             families: negotiated.map_or(Families::NONE, |negotiated| negotiated.families),
             extended_next_hop: negotiated.is_some_and(|negotiated| negotiated.extended_next_hop),
             end_of_rib_received: furthest.map_or(Families::NONE, |connection| connection.end_of_rib_received),
+            announces: told.map_or(Families::NONE, |told| told.class.families()),
             prefixes_sent: told.map_or(0, |told| told.cursor.told()),
             prefixes_too_large: u32::try_from(too_large.unwrap_or(0)).unwrap_or(u32::MAX),
             converged: self.synced && told.is_some_and(|told| told.cursor.is_level()),

@@ -310,6 +310,40 @@ fn between_speakers_that_keep_routes_an_end_that_is_meant_is_a_hard_reset() {
 }
 
 #[test]
+fn a_family_that_is_agreed_on_and_has_no_next_hop_is_not_announced() {
+    let announces = |next_hop_v6| {
+        let ours = PeerConfig { next_hop_v6, ..config(64_500, 65_530, 11) };
+        let mut pair = Pair::new([&ours, &PeerConfig { passive: true, ..config(65_530, 64_500, 1) }]);
+        pair.run(Duration::from_secs(1));
+        (pair.status(0).families, pair.status(0).announces)
+    };
+    assert_eq!(announces(None), (Families::BOTH, Families::IPV4));
+    assert_eq!(announces(Some("2001:db8::1".parse().unwrap())), (Families::BOTH, Families::BOTH));
+}
+
+#[test]
+fn a_peer_that_replaces_another_ends_it_as_an_edit_does_and_goes_on_counting() {
+    let ours = config(64_500, 65_530, 11);
+    let mut pair = Pair::new([&ours, &PeerConfig { passive: true, ..config(65_530, 64_500, 1) }]);
+    pair.run(Duration::from_secs(1));
+    let before = pair.status(0);
+    let heir = PeerConfig { key: PeerKey(8), replaces: Some(ours.key), ..ours };
+    pair.ends[0].set_peers(pair.now, std::slice::from_ref(&heir));
+    let after = pair.ends[0].session(heir.key).unwrap();
+    assert_eq!(after.last_down, Some((pair.now, DownReason::ConfigurationChanged)));
+    assert_eq!((before.established_count, after.established_count), (1, 1));
+    assert_eq!((before.announces, after.announces), (Families::BOTH, Families::NONE));
+    assert_eq!(after.counters.sent.keepalives, before.counters.sent.keepalives);
+    assert_eq!(after.counters.sent.notifications, 1);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.notifications[1], [(6, 6)]);
+    // Nothing is left to be replaced; and what stays is not replaced.
+    pair.ends[0].set_peers(pair.now, &[PeerConfig { connect_retry_max: Duration::from_secs(9), ..heir }]);
+    assert_eq!(pair.ends[0].sessions().count(), 1);
+    assert_eq!(pair.ends[0].session(heir.key).unwrap().last_down, after.last_down);
+}
+
+#[test]
 fn the_n_bit_is_off_unless_asked_for() {
     let graceful = PeerConfig { graceful_restart: Some(Duration::from_secs(30)), ..external(64_500) };
     let bit = |config: &PeerConfig| {

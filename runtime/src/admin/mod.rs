@@ -35,7 +35,6 @@ type Inquiry = Box<dyn Fn(String) -> BoxFuture<'static, serde_json::Value> + Sen
 /// What the server shows. Build it once, then [`share`](Admin::share) it with one or more listeners.
 #[derive(Default)]
 pub struct Admin {
-    live: Vec<Check>,
     ready: Vec<Check>,
     registry: Option<Registry>,
     views: Vec<(&'static str, View)>,
@@ -48,18 +47,6 @@ impl Admin {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Adds a liveness check. That the server answers at all already says that the event loop turns; loss of the API
-    /// server must not fail here.
-    #[must_use]
-    pub fn live(
-        mut self,
-        name: &'static str,
-        ask: impl Fn() -> Result<(), String> + Send + Sync + 'static,
-    ) -> Self {
-        self.live.push(Check { name, ask: Box::new(ask) });
-        self
     }
 
     /// Adds a readiness check. Its error is shown as it is.

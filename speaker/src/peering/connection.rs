@@ -4,7 +4,7 @@
 //! Knows nothing of BGP: the driver carries octets between this and `bgp_proto::Speaker`.
 
 use std::io;
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Context;
 use std::time::{Duration, Instant};
@@ -83,11 +83,10 @@ enum Stage {
 }
 
 impl Connection {
-    /// Where the router is, and how much of what was written its TCP has not acknowledged yet; `None` on the way out, and
-    /// where the kernel does not say.
-    pub(super) fn unacknowledged(&self) -> Option<(IpAddr, u32)> {
-        let octets = sockopt::unacknowledged(&self.stream).ok().filter(|_| self.is_open())?;
-        Some((self.stream.peer_addr().ok()?.ip(), octets))
+    /// How much of what was written the router's TCP has not acknowledged yet; `None` on the way out, and where the kernel
+    /// does not say.
+    pub(super) fn unacknowledged(&self) -> Option<u32> {
+        sockopt::unacknowledged(&self.stream).ok().filter(|_| self.is_open())
     }
 
     /// Octets that the kernel took from this process.

@@ -496,7 +496,10 @@ impl Driver {
         self.tell_faults();
         let around = Around { paths: &self.paths, doors: &self.doors, adverts: &self.adverts };
         let mut table = report::table(&self.roster, self.speaker.sessions(), &around, &self.clock, now);
-        let unacknowledged = self.connections.values().filter_map(|live| live.connection.unacknowledged());
+        let unacknowledged = self.connections.iter().filter_map(|(id, live)| {
+            let name = self.roster.name(self.speaker.owner(*id)?)?;
+            Some((name, live.connection.unacknowledged()?))
+        });
         report::note_acknowledged(&mut table, unacknowledged);
         self.sessions.send_if_modified(|published| {
             let differs = **published != table;

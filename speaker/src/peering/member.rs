@@ -26,6 +26,8 @@ const RESTART_TIME: Duration = Duration::from_secs(30);
 pub(super) struct Member {
     /// Its key in the core, new for each TCP identity.
     pub(super) key: PeerKey,
+    /// The key of the session with the same router that this one takes the place of.
+    pub(super) replaces: Option<PeerKey>,
     /// The name of its BGPPeer, which it shares with others where that names a network of routers.
     pub(super) object: String,
     /// The checked BGPPeer.
@@ -56,6 +58,7 @@ impl Member {
         let target = target_of(peer, remote);
         Self {
             key,
+            replaces: None,
             object: object.to_owned(),
             peer: Arc::clone(peer),
             home: Home::locate(target.remote, target.source),
@@ -124,7 +127,8 @@ impl Member {
         }
     }
 
-    fn families(&self) -> Families {
+    /// The families that are offered to the router.
+    pub(super) fn families(&self) -> Families {
         let own = Families::NONE.with(Family::of(self.target.remote.ip()));
         let other = self.other_family();
         // IPv4 over an IPv6 session needs no IPv4 address where the router knows RFC 8950, which its OPEN tells.
@@ -173,6 +177,7 @@ impl Member {
             passive: !peer.connect.dials(),
             // Whoever calls from a network is a stranger until it has said who it is.
             delay_open: self.is_of_range(),
+            replaces: self.replaces,
             receive: if peer.inspect { Receive::Inspect } else { Receive::Discard },
             ..PeerConfig::new(self.key, Asn(peer.local_asn), remote, self.router_id(fallback_router_id))
         }

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use api::config::{Peer, RemoteAsn, RouterAt};
 use bgp_proto::wire::notification::ErrorCode;
-use bgp_proto::{Counters, DownReason, Family, PeerKey, SessionStatus, State};
+use bgp_proto::{Counters, DownReason, Families, Family, PeerKey, SessionStatus, State};
 
 use super::advert::Adverts;
 use super::listen::Doors;
@@ -83,15 +84,16 @@ pub(super) fn table(
     SessionTable { sessions: running.chain(standing_by).collect() }
 }
 
-/// Puts down how much each router has not acknowledged, as the connections with its address tell.
-pub(super) fn note_acknowledged(table: &mut SessionTable, connections: impl Iterator<Item = (IpAddr, u32)>) {
-    let mut unacknowledged: BTreeMap<IpAddr, u32> = BTreeMap::new();
-    for (address, octets) in connections {
-        let most = unacknowledged.entry(address).or_default();
-        *most = octets.max(*most);
-    }
-    for row in table.sessions.values_mut().filter(|row| row.phase == SessionPhase::Established) {
-        row.unacknowledged = unacknowledged.get(&row.address).copied();
+/// Puts down how much each router has not acknowledged, as its connections tell, by the name of the row.
+pub(super) fn note_acknowledged<'a>(
+    table: &mut SessionTable,
+    connections: impl Iterator<Item = (&'a str, u32)>,
+) {
+    for (name, octets) in connections {
+        let row = table.sessions.get_mut(name).filter(|row| row.phase == SessionPhase::Established);
+        if let Some(row) = row {
+            row.unacknowledged = row.unacknowledged.max(Some(octets));
+        }
     }
 }
 
@@ -103,14 +105,21 @@ fn running_row(
     clock: &WallClock,
 ) -> SessionRow {
     let blank = blank_row(&member.peer, member.target.remote.ip());
-    let wanted = u32::try_from(member.routes.len()).unwrap_or(u32::MAX);
-    let pending = if status.converged { 0 } else { wanted.saturating_sub(status.prefixes_sent) };
-    let missing = missing_next_hop(member, status, clock);
+    let carries = if status.state == State::Established { status.announces } else { member.families() };
+    let wanted = || member.routes.iter().filter(|(prefix, _)| carries.contains(prefix.family())).count();
+    let pending = match status.converged {
+        true => status.prefixes_too_large,
+        false => u32::try_from(wanted()).unwrap_or(u32::MAX).saturating_sub(status.prefixes_sent),
+    };
+    let is_written = status.converged && status.prefixes_too_large == 0;
+    let missing = missing_next_hop(member, status, clock).or_else(|| too_large(status, clock));
     let fault = || last_fault(roster, member, status, clock);
     SessionRow {
         remote_asn: status.remote_asn.map(|asn| asn.0).or(blank.remote_asn),
         phase: phase(status.state),
         since: clock.at(status.since),
+        carries,
+        written: is_written.then(|| Arc::clone(&member.routes)),
         prefixes_sent: status.prefixes_sent,
         prefixes_pending: pending,
         hold_time_seconds: status.hold.map(|hold| hold.seconds()).filter(|seconds| *seconds > 0),
@@ -143,6 +152,14 @@ fn missing_next_hop(member: &Member, status: &SessionStatus, clock: &WallClock) 
         "{family} routes are not announced on this session: the interface of {local} has no global {family} address to be their next hop"
     );
     Some(SessionFault { text, at: clock.at(status.since) })
+}
+
+/// So does one whose router cannot be told something in any message.
+fn too_large(status: &SessionStatus, clock: &WallClock) -> Option<SessionFault> {
+    let count = status.prefixes_too_large;
+    let text =
+        format!("{count} routes are not announced on this session: their attributes fit into no BGP message");
+    (count > 0).then(|| SessionFault { text, at: clock.at(status.since) })
 }
 
 /// What keeps a session down whatever it tries: a door that does not open, or a router that cannot find this node.
@@ -228,6 +245,12 @@ fn blank_row(peer: &Peer, address: IpAddr) -> SessionRow {
         local_asn: peer.local_asn,
         phase: SessionPhase::Idle,
         since: SystemTime::UNIX_EPOCH,
+        carries: if peer.dual_stack || matches!(peer.router, RouterAt::Interface(_)) {
+            Families::BOTH
+        } else {
+            Families::NONE.with(Family::of(address))
+        },
+        written: None,
         prefixes_sent: 0,
         prefixes_pending: 0,
         hold_time_seconds: None,

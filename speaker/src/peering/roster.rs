@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::config::{Peer, RouterAt, SessionKey};
+use api::herald::peer_of;
 use bgp_proto::{PeerConfig, PeerKey, RouteSet, RouterId};
 
 use super::gather::News;
@@ -37,6 +38,8 @@ pub(super) struct Roster {
     whereabouts: Whereabouts,
     /// The members' names, and for the words of farewell those of the members before.
     names: BTreeMap<PeerKey, String>,
+    /// Members that went since the plan and whose names are kept for one more round.
+    retired: Vec<PeerKey>,
     next_key: u32,
     fallback_router_id: RouterId,
 }
@@ -90,6 +93,7 @@ impl Roster {
             standing_by: BTreeMap::new(),
             whereabouts: Whereabouts::default(),
             names: BTreeMap::new(),
+            retired: Vec::new(),
             next_key: 0,
             fallback_router_id: router_id::from_node_name(node_name),
         }
@@ -158,9 +162,10 @@ impl Roster {
                 self.standing_by.insert(name.clone(), StandBy { peer: Arc::clone(peer), since, why });
             }
             let Some(remote) = remote else { continue };
-            let same = before.remove(name).and_then(|old| old.becomes(peer, remote, &wanted.routes).ok());
-            let member =
-                same.unwrap_or_else(|| Member::new(self.fresh_key(), name, peer, remote, &wanted.routes));
+            let member = match before.remove(name) {
+                Some(old) => self.goes_on(old, peer, remote, &wanted.routes),
+                None => Member::new(self.fresh_key(), name, peer, remote, &wanted.routes),
+            };
             self.members.insert(name.clone(), member);
         }
         let wanted: BTreeSet<&RouterAt> = plan.peers.values().map(|wanted| &wanted.peer.router).collect();
@@ -237,10 +242,10 @@ impl Roster {
     /// Gives a place to a router that called another process of this node, by the name of its row. Says whether it is
     /// one of a network, and had none.
     pub(super) fn expect_caller(&mut self, name: &str, remote: SocketAddr) -> bool {
-        let Some((object, _)) = name.split_once('@') else { return false };
+        let object = peer_of(name);
         let belongs = self.standing_by.get(object).and_then(StandBy::entrance);
         let belongs = belongs.is_some_and(|entrance| entrance.from.contains(&remote.ip()));
-        belongs && !self.members.contains_key(name) && self.admit(object, remote).is_some()
+        belongs && object != name && !self.members.contains_key(name) && self.admit(object, remote).is_some()
     }
 
     /// A place for a router of a network; `None` when there is none left.
@@ -265,16 +270,22 @@ impl Roster {
         is_connected: impl Fn(PeerKey) -> bool,
         idle: Duration,
     ) -> bool {
-        let before = self.members.len();
+        for key in self.retired.drain(..) {
+            self.names.remove(&key);
+        }
         self.members.retain(|_, member| {
             if !member.is_of_range() || is_connected(member.key) {
                 member.idle_since = None;
                 return true;
             }
             let since = *member.idle_since.get_or_insert(now);
-            now.saturating_duration_since(since) < idle
+            let stays = now.saturating_duration_since(since) < idle;
+            if !stays {
+                self.retired.push(member.key);
+            }
+            stays
         });
-        self.members.len() != before
+        !self.retired.is_empty()
     }
 
     /// How long the row of a router of a network stays when its connection is gone.
@@ -309,7 +320,7 @@ impl Roster {
         by.filter(move |(name, _)| !has_callers(name))
     }
 
-    /// The name of a peer that runs, or ran until the last plan.
+    /// The name of a peer that runs, or ran until the last plan or the last that were retired.
     pub(super) fn name(&self, key: PeerKey) -> Option<&str> {
         self.names.get(&key).map(String::as_str)
     }
@@ -363,10 +374,23 @@ impl Roster {
         let callers = before.extract_if(.., |_, member| member.object == object);
         for (name, member) in callers.filter(|(_, member)| range.contains(&member.target.remote.ip())) {
             let remote = member.target.remote;
-            if let Ok(member) = member.becomes(peer, remote, routes) {
-                self.members.insert(name, member);
-            }
+            let member = self.goes_on(member, peer, remote, routes);
+            self.members.insert(name, member);
         }
+    }
+
+    /// The same session as the plan wants it now, or another one in its place: with the same router it replaces the old.
+    fn goes_on(
+        &mut self,
+        old: Member,
+        peer: &Arc<Peer>,
+        remote: SocketAddr,
+        routes: &Arc<RouteSet>,
+    ) -> Member {
+        old.becomes(peer, remote, routes).unwrap_or_else(|old| {
+            let replaces = (old.target.remote == remote).then_some(old.key);
+            Member { replaces, ..Member::new(self.fresh_key(), &old.object, peer, remote, routes) }
+        })
     }
 
     fn fresh_key(&mut self) -> PeerKey {

@@ -2,9 +2,11 @@
 //!
 //! Only the node's own objects, written by server-side apply, on change only and at a bounded pace. Nothing here
 //! feeds back into what is announced, so the API server may be away for as long as it likes. `report`, `object`,
-//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted.
+//! `pace`, `session` and `service` are pure; `writer` keeps one object, `services` those of the Services, where wanted; `farewell` is
+//! the last word of a speaker that is removed.
 
 pub mod answer;
+pub mod farewell;
 pub mod object;
 pub mod pace;
 pub mod report;
@@ -153,7 +155,7 @@ struct Keeper {
     node: String,
     inlets: Inlets,
     events: EventRecorder,
-    told: Arc<SessionTable>,
+    known: Arc<SessionTable>,
     news: Vec<SessionNews>,
     speaker: Kept<SpeakerState, SpeakerStateStatus>,
     configuration: Kept<ConfigurationState, Configured>,
@@ -167,7 +169,7 @@ struct Keeper {
 impl Keeper {
     fn new(client: &Client, namespace: String, node: String, inlets: Inlets, events: EventRecorder) -> Self {
         // What is up when this process begins to speak came from the one before: that is no news.
-        let told = Arc::clone(&inlets.sessions.borrow());
+        let known = Arc::clone(&inlets.sessions.borrow());
         let now = Instant::now();
         Self {
             speaker: Kept {
@@ -186,7 +188,7 @@ impl Keeper {
             },
             namespace,
             node,
-            told,
+            known,
             inlets,
             events,
             news: Vec::new(),
@@ -221,10 +223,10 @@ impl Keeper {
     /// Session transitions are told even when they are over before the next look at the whole.
     fn note_sessions(&mut self) {
         let now = Arc::clone(&self.inlets.sessions.borrow());
-        let news = session::news(&self.told, &now);
+        let news = session::news(&self.known, &now);
         let room = WAITING_NEWS.saturating_sub(self.news.len());
         self.news.extend(news.into_iter().take(room));
-        self.told = now;
+        self.known = now;
         self.tell_news();
     }
 

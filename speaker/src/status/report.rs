@@ -9,6 +9,7 @@ use api::herald::speaker_state::{
 };
 use api::herald::{RouteState, Told};
 use bfd_proto::State;
+use bgp_proto::{Families, RouteSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -35,6 +36,7 @@ pub fn status(plan: &Plan, table: &SessionTable, networks: &[String]) -> Speaker
     let withheld = plan.verdicts.iter().filter(|(_, verdict)| verdict.reason().is_some()).count();
     SpeakerStateStatus {
         version: VERSION.to_owned(),
+        removed: false,
         summary: SpeakerStateStatus::session_summary(&sessions),
         announced_prefixes: announced_prefixes(plan, table),
         routes: listed_routes(plan, table),
@@ -56,28 +58,28 @@ fn listed_routes(plan: &Plan, table: &SessionTable) -> Vec<RouteState> {
     routes
 }
 
-/// Different prefixes that at least one router is told. Peers that are told the same share their set, which is then
+/// Different prefixes that at least one session carries. Sessions that are told the same share their set, which is then
 /// counted once.
 fn announced_prefixes(plan: &Plan, table: &SessionTable) -> u32 {
-    // Routers of a network have rows of their own, named after it.
-    let object = |row: &str| row.split_once('@').map_or(row, |(object, _)| object).to_owned();
-    let up: BTreeSet<String> = table
-        .sessions
-        .iter()
-        .filter(|(_, row)| row.phase == SessionPhase::Established)
-        .map(|(name, _)| object(name))
-        .collect();
-    let mut sets: Vec<_> = Vec::new();
-    for (_, peer) in plan.peers.iter().filter(|(name, _)| up.contains(*name)) {
-        if !sets.iter().any(|set| Arc::ptr_eq(set, &peer.routes)) {
-            sets.push(Arc::clone(&peer.routes));
+    let mut sets: Vec<(&Arc<RouteSet>, Families)> = Vec::new();
+    for (name, peer) in &plan.peers {
+        for (_, row) in table.rows_of(name).filter(|(_, row)| row.phase == SessionPhase::Established) {
+            let same = |(set, carries): &&(&Arc<RouteSet>, Families)| {
+                Arc::ptr_eq(set, &peer.routes) && *carries == row.carries
+            };
+            if !sets.iter().any(|set| same(&set)) {
+                sets.push((&peer.routes, row.carries));
+            }
         }
     }
+    let carried = |(set, carries): &(&Arc<RouteSet>, Families)| {
+        let carries = *carries;
+        let prefixes = set.iter().map(|(prefix, _)| prefix);
+        prefixes.filter(move |prefix| carries.contains(prefix.family())).collect::<Vec<_>>()
+    };
     let count = match sets.as_slice() {
-        [one] => one.len(),
-        several => {
-            several.iter().flat_map(|set| set.iter().map(|(prefix, _)| prefix)).collect::<BTreeSet<_>>().len()
-        }
+        [one] => carried(one).len(),
+        several => several.iter().flat_map(carried).collect::<BTreeSet<_>>().len(),
     };
     u32::try_from(count).unwrap_or(u32::MAX)
 }

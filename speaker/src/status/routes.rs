@@ -9,7 +9,7 @@ use api::service::ServiceKey;
 use bgp_proto::wire::community::LinkBandwidth;
 use bgp_proto::{PathAttrs, Prefix};
 
-use crate::plan::{PeerPlan, Plan, SessionPhase, SessionRow, SessionTable};
+use crate::plan::{Plan, SessionPhase, SessionRow, SessionTable};
 
 /// All routes of the plan. Made on demand, in one pass over plan and verdicts.
 #[must_use]
@@ -22,10 +22,16 @@ pub fn report(node: &str, plan: &Plan, table: &SessionTable) -> RoutesReport {
 pub fn first(plan: &Plan, table: &SessionTable, prefixes: usize) -> Vec<RouteState> {
     let mut routes: BTreeMap<Prefix, BTreeMap<Arc<PathAttrs>, Vec<RoutePeer>>> = BTreeMap::new();
     for (name, peer) in &plan.peers {
-        let told = told(peer, table.sessions.get(name));
+        let rows: Vec<(&str, &SessionRow)> = table.rows_of(name).collect();
         for (prefix, attrs) in peer.routes.iter().take(prefixes) {
             let peers = routes.entry(prefix).or_default().entry(Arc::clone(attrs)).or_default();
-            peers.push(RoutePeer { peer: name.clone(), told });
+            let told = rows.iter().filter_map(|(row, session)| {
+                Some(RoutePeer { peer: (*row).to_owned(), told: told(session, prefix, attrs)? })
+            });
+            peers.extend(told);
+            if rows.is_empty() {
+                peers.push(RoutePeer { peer: name.clone(), told: Told::SessionDown });
+            }
         }
     }
     while routes.len() > prefixes {
@@ -83,21 +89,24 @@ impl<'a> Behind<'a> {
     }
 }
 
-/// How far the routes of one peer are. A session tells its table as a whole, so while something is not written yet,
-/// each of its routes may be the one.
+/// How far a route is on one session; `None` where the session does not carry its address family. A session tells its
+/// table as a whole, so while something is not written yet, each of its routes may be the one.
 #[must_use]
-pub(super) fn told(peer: &PeerPlan, row: Option<&SessionRow>) -> Told {
-    let Some(row) = row.filter(|row| row.phase == SessionPhase::Established) else {
-        return Told::SessionDown;
-    };
-    let wanted = u32::try_from(peer.routes.len()).unwrap_or(u32::MAX);
-    if row.prefixes_pending > 0 || row.prefixes_sent != wanted {
+pub(super) fn told(row: &SessionRow, prefix: Prefix, attrs: &Arc<PathAttrs>) -> Option<Told> {
+    if !row.carries.contains(prefix.family()) {
+        return None;
+    }
+    let is_written =
+        || row.written.as_ref().and_then(|written| written.get(&prefix)).is_some_and(|told| told == attrs);
+    Some(if row.phase != SessionPhase::Established {
+        Told::SessionDown
+    } else if !is_written() {
         Told::Pending
     } else if row.unacknowledged == Some(0) {
         Told::Acknowledged
     } else {
         Told::Sent
-    }
+    })
 }
 
 fn communities(attrs: &PathAttrs) -> Vec<String> {

@@ -18,8 +18,8 @@ use crate::plan::Plan;
 /// The longest value of a label; the node's name has to be one.
 const LABEL_MAX: usize = 63;
 
-/// Peers by Service, as the objects are to tell them.
-pub type Told = BTreeMap<ServiceKey, Vec<String>>;
+/// Peers by Service, as the objects are to tell them. What a session has carried is not asked.
+pub type Meant = BTreeMap<ServiceKey, Vec<String>>;
 
 /// Why there are no such objects for a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,14 +53,14 @@ pub fn selector(node: &str) -> Result<String, NodeFault> {
 
 /// To which peers the plan means each Service to be told. A Service that reaches no peer has no object.
 #[must_use]
-pub fn told(plan: &Plan) -> Told {
+pub fn meant_peers(plan: &Plan) -> Meant {
     let peers = |announcements: &[crate::plan::Announcement]| -> Vec<String> {
         let reached = |peer: &&String| announcements.iter().any(|one| one.terms.reaches(peer));
         plan.peers.keys().filter(reached).cloned().collect()
     };
-    let told =
+    let meant =
         plan.verdicts.iter().map(|(service, verdict)| (service.clone(), peers(verdict.announcements())));
-    told.filter(|(_, peers)| !peers.is_empty()).collect()
+    meant.filter(|(_, peers)| !peers.is_empty()).collect()
 }
 
 /// The objects as they are in the API server, by name.
@@ -78,7 +78,7 @@ impl Shelf {
 
     /// All writes that are missing, first what is no longer true.
     #[must_use]
-    pub fn steps(&self, node: &str, wanted: &Told) -> Vec<Step> {
+    pub fn steps(&self, node: &str, wanted: &Meant) -> Vec<Step> {
         let names: BTreeMap<String, (&ServiceKey, &Vec<String>)> =
             wanted.iter().map(|(service, peers)| (name(node, service), (service, peers))).collect();
         let gone = self.0.keys().filter(|name| !names.contains_key(*name)).cloned().map(Step::Remove);
@@ -150,13 +150,13 @@ fn fnv(texts: &[&str]) -> u64 {
 mod tests {
     use super::*;
 
-    fn wanted(services: &[(&str, &[&str])]) -> Told {
+    fn wanted(services: &[(&str, &[&str])]) -> Meant {
         let peers = |peers: &[&str]| peers.iter().map(|peer| (*peer).to_owned()).collect();
         services.iter().map(|(name, told)| (ServiceKey::new("shop", *name), peers(told))).collect()
     }
 
     /// Does all steps and gives them in words.
-    fn settle(shelf: &mut Shelf, wanted: &Told) -> Vec<String> {
+    fn settle(shelf: &mut Shelf, wanted: &Meant) -> Vec<String> {
         let words = |step: &Step| match step {
             Step::Write(service, peers) => format!("{service} {}", peers.join(",")),
             Step::Remove(name) => format!("remove {name}"),

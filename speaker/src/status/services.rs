@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::Inlets;
 use super::object::Owner;
-use super::service::{Shelf, Step, object, selector, status, told};
+use super::service::{Shelf, Step, meant_peers, object, selector, status};
 use crate::plan::Plan;
 
 /// Time between two writes.
@@ -94,7 +94,7 @@ async fn keep(
     reads.mark_unchanged();
     let mut shelf = read(api, selector).await?;
     loop {
-        let wanted = told(&plan.borrow_and_update());
+        let wanted = meant_peers(&plan.borrow_and_update());
         let mut steps = VecDeque::from(shelf.steps(&owner.node, &wanted));
         while let Some(step) = steps.pop_front() {
             take(api, owner, &step).await?;

@@ -20,6 +20,13 @@ pub fn news(before: &SessionTable, after: &SessionTable) -> Vec<SessionNews> {
     let mut news = Vec::new();
     for (peer, row) in &after.sessions {
         let old = before.sessions.get(peer);
+        let moved = old.filter(|old| is_up(old) && is_elsewhere(old, row));
+        if let Some(old) = moved {
+            let (from, to) = (old.address, row.address);
+            let note = format!("session with peer {peer} ({from}) ended: the peer is the router at {to} now");
+            news.push(SessionNews { reason: EventReason::SessionDown, note });
+        }
+        let old = old.filter(|_| moved.is_none());
         let was_up = old.is_some_and(is_up);
         let times = |row: &SessionRow| row.established_count;
         let came_up = is_up(row) && (!was_up || old.map(times) != Some(times(row)));
@@ -44,6 +51,11 @@ pub fn news(before: &SessionTable, after: &SessionTable) -> Vec<SessionNews> {
         news.push(SessionNews { reason: EventReason::SessionDown, note });
     }
     news
+}
+
+/// Whether the row is about another router now. One that is looked for has no address.
+fn is_elsewhere(old: &SessionRow, row: &SessionRow) -> bool {
+    !row.address.is_unspecified() && (old.address, old.port) != (row.address, row.port)
 }
 
 fn is_up(row: &SessionRow) -> bool {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use api::config::{Config, Peer, Resources};
 use api::service::ServiceKey;
 use bfd_proto::State;
-use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use bgp_proto::{Families, PathAttrs, Prefix, RouteSet};
 use serde_json::json;
 
 use super::object::configuration_status;
@@ -30,6 +30,8 @@ fn row(phase: SessionPhase) -> SessionRow {
         local_asn: 64500,
         phase,
         since: at(1_700_000_000),
+        carries: Families::IPV4,
+        written: None,
         prefixes_sent: 2,
         prefixes_pending: 0,
         hold_time_seconds: Some(15),
@@ -73,6 +75,18 @@ fn a_session_is_shown_with_everything_that_is_known_of_it() {
             "messagesSent": 10, "messagesReceived": 9,
         })
     );
+}
+
+#[test]
+fn the_last_word_takes_back_sessions_and_routes_and_keeps_the_nodes_networks() {
+    let last = json!(farewell::last_status(vec!["10.0.2.0/24".to_owned()]));
+    let expected = json!({
+        "version": report::VERSION, "summary": "0/0", "removed": true, "announcedPrefixes": 0, "withheldTotal": 0,
+        "connectedNetworks": ["10.0.2.0/24"],
+    });
+    assert_eq!(last, expected);
+    let next = report::status(&Plan::unsynced(), &SessionTable::default(), &[]);
+    assert_eq!(json!(next).get("removed"), None, "the next speaker of the node takes it back");
 }
 
 #[test]
@@ -166,6 +180,16 @@ fn session_news_are_transitions_only() {
         ],
     );
     check(&[("r", refused.clone())], &[("r", refused)], &[]);
+    let elsewhere = SessionRow {
+        address: IpAddr::from([10, 0, 2, 2]),
+        established_count: 0,
+        ..row(SessionPhase::Connect)
+    };
+    let moved = "SessionDown: session with peer r (10.0.2.1) ended: the peer is the router at 10.0.2.2 now";
+    check(&[("r", up.clone())], &[("r", elsewhere.clone())], &[moved]);
+    let there = SessionRow { phase: SessionPhase::Established, established_count: 1, ..elsewhere };
+    let is_up_there = "SessionUp: session with peer r (10.0.2.2, AS 65530) is established";
+    check(&[("r", up.clone())], &[("r", there)], &[moved, is_up_there]);
     check(
         &[("r", up)],
         &[],
@@ -248,7 +272,16 @@ fn the_objects_belong_to_the_node() {
 
 /// A plan with one Service on one address, told to the peers of the table.
 fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Explanation) {
-    let address = IpAddr::from([10, 0, 4, 1]);
+    plan_with(&[[10, 0, 4, 1].into()], service, peers, reaches)
+}
+
+/// As [`plan_of`], with several addresses.
+fn plan_with(
+    addresses: &[IpAddr],
+    service: &ServiceKey,
+    peers: &[&str],
+    reaches: &[&str],
+) -> (Plan, Explanation) {
     let terms = Terms {
         advertisement: "all".to_owned(),
         peers: reaches.iter().map(|peer| (*peer).to_owned()).collect(),
@@ -257,10 +290,17 @@ fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Exp
         prepend: 0,
         communities: Vec::new(),
     };
-    let prefix = Prefix::host(address);
-    let announcement = Announcement { address, prefix, terms: Arc::new(terms), weight: None };
-    let verdict =
-        Verdict::Announce { announcements: vec![announcement.clone()].into(), withheld: Box::default() };
+    let terms = Arc::new(terms);
+    let announcement = |address: &IpAddr| Announcement {
+        address: *address,
+        prefix: Prefix::host(*address),
+        terms: Arc::clone(&terms),
+        weight: None,
+    };
+    let verdict = Verdict::Announce {
+        announcements: addresses.iter().map(announcement).collect(),
+        withheld: Box::default(),
+    };
     let mut verdicts = Verdicts::default();
     verdicts.set(service.clone(), verdict.clone());
     let attrs = PathAttrs {
@@ -268,9 +308,11 @@ fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Exp
         communities: vec![bgp_proto::Community::NO_EXPORT],
         ..PathAttrs::default()
     };
-    let routes: RouteSet = [(prefix, Arc::new(attrs))].into_iter().collect();
+    let attrs = Arc::new(attrs);
+    let routes: RouteSet =
+        addresses.iter().map(|address| (Prefix::host(*address), Arc::clone(&attrs))).collect();
     let peers = peers.iter().map(|name| {
-        let told = announcement.terms.reaches(name);
+        let told = terms.reaches(name);
         let routes = if told { Arc::new(routes.clone()) } else { Arc::default() };
         let peer = Peer { name: (*name).to_owned(), ..some_peer() };
         ((*name).to_owned(), PeerPlan { peer: Arc::new(peer), routes })
@@ -282,8 +324,14 @@ fn plan_of(service: &ServiceKey, peers: &[&str], reaches: &[&str]) -> (Plan, Exp
         version: 1,
         ..Plan::unsynced()
     };
-    let steps = vec![Step { address: None, outcome: Ok(Finding::Addresses(vec![address])) }];
+    let steps = vec![Step { address: None, outcome: Ok(Finding::Addresses(addresses.to_vec())) }];
     (plan, Explanation { verdict, steps })
+}
+
+/// A session that is up and has carried all routes of a peer.
+fn carried(plan: &Plan, peer: &str, carries: Families) -> SessionRow {
+    let written = Some(Arc::clone(&plan.peers[peer].routes));
+    SessionRow { carries, written, ..row(SessionPhase::Established) }
 }
 
 fn some_peer() -> Peer {
@@ -305,12 +353,12 @@ fn some_peer() -> Peer {
 fn routes_are_listed_with_attributes_peers_and_services() {
     let service = ServiceKey::new("shop", "web");
     let (plan, _) = plan_of(&service, &["a", "b", "c"], &["a", "b"]);
-    let sent = |count| SessionRow { prefixes_sent: count, ..row(SessionPhase::Established) };
-    let acked = table(&[("a", SessionRow { unacknowledged: Some(0), ..sent(1) })]);
+    let sent = carried(&plan, "a", Families::IPV4);
+    let acked = table(&[("a", SessionRow { unacknowledged: Some(0), ..sent.clone() })]);
     let told = |routes: Vec<api::herald::RouteState>| routes[0].peers[0].told;
     assert_eq!(told(routes::first(&plan, &acked, 1)), api::herald::Told::Acknowledged);
     assert_eq!(told(report::status(&plan, &acked, &[]).routes), api::herald::Told::Sent);
-    let table = table(&[("a", sent(1)), ("b", sent(0)), ("c", sent(0))]);
+    let table = table(&[("a", sent), ("b", row(SessionPhase::Established)), ("c", row(SessionPhase::Idle))]);
     assert_eq!(
         json!(routes::report("n1", &plan, &table)),
         json!({"node": "n1", "synced": true, "routes": [{
@@ -327,7 +375,7 @@ fn routes_are_listed_with_attributes_peers_and_services() {
 fn the_chain_goes_on_to_peer_session_and_route() {
     let service = ServiceKey::new("shop", "web");
     let (plan, explanation) = plan_of(&service, &["a", "b", "c"], &["a", "b"]);
-    let sent = SessionRow { prefixes_sent: 1, ..row(SessionPhase::Established) };
+    let sent = carried(&plan, "a", Families::IPV4);
     let table = table(&[("a", sent), ("b", failed(SessionPhase::Active, "connection refused"))]);
     let links = |explanation| {
         let report = why::why("n1", &service, explanation, &plan, &table);
@@ -352,13 +400,95 @@ fn the_chain_goes_on_to_peer_session_and_route() {
     assert_eq!(links(None), [unknown]);
 }
 
+/// Each route with the sessions that it is on, and the chain as reasons.
+fn shown(plan: &Plan, explanation: &Explanation, table: &SessionTable) -> (Vec<String>, Vec<String>) {
+    let peer = |peer: &api::herald::RoutePeer| format!(" {} {}", peer.peer, peer.told.word());
+    let route = |route: api::herald::RouteState| {
+        route.prefix.clone() + &route.peers.iter().map(peer).collect::<String>()
+    };
+    let routes = routes::first(plan, table, usize::MAX).into_iter().map(route).collect();
+    let why = why::why("n1", &ServiceKey::new("shop", "web"), Some(explanation), plan, table);
+    let link = |link: &api::herald::WhyLink| {
+        let about = [link.peer.as_deref(), link.address.as_deref()].into_iter().flatten();
+        let reason = link.reason.as_deref().unwrap_or("ok");
+        format!("{} {} {reason}", link.subject, about.collect::<Vec<_>>().join(" "))
+    };
+    (routes, why.links.iter().map(link).skip(1).collect())
+}
+
+#[test]
+fn with_one_session_per_family_each_route_is_on_the_session_that_carries_it() {
+    let service = ServiceKey::new("shop", "web");
+    let addresses = [IpAddr::from([10, 0, 4, 1]), "fd00::1".parse().unwrap()];
+    let (plan, explanation) = plan_with(&addresses, &service, &["r4", "r6"], &[]);
+    let (r4, r6) = (carried(&plan, "r4", Families::IPV4), carried(&plan, "r6", Families::IPV6));
+    let both = table(&[("r4", r4.clone()), ("r6", r6.clone())]);
+    let (routes, why) = shown(&plan, &explanation, &both);
+    assert_eq!(routes, ["10.0.4.1/32 r4 sent", "fd00::1/128 r6 sent"]);
+    let expected = [
+        "peer r4 ok",
+        "session r4 ok",
+        "route r4 10.0.4.1 ok",
+        "peer r6 ok",
+        "session r6 ok",
+        "route r6 fd00::1 ok",
+    ];
+    assert_eq!(why, expected);
+    assert_eq!(report::status(&plan, &both, &[]).announced_prefixes, 2);
+
+    // One session does both; the other is down and is to carry one family.
+    let both = SessionRow { carries: Families::BOTH, ..r4.clone() };
+    let down = SessionRow { phase: SessionPhase::Active, ..r6.clone() };
+    let (routes, _) = shown(&plan, &explanation, &table(&[("r4", both), ("r6", down)]));
+    assert_eq!(routes, ["10.0.4.1/32 r4 sent", "fd00::1/128 r4 sent r6 session-down"]);
+
+    // A family that no session carries is no route on its way.
+    let ipv4_only = table(&[("r4", r4.clone()), ("r6", r4)]);
+    let (routes, why) = shown(&plan, &explanation, &ipv4_only);
+    assert_eq!(routes[1], "fd00::1/128");
+    assert_eq!(why.last().map(String::as_str), Some("route fd00::1 familyNotCarried"));
+    assert_eq!(report::status(&plan, &ipv4_only, &[]).announced_prefixes, 1);
+    let alone = [IpAddr::from([10, 0, 4, 1])];
+    let (plan, explanation) = plan_with(&alone, &service, &["r4", "r6"], &[]);
+    let (_, why) =
+        shown(&plan, &explanation, &table(&[("r4", carried(&plan, "r4", Families::IPV4)), ("r6", r6)]));
+    assert_eq!(why[3..], ["peer r6 ok", "session r6 ok"], "the other family is not its business");
+}
+
+#[test]
+fn the_routers_of_a_network_have_routes_of_their_own() {
+    let service = ServiceKey::new("shop", "web");
+    let (plan, explanation) = plan_of(&service, &["fabric", "fabric-2"], &["fabric"]);
+    let up = carried(&plan, "fabric", Families::IPV4);
+    let rows = [
+        ("fabric-2", row(SessionPhase::Established)),
+        ("fabric@10.0.2.1", up.clone()),
+        ("fabric@10.0.2.2", SessionRow { written: None, ..up }),
+        ("fabricate", row(SessionPhase::Established)),
+    ];
+    let (routes, why) = shown(&plan, &explanation, &table(&rows));
+    assert_eq!(routes, ["10.0.4.1/32 fabric@10.0.2.1 sent fabric@10.0.2.2 pending"]);
+    let expected = [
+        "peer fabric ok",
+        "session fabric@10.0.2.1 ok",
+        "route fabric@10.0.2.1 10.0.4.1 ok",
+        "session fabric@10.0.2.2 ok",
+        "route fabric@10.0.2.2 10.0.4.1 pending",
+        "peer fabric-2 peerNotSelected",
+    ];
+    assert_eq!(why, expected);
+    assert_eq!(report::status(&plan, &table(&rows), &[]).announced_prefixes, 1);
+    let nobody = table(&[("fabric", row(SessionPhase::Active))]);
+    assert_eq!(shown(&plan, &explanation, &nobody).0, ["10.0.4.1/32 fabric session-down"]);
+}
+
 #[test]
 fn what_the_controller_says_is_missing_breaks_the_chain_and_what_is_there_goes_on() {
     let service = ServiceKey::new("shop", "web");
     let (plan, mut explanation) = plan_of(&service, &["a"], &[]);
     let lack = Finding::Lacks("no available IPs in pool home".into());
     explanation.steps.push(Step { address: None, outcome: Ok(lack) });
-    let sent = SessionRow { prefixes_sent: 1, ..row(SessionPhase::Established) };
+    let sent = carried(&plan, "a", Families::IPV4);
     let report = why::why("n1", &service, Some(&explanation), &plan, &table(&[("a", sent)]));
     let told: Vec<(&str, bool)> =
         report.links.iter().map(|link| (link.subject.as_str(), link.holds)).collect();

@@ -3,8 +3,11 @@
 //! The first part is what the decision itself found ([`crate::decide::explain`]), the second what sessions say. No rule
 //! is evaluated here.
 
+use std::collections::BTreeSet;
+
 use api::herald::{Told, WhyLink, WhyReason, WhyReport};
 use api::service::ServiceKey;
+use bgp_proto::Family;
 
 use super::routes::told;
 use crate::decide::Explanation;
@@ -61,28 +64,40 @@ fn links(explanation: &Explanation, plan: &Plan, table: &SessionTable) -> Vec<Wh
                 links.push(WhyLink::fails(WhyReason::NoPeer, text));
             }
             for (name, peer) in &plan.peers {
-                towards(name, peer, row_of(name, table), announcements, &mut links);
+                towards(name, peer, announcements, table, &mut links);
+            }
+            for announcement in announcements.iter().filter(|one| !may_be_carried(one, plan, table)) {
+                let (prefix, family) = (announcement.prefix, word(announcement.prefix.family()));
+                let text = format!(
+                    "{prefix} goes over no session of this node: none of those that are meant carries {family} routes; \
+                     a BGPPeer with an {family} address does, or one with dualStackAddressFamily"
+                );
+                let link = WhyLink::fails(WhyReason::FamilyNotCarried, text);
+                links.push(link.about(Some(announcement.address)));
             }
         }
     }
     links
 }
 
-/// The row of a peer; of a network of routers the first that has called.
-fn row_of<'a>(name: &str, table: &'a SessionTable) -> Option<&'a SessionRow> {
-    let caller = || {
-        let mut rows = table.sessions.iter();
-        rows.find(|(row, _)| row.split_once('@').is_some_and(|(object, _)| object == name))
+/// Whether some session is there for it, up or not. Where the sessions of a peer are not known yet, or no peer is meant,
+/// the lack is another one.
+fn may_be_carried(announcement: &Announcement, plan: &Plan, table: &SessionTable) -> bool {
+    let mut meant = plan.peers.keys().filter(|peer| announcement.terms.reaches(peer)).peekable();
+    let family = announcement.prefix.family();
+    let carries = |peer: &String| {
+        let mut rows = table.rows_of(peer).peekable();
+        rows.peek().is_none() || rows.any(|(_, row)| row.carries.contains(family))
     };
-    table.sessions.get(name).or_else(|| caller().map(|(_, row)| row))
+    meant.peek().is_none() || meant.any(carries)
 }
 
 /// The part of the chain that is about one peer.
 fn towards(
     name: &str,
     peer: &PeerPlan,
-    row: Option<&SessionRow>,
     announcements: &[Announcement],
+    table: &SessionTable,
     links: &mut Vec<WhyLink>,
 ) {
     let meant: Vec<&Announcement> =
@@ -94,6 +109,26 @@ fn towards(
     };
     let text = format!("{} is told by BGPAdvertisement \"{}\"", peer.peer.router, first.terms.advertisement);
     links.push(WhyLink::holds("peer", text).towards(name));
+    let mut rows = table.rows_of(name).peekable();
+    if rows.peek().is_none() {
+        links.push(WhyLink::fails(WhyReason::SessionDown, "is about to be opened").towards(name));
+    }
+    for (name, row) in rows {
+        over(name, row, peer, &meant, links);
+    }
+}
+
+/// The part of the chain that is about one session.
+fn over(name: &str, row: &SessionRow, peer: &PeerPlan, meant: &[&Announcement], links: &mut Vec<WhyLink>) {
+    let mut carried =
+        meant.iter().filter(|announcement| row.carries.contains(announcement.prefix.family())).peekable();
+    if carried.peek().is_none() {
+        let families: BTreeSet<_> = meant.iter().map(|announcement| announcement.prefix.family()).collect();
+        let families: Vec<_> = families.into_iter().map(word).collect();
+        let text = format!("carries no {} routes, so nothing of this Service", families.join(" and "));
+        links.push(WhyLink::holds("session", text).towards(name));
+        return;
+    }
     let (holds, text) = session(row);
     let link =
         if holds { WhyLink::holds("session", text) } else { WhyLink::fails(WhyReason::SessionDown, text) };
@@ -101,19 +136,18 @@ fn towards(
     if !holds {
         return;
     }
-    let told = told(peer, row);
-    for announcement in meant {
+    for announcement in carried {
         let prefix = announcement.prefix;
-        let link = match (peer.routes.get(&prefix), told) {
-            (None, _) => WhyLink::fails(WhyReason::Pending, format!("{prefix} is not in the plan yet")),
-            (Some(_), Told::Pending | Told::SessionDown) => {
-                let why =
-                    row.and_then(|row| row.last_error.as_ref()).map(|fault| format!(": {}", fault.text));
+        let told = peer.routes.get(&prefix).map(|attrs| told(row, prefix, attrs));
+        let link = match told {
+            None => WhyLink::fails(WhyReason::Pending, format!("{prefix} is not in the plan yet")),
+            Some(None | Some(Told::Pending | Told::SessionDown)) => {
+                let why = row.last_error.as_ref().map(|fault| format!(": {}", fault.text));
                 let text = format!("{prefix} is not written to the session yet{}", why.unwrap_or_default());
                 WhyLink::fails(WhyReason::Pending, text)
             }
-            (Some(_), Told::Sent) => WhyLink::holds("route", format!("{prefix} is sent")),
-            (Some(_), Told::Acknowledged) => {
+            Some(Some(Told::Sent)) => WhyLink::holds("route", format!("{prefix} is sent")),
+            Some(Some(Told::Acknowledged)) => {
                 WhyLink::holds("route", format!("{prefix} is sent, and acknowledged by the router's TCP"))
             }
         };
@@ -121,8 +155,14 @@ fn towards(
     }
 }
 
-fn session(row: Option<&SessionRow>) -> (bool, String) {
-    let Some(row) = row else { return (false, "is about to be opened".to_owned()) };
+fn word(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4Unicast => "IPv4",
+        Family::Ipv6Unicast => "IPv6",
+    }
+}
+
+fn session(row: &SessionRow) -> (bool, String) {
     if row.phase == SessionPhase::Established {
         return (true, "is Established".to_owned());
     }

@@ -2,7 +2,8 @@
 //!
 //! The sums are the announcer's. Of a slice only its counters are kept, so that a change can be taken out of the sum again; the
 //! cost of a change does not depend on how many slices the Service has. A watch that starts over is followed by epoch, as
-//! `runtime::watch::Mirror` does it; here the counters of what has gone are needed as well.
+//! `runtime::watch::Mirror` does it; here the counters of what has gone are needed as well. Of a list that begins with nothing the
+//! sums are told at its end: half of it is no fact.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,8 @@ pub struct Endpoints {
     slices: BTreeMap<SliceKey, Kept>,
     epoch: u32,
     hosting: Hosting,
+    /// The sums of a list that began with nothing and has not come to its end.
+    untold: Option<BTreeMap<ServiceKey, EndpointFacts>>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +62,14 @@ impl Endpoints {
     /// Seen from the node of that name.
     #[must_use]
     pub fn new(node: &str) -> Self {
-        Self { node: node.into(), slices: BTreeMap::new(), epoch: 0, hosting: Hosting::default() }
+        Self {
+            node: node.into(),
+            slices: BTreeMap::new(),
+            epoch: 0,
+            hosting: Hosting::default(),
+            // Before the first lists are complete nobody decides.
+            untold: None,
+        }
     }
 
     /// Whether the nodes of ready endpoints are kept from now on. What was taken in before does not tell them: the watch
@@ -82,9 +92,14 @@ impl Endpoints {
         change: Change<SlimSlice>,
         known: impl Fn(ServiceKey) -> (ServiceKey, EndpointFacts),
     ) -> BTreeMap<ServiceKey, EndpointFacts> {
-        let mut sums = Sums { touched: BTreeMap::new(), known };
+        let ends = matches!(change, Change::Synced);
+        let waits = self.untold.is_some() && !ends;
+        let mut sums = Sums { touched: self.untold.take().unwrap_or_default(), known };
         match change {
-            Change::Restarted => self.epoch = self.epoch.wrapping_add(1),
+            Change::Restarted => {
+                self.epoch = self.epoch.wrapping_add(1);
+                self.hosting.begin();
+            }
             Change::Apply(slice) => {
                 let key = SliceKey::of(&slice);
                 let fold = slice.fold(&self.node);
@@ -105,16 +120,24 @@ impl Endpoints {
                     self.hosting.remove(&key);
                     kept.fold.take_from(sums.of(kept.fold.service.clone()));
                 }
+                for service in self.hosting.end() {
+                    sums.of(service);
+                }
                 fill(&mut self.slices);
             }
+        }
+        if waits {
+            self.untold = Some(sums.touched);
+            return BTreeMap::new();
         }
         sums.touched
     }
 
-    /// Forgets all slices; returns the Services that had some. What a later watch says is taken as from the first one.
+    /// Forgets all slices; returns the Services that had some. What a later watch says is told when it is complete.
     #[must_use]
     pub fn forget(&mut self) -> BTreeSet<ServiceKey> {
         self.hosting.forget();
+        self.untold = Some(BTreeMap::new());
         std::mem::take(&mut self.slices).into_values().map(|kept| kept.fold.service).collect()
     }
 
@@ -267,6 +290,47 @@ mod tests {
         assert_eq!(told.counts("b"), [1, 0, 0, 1, 0]);
         assert_eq!(told.take(Change::Synced), ["ns/b"]);
         assert_eq!((told.counts("a"), told.counts("b")), ([1, 0, 0, 1, 0], [0; 5]));
+    }
+
+    #[test]
+    fn a_list_that_begins_with_nothing_is_told_at_its_end() {
+        let mut told = Told::nothing();
+        told.take(Change::Apply(slice("a", Some("web"), "IPv4", "R")));
+        assert_eq!(told.endpoints.forget().len(), 1);
+        told.sums.clear();
+        let list = [
+            Change::Restarted,
+            Change::Apply(slice("a", Some("web"), "IPv4", "S")),
+            Change::Apply(slice("b", Some("web"), "IPv4", "r")),
+            Change::Apply(slice("c", Some("db"), "IPv4", "R")),
+            // The connection breaks, and the list begins once more.
+            Change::Restarted,
+            Change::Apply(slice("a", Some("web"), "IPv4", "S")),
+            Change::Apply(slice("b", Some("web"), "IPv4", "rr")),
+        ];
+        for change in list {
+            assert_eq!(told.take(change), [""; 0]);
+        }
+        assert_eq!(told.take(Change::Synced), ["ns/db", "ns/web"]);
+        assert_eq!((told.counts("web"), told.counts("db")), ([0, 1, 2, 2, 1], [0; 5]));
+        assert_eq!(told.take(Change::Apply(slice("b", Some("web"), "IPv4", ""))), ["ns/web"]);
+    }
+
+    #[test]
+    fn nodes_are_told_when_the_list_that_tells_them_is_complete() {
+        let mut told = Told::nothing();
+        let (web, here) = (ServiceKey::new("ns", "web"), NodeHash::of("here"));
+        told.take(Change::Apply(slice("a", Some("web"), "IPv4", "R")));
+        told.endpoints.keep_hosts(true);
+        // Not of the list that tells nodes yet.
+        told.take(Change::Apply(slice("b", Some("db"), "IPv4", "R")));
+        told.take(Change::Restarted);
+        told.take(Change::Apply(slice("a", Some("web"), "IPv4", "R")));
+        assert_eq!(told.endpoints.hosts_of(&web), Hosts::default());
+        assert_eq!(told.counts("web"), [1, 0, 0, 1, 0], "what is known stays in force");
+        told.take(Change::Apply(slice("b", Some("db"), "IPv4", "R")));
+        assert_eq!(told.take(Change::Synced), ["ns/db", "ns/web"]);
+        assert_eq!(told.endpoints.hosts_of(&web), Hosts { v4: [here].into(), ..Hosts::default() });
     }
 
     proptest! {

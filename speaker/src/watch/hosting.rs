@@ -15,8 +15,21 @@ use crate::decide::width::{Hosts, NodeHash};
 #[derive(Debug, Default)]
 pub(super) struct Hosting {
     keeps: bool,
+    listed: Listed,
     slices: BTreeMap<SliceKey, SliceHosts>,
     services: BTreeMap<ServiceKey, Counts>,
+}
+
+/// How much of what there is has been taken in since nodes are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Listed {
+    /// What came since then, in no list.
+    #[default]
+    Not,
+    /// The list has begun.
+    Partly,
+    /// All of it.
+    Wholly,
 }
 
 /// The nodes with ready endpoints of one slice, each once.
@@ -38,10 +51,32 @@ impl Hosting {
     /// Whether slices are taken in from now on.
     pub(super) fn keep(&mut self, keep: bool) {
         self.keeps = keep;
+        if !keep {
+            self.listed = Listed::Not;
+        }
     }
 
-    /// The nodes with ready endpoints of a Service.
+    /// A list of all slices begins.
+    pub(super) fn begin(&mut self) {
+        if self.keeps && self.listed == Listed::Not {
+            self.listed = Listed::Partly;
+        }
+    }
+
+    /// A list of all slices has come to its end. If it is the first one that tells nodes, returns the Services that have some.
+    pub(super) fn end(&mut self) -> Vec<ServiceKey> {
+        if self.listed != Listed::Partly {
+            return Vec::new();
+        }
+        self.listed = Listed::Wholly;
+        self.services.keys().cloned().collect()
+    }
+
+    /// The nodes with ready endpoints of a Service; none before all are known, since half of them would be wrong.
     pub(super) fn of(&self, service: &ServiceKey) -> Hosts {
+        if self.listed != Listed::Wholly {
+            return Hosts::default();
+        }
         let all = |counts: &BTreeMap<NodeHash, u32>| counts.keys().copied().collect();
         let counts = self.services.get(service);
         counts.map(|counts| Hosts { v4: all(&counts.v4), v6: all(&counts.v6) }).unwrap_or_default()
@@ -79,6 +114,7 @@ impl Hosting {
 
     /// All slices are gone.
     pub(super) fn forget(&mut self) {
+        self.listed = Listed::Not;
         self.slices.clear();
         self.services.clear();
     }

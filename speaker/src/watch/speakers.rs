@@ -21,13 +21,23 @@ pub(super) struct Speakers {
     ready: Mirror<Box<str>, BTreeSet<Box<str>>>,
     /// The advertisements, by node.
     able: Mirror<Box<str>, BTreeSet<Box<str>>>,
+    /// Whether each of the two lists was complete since it is watched. Half a list would choose other nodes than the whole.
+    ready_listed: bool,
+    able_listed: bool,
     changed: bool,
 }
 
 impl Speakers {
     /// Nothing is known.
     pub(super) fn new(namespace: &str) -> Self {
-        Self { namespace: namespace.into(), ready: Mirror::new(), able: Mirror::new(), changed: false }
+        Self {
+            namespace: namespace.into(),
+            ready: Mirror::new(),
+            able: Mirror::new(),
+            ready_listed: false,
+            able_listed: false,
+            changed: false,
+        }
     }
 
     /// What the watch of all EndpointSlices says.
@@ -47,13 +57,17 @@ impl Speakers {
                     self.ready.apply(name, None);
                 }
             }
-            Change::Synced => self.changed |= !self.ready.sweep().is_empty(),
+            Change::Synced => {
+                let gone = self.ready.sweep();
+                self.changed |= !gone.is_empty() || !std::mem::replace(&mut self.ready_listed, true);
+            }
         }
     }
 
     /// No EndpointSlice is watched any more.
     pub(super) fn forget_slices(&mut self) {
         self.ready = Mirror::new();
+        self.ready_listed = false;
         self.changed = true;
     }
 
@@ -73,21 +87,30 @@ impl Speakers {
                     self.able.apply(node.into(), None);
                 }
             }
-            Change::Synced => self.changed |= !self.able.sweep().is_empty(),
+            Change::Synced => {
+                let gone = self.able.sweep();
+                self.changed |= !gone.is_empty() || !std::mem::replace(&mut self.able_listed, true);
+            }
         }
     }
 
     /// No ConfigurationState is watched any more.
     pub(super) fn forget_states(&mut self) {
         self.able = Mirror::new();
+        self.able_listed = false;
         self.changed = true;
     }
 
-    /// What is known, if that may have changed since the last call.
+    /// What is known of all of them, if that may have changed since the last call. While a list is not complete that is nothing, and
+    /// then every node announces.
     pub(super) fn take_fleet(&mut self) -> Option<Fleet> {
-        std::mem::take(&mut self.changed).then(|| Fleet {
-            ready: self.ready.values().flatten().cloned().collect(),
-            able: self.able.iter().map(|(node, able)| (node.clone(), able.clone())).collect(),
+        let is_whole = self.ready_listed && self.able_listed;
+        std::mem::take(&mut self.changed).then(|| match is_whole {
+            true => Fleet {
+                ready: self.ready.values().flatten().cloned().collect(),
+                able: self.able.iter().map(|(node, able)| (node.clone(), able.clone())).collect(),
+            },
+            false => Fleet::default(),
         })
     }
 

@@ -37,12 +37,12 @@ fn peers(row: &RouteRow) -> String {
         (!peers.is_empty()).then(|| format!("{} {}", peers.join(","), told.word()))
     };
     let all = [Told::Acknowledged, Told::Sent, Told::Pending, Told::SessionDown].into_iter().filter_map(at);
-    all.collect::<Vec<_>>().join("; ")
+    let all = all.collect::<Vec<_>>();
+    if all.is_empty() { "carried by no session".to_owned() } else { all.join("; ") }
 }
 
 fn tone(row: &RouteRow) -> Tone {
-    let told = |peer: &api::herald::RoutePeer| peer.told >= Told::Sent;
-    if !row.route.peers.is_empty() && row.route.peers.iter().all(told) { Tone::Good } else { Tone::Bad }
+    if row.route.is_told() { Tone::Good } else { Tone::Bad }
 }
 
 fn services(row: &RouteRow) -> String {

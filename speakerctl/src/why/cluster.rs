@@ -137,6 +137,11 @@ fn on_node(
             return;
         }
     }
+    if status.removed {
+        let text = "the speaker was removed from this node and has withdrawn its routes";
+        links.push(WhyLink::fails(WhyReason::NoReport, text));
+        return;
+    }
     if status.sessions.is_empty() {
         links.push(WhyLink::fails(WhyReason::NoPeer, "no BGPPeer selects this node"));
         return;
@@ -144,6 +149,11 @@ fn on_node(
     let mut known = false;
     for route in status.routes.iter().filter(|route| route.services.contains(&name)) {
         known = true;
+        if route.peers.is_empty() {
+            let text =
+                format!("no session of this node carries routes of the address family of {}", route.prefix);
+            links.push(WhyLink::fails(WhyReason::FamilyNotCarried, text));
+        }
         for peer in &route.peers {
             towards(report, &route.prefix, peer, duplicates, links);
         }
@@ -280,6 +290,21 @@ mod tests {
             json!({"sessions": sessions, "routes": [route()], "withheld": withheld, "withheldTotal": 1});
         let expected =
             ["endpoints noEndpoints [fd00::1] no IPv6 endpoint", "route ok [tor] 10.0.4.1/32 is sent"];
+        assert_eq!(told("n1", &[report("n1", status)]), expected);
+    }
+
+    #[test]
+    fn a_route_that_no_session_carries_breaks_the_chain() {
+        let route = json!({"prefix": "fd00::1/128", "peers": [], "services": ["shop/web"]});
+        let status = json!({"sessions": [session("Established", "10.0.2.11")], "routes": [route]});
+        let expected = ["route familyNotCarried [] no session of this node carries routes of the addr"];
+        assert_eq!(told("n1", &[report("n1", status)]), expected);
+    }
+
+    #[test]
+    fn a_speaker_that_was_removed_announces_nothing() {
+        let status = json!({"removed": true, "summary": "0/0"});
+        let expected = ["speaker noReport [] the speaker was removed from this node and has wit"];
         assert_eq!(told("n1", &[report("n1", status)]), expected);
     }
 

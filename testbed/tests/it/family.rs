@@ -12,6 +12,7 @@ use testbed::service::{Service, ServicePlan};
 
 use crate::home::{FIRST, SOON, apply_sample, settle};
 use crate::runner::Test;
+use crate::why::by_socket;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -64,6 +65,10 @@ async fn both_families(lab: &mut Lab) -> Result<()> {
         let (page, _) = eventually(SOON, "the page", async || lab.client().curl(&url).await).await?;
         ensure!(page.contains("hello from nginx-"), "{url}: {page}");
     }
+    // Each session carries one family, and that is all that there is to be told.
+    by_socket(lab, "nginx-dual-stack", true, &["10.0.6.1/32 is sent", "fd00:10:0:6::/128 is sent"]).await?;
+    let answer = lab.speakerctl_on("n1", &["routes", "--check"]).await?;
+    ensure!(answer.accepted && !answer.text.contains("pending"), "{}", answer.text);
     lab.check_paths(FIRST, &["n1", "n4"]).await
 }
 

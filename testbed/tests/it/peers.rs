@@ -13,6 +13,7 @@ use testbed::network::router::RouterPlan;
 
 use crate::home::{FIRST, SOON, install, settle};
 use crate::runner::Test;
+use crate::why::by_socket;
 
 pub(crate) const TESTS: &[Test] = &[
     Test {
@@ -167,6 +168,9 @@ async fn range(lab: &mut Lab) -> Result<()> {
     apply_peer(lab, &format!("{fields}, password: open-sesame")).await?;
     lab.wait_for_paths(FIRST, &["n1"], SOON).await?;
     wait_for_words(lab, "router@10.0.2.1").await?;
+    by_socket(lab, "nginx", true, &["router@10.0.2.1", "10.0.4.1/32 is sent"]).await?;
+    let answer = lab.speakerctl_on("n1", &["routes", "--check", "--peer", "router"]).await?;
+    ensure!(answer.accepted && answer.text.contains("router@10.0.2.1"), "{}", answer.text);
     lab.check_daemons()
 }
 

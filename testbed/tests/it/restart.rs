@@ -135,6 +135,13 @@ async fn herald_is_removed(lab: &mut Lab) -> Result<()> {
 
 async fn node_is_no_longer_wanted(lab: &mut Lab) -> Result<()> {
     settle(lab, "n1").await?;
+    for node in ["n1", "n2"] {
+        eventually(SOON, "the report of the session", async || {
+            let report = speaker_state(lab, node).await?;
+            if report.contains("Established") { Ok(()) } else { bail!("{report}") }
+        })
+        .await?;
+    }
     let namespace = ["-n", testbed::HERALD_NAMESPACE];
     let select = r#"{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"n1"}}}}}"#;
     let patch = ["patch", "daemonset", "speaker", "--type=merge", "-p", select];
@@ -145,9 +152,21 @@ async fn node_is_no_longer_wanted(lab: &mut Lab) -> Result<()> {
         ensure!(status.success(), "the speaker of {node} ended with {status}");
     }
     lab.wait_for_paths(FIRST, &["n1"], AT_ONCE).await?;
+    // Nobody reports for n2 any more, and its last word is not the session that it had. On n1 a next one will report.
+    let (left, stays) = (speaker_state(lab, "n2").await?, speaker_state(lab, "n1").await?);
+    ensure!(left.contains(r#""removed": true"#) && !left.contains("Established"), "{left}");
+    ensure!(!left.contains("10.0.4.1") && stays.contains("Established"), "{left}\n{stays}");
     // On n1 it was a restart, so its route stays while the router waits.
     throughout(Duration::from_secs(5), "the route by n1", async || lab.check_paths(FIRST, &["n1"]).await)
         .await
+}
+
+/// What a node's speaker reported last.
+async fn speaker_state(lab: &Lab, node: &str) -> Result<String> {
+    let get = ["get", "speakerstates.herald-lb.io", node, "-n", testbed::HERALD_NAMESPACE, "-o", "json"];
+    let answer = lab.cluster().kubectl(&get).await?;
+    ensure!(answer.accepted, "{}", answer.text);
+    Ok(answer.text)
 }
 
 async fn starts_without_api_server(lab: &mut Lab) -> Result<()> {

@@ -139,7 +139,8 @@ async fn patch_peer(lab: &Lab, patch: &str) -> Result<()> {
     Ok(())
 }
 
-async fn by_socket(lab: &Lab, service: &str, well: bool, words: &[&str]) -> Result<()> {
+/// The speaker of n1 says so.
+pub(crate) async fn by_socket(lab: &Lab, service: &str, well: bool, words: &[&str]) -> Result<()> {
     eventually(SOON, "the socket to say why", async || {
         let answer = lab.speakerctl_on("n1", &["why", service]).await?;
         says(&answer, well, words)

@@ -165,6 +165,7 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
     let signed = Peer { key: Password::try_new(*b"herald").map(SessionKey::Md5), ..peer.clone() };
     roster.apply(now, &plan([("net", signed)]));
     assert!(!roster.contains(key));
+    assert_eq!(roster.configs()[0].replaces, Some(key), "the same router is to call again");
 
     roster.apply(now, &plan([("net", peer)]));
     let Callee::Member(key) = roster.callee(from, local) else { panic!("no place") };
@@ -173,6 +174,24 @@ fn a_caller_of_a_network_gets_a_place_of_its_own_until_it_has_been_gone_for_long
     assert!(roster.retire(now + RANGE_IDLE, |_| false, RANGE_IDLE));
     assert!(!roster.contains(key));
     assert_eq!(standing_by(&roster), [("net", &Why::Range)]);
+}
+
+#[test]
+fn callers_that_come_and_go_leave_nothing_behind() {
+    let mut roster = Roster::new("node-1");
+    let range = RouterAt::Range("2001:db8::/32".parse().unwrap());
+    let peer = Peer { router: range, connect: ConnectMode::Passive, listen_port: 1790, ..tor() };
+    let now = Instant::now();
+    roster.apply(now, &plan([("net", peer)]));
+    let local: SocketAddr = "[::1]:1790".parse().unwrap();
+    for caller in 0..10_000u16 {
+        let from = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, caller], 40_000));
+        let Callee::Member(key) = roster.callee(from, local) else { panic!("no place for {from}") };
+        let name = roster.name(key).map(str::to_owned);
+        assert!(roster.retire(now, |_| false, Duration::ZERO));
+        assert_eq!(roster.name(key).map(str::to_owned), name, "its last words are still to come");
+    }
+    assert!(roster.names.len() <= RANGE_MAX, "{}", roster.names.len());
 }
 
 #[test]

@@ -10,9 +10,9 @@ use super::*;
 enum Fate {
     /// Nothing: the session goes on.
     Untouched,
-    /// Cease / Other Configuration Change: what OPEN says is another thing now.
+    /// Cease / Other Configuration Change: what OPEN says is another thing now, or what TCP needs towards the same router.
     Renegotiated,
-    /// Cease / Peer De-configured: it is another TCP session now.
+    /// Cease / Peer De-configured: it is another router now, or none.
     Replaced,
 }
 use Fate::{Renegotiated, Replaced, Untouched};
@@ -79,15 +79,39 @@ async fn only_identity_timers_and_capabilities_reset_a_session_and_only_its_own(
 
     check("peerAddress", |peer| Peer { router: RouterAt::Address(somewhere.ip()), ..peer }, Replaced).await;
     check("peerPort", |peer| Peer { port: somewhere.port(), ..peer }, Replaced).await;
-    check("sourceAddress", |peer| Peer { source: Some([127, 0, 0, 5].into()), ..peer }, Replaced).await;
+    check("sourceAddress", |peer| Peer { source: Some([127, 0, 0, 5].into()), ..peer }, Renegotiated).await;
     check(
         "password",
         |peer| Peer { key: Password::try_new("herald").map(SessionKey::Md5), ..peer },
-        Replaced,
+        Renegotiated,
     )
     .await;
-    check("ttlSecurity", |peer| Peer { ttl_security: NonZeroU8::new(1), ..peer }, Replaced).await;
+    check("ttlSecurity", |peer| Peer { ttl_security: NonZeroU8::new(1), ..peer }, Renegotiated).await;
     check("a missing Secret", |peer| Peer { refused: Some(no_secret()), ..peer }, Replaced).await;
+}
+
+#[tokio::test]
+async fn a_session_that_an_edit_replaces_says_so_and_goes_on_counting() {
+    let router = Router::bind("127.0.0.1:0").await;
+    let routes = one_route();
+    let mut bench = Bench::with_peer(&router, &routes);
+    let mut session = router.establish().await;
+    let before = bench.row("tor", "the session", |row| row.phase == SessionPhase::Established).await;
+    // The router does not have it, and does not answer.
+    let signed = Peer { key: Password::try_new("herald").map(SessionKey::Md5), ..peer(router.address) };
+    bench.want([("tor", signed, &routes)]);
+    let after = bench.row("tor", "the edit", |row| row.phase != SessionPhase::Established).await;
+    let words = session.hear_end().await.map(|(code, subcode, _)| (code, subcode));
+    assert_eq!(words, Some((6, 6)));
+    assert_eq!(after.established_count, 1);
+    assert!(after.messages_sent > before.messages_sent, "{after:?}");
+    let news = crate::status::session::news(&one_row(before), &one_row(after));
+    let told: Vec<&str> = news.iter().map(|news| news.note.as_str()).collect();
+    assert_eq!(told, ["session with peer tor (127.0.0.1) is down: the configuration of this peer changed"]);
+}
+
+fn one_row(row: SessionRow) -> SessionTable {
+    SessionTable { sessions: [("tor".to_owned(), row)].into() }
 }
 
 fn free_port() -> u16 {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use api::config::{Password, Peer, PeerRefusal, RemoteAsn, RouterAt, SessionKey};
 use api::selector::Selectors;
 use api::v1beta2::ConnectMode;
-use bgp_proto::{PathAttrs, Prefix, RouteSet};
+use bgp_proto::{Families, PathAttrs, Prefix, RouteSet};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -167,6 +167,8 @@ async fn an_ipv6_session_takes_its_router_id_from_the_node_and_says_that_it_has_
         "IPv4 routes are not announced on this session: the interface of ::1 has no global IPv4 address to be their next hop"
     );
     assert_eq!(session.routes.len(), 1);
+    let row = bench.row("tor", "all that it carries", |row| row.written.as_ref() == Some(&both)).await;
+    assert_eq!((row.carries, row.prefixes_sent, row.prefixes_pending), (Families::IPV6, 1, 0));
 }
 
 #[tokio::test]

@@ -405,6 +405,36 @@ fn endpoint_slices_are_watched_only_while_a_decision_may_ask_for_them() {
     assert!(intake.slices_needed().is_none(), "there is no Service left");
 }
 
+#[test]
+fn after_a_pause_nothing_is_announced_on_half_a_list_of_endpoints() {
+    let (mut intake, _) = started();
+    let local = json!({
+        "metadata": {"name": "web", "namespace": "shop", "uid": "svc-uid"},
+        "spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"},
+        "status": {"loadBalancer": {"ingress": [{"ip": "10.0.4.1"}]}},
+    });
+    intake.take(Fact::Service(Change::Delete(object(local.clone()))));
+    intake.plan(now()).unwrap();
+    assert!(intake.slices_needed().is_none());
+    intake.take(Fact::SlicesForgotten);
+    intake.take(Fact::Service(Change::Apply(object(local))));
+    assert_eq!(routes(&intake.plan(now()).unwrap()), [""; 0]);
+    // One endpoint terminates here, a ready one is elsewhere: alone the former would be the last resort.
+    let terminating = json!({
+        "metadata": {"name": "web-0", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4", "endpoints": [{
+            "addresses": ["10.244.0.7"], "nodeName": "n1",
+            "conditions": {"ready": false, "serving": true, "terminating": true},
+        }],
+    });
+    for change in [Change::Restarted, Change::Apply(object(terminating)), slice(true), Change::Synced] {
+        intake.take(Fact::Slice(change));
+        assert!(intake.plan(now()).is_none_or(|planned| routes(&planned).is_empty()));
+    }
+    intake.take(Fact::Slice(slice(false)));
+    assert_eq!(routes(&intake.plan(now()).unwrap()), ["router 10.0.4.1/32"], "now it is the last one");
+}
+
 fn narrow() -> Fact {
     let spec = json!({"maxNodes": 1});
     Fact::Advertisement(Change::Apply(object(config_object("BGPAdvertisement", "v1beta1", "all", spec))))
@@ -448,9 +478,11 @@ fn where_a_bounded_number_of_nodes_announces_the_others_are_listened_to() {
     assert_eq!((intake.slices_needed(), intake.needs_states()), (Some(SliceUse::Hosts), true));
 
     // By score for 10.0.4.1: n1, n3, n2.
-    for fact in [speakers(&["n1", "n2", "n3"]), able("n2"), able("n3")] {
+    for fact in [Fact::State(Change::Restarted), speakers(&["n1", "n2", "n3"]), able("n2"), able("n3")] {
         intake.take(fact);
+        assert!(intake.plan(start).is_none() && intake.due(start).is_none(), "not everybody has been heard");
     }
+    intake.take(Fact::State(Change::Synced));
     assert!(intake.plan(start).is_none(), "others were chosen, and have to be there first");
     let later = intake.due(start).unwrap();
     let handed_over = intake.plan(later).unwrap();
