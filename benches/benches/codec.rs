@@ -70,7 +70,7 @@ fn pack(size: Size, count: usize) {
     let now = Instant::now();
     let routes = memory::routes(count);
     let announce = |mut speaker: Speaker| {
-        speaker.set_routes(now, PEER, Arc::clone(&routes));
+        speaker.set_routes(PEER, Arc::clone(&routes));
         memory::drain(&mut speaker, now).0
     };
     let out = announce(memory::established(now));

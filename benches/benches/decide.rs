@@ -146,7 +146,7 @@ fn on_a_session(count: u32, now: Instant) -> (Announcer, Speaker) {
 /// Plans what changed and tells the router: how many prefixes, in how many octets.
 fn tell(announcer: &mut Announcer, session: &mut Speaker, now: Instant) -> (u64, usize) {
     let plan = announcer.plan(Synced::all_watches()).expect("the plan changes").plan;
-    session.set_routes(now, memory::PEER, Arc::clone(&plan.peers["tor-1"].routes));
+    session.set_routes(memory::PEER, Arc::clone(&plan.peers["tor-1"].routes));
     let (octets, _) = memory::drain(session, now);
     (floor::walk(&octets).expect("whole messages").prefixes, octets.len())
 }

@@ -39,7 +39,7 @@ fn main() {
 fn one_change_on_a_session(size: Size, table: &Table, versions: [&Arc<RouteSet>; 2]) {
     let now = Instant::now();
     let mut speaker = memory::established(now);
-    speaker.set_routes(now, PEER, Arc::clone(versions[0]));
+    speaker.set_routes(PEER, Arc::clone(versions[0]));
     memory::drain(&mut speaker, now);
     let mut prefixes = 0;
     let measured = Measured::rounds(
@@ -48,7 +48,7 @@ fn one_change_on_a_session(size: Size, table: &Table, versions: [&Arc<RouteSet>;
         || (),
         |()| {
             for version in versions.iter().rev().cycle().take(CHANGES) {
-                speaker.set_routes(now, PEER, Arc::clone(version));
+                speaker.set_routes(PEER, Arc::clone(version));
                 let (out, _) = memory::drain(&mut speaker, now);
                 prefixes += floor::walk(&out).expect("whole messages").prefixes;
             }

@@ -60,7 +60,7 @@
 //!             Happening::Wanted(peers, routes) => {
 //!                 speaker.set_peers(now, &peers);
 //!                 for (peer, routes) in routes {
-//!                     speaker.set_routes(now, peer, routes);
+//!                     speaker.set_routes(peer, routes);
 //!                 }
 //!             }
 //!         }

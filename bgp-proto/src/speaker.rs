@@ -99,8 +99,7 @@ impl Speaker {
     /// Says which routes a peer is to know: all of them, every time. What changed is found and sent when
     /// the peer's socket takes octets. The first call for a peer also releases End-of-RIB (RFC 4724 §4.1): until then
     /// the peer keeps what it may still know of us from before a restart. A peer that is not set is ignored.
-    pub fn set_routes(&mut self, now: Instant, peer: PeerKey, routes: Arc<RouteSet>) {
-        let _ = now;
+    pub fn set_routes(&mut self, peer: PeerKey, routes: Arc<RouteSet>) {
         if let Some(session) = self.sessions.get_mut(&peer) {
             session.set_routes(routes);
         }

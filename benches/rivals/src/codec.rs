@@ -355,7 +355,7 @@ fn announce_warm(routes: &Arc<RouteSet>) -> Heap {
 
 fn announce(speaker: &mut Speaker, routes: &Arc<RouteSet>, out: &mut BytesMut) {
     let now = Instant::now();
-    speaker.set_routes(now, PEER, Arc::clone(routes));
+    speaker.set_routes(PEER, Arc::clone(routes));
     memory::drain_into(speaker, now, out);
 }
 

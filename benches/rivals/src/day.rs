@@ -39,7 +39,7 @@ pub(crate) fn run() -> Goal {
         if now >= change_at {
             change_at += CHANGE;
             let table = versions.next().expect("they come again and again");
-            (0..SESSIONS).for_each(|number| speaker.set_routes(now, PeerKey(number), Arc::clone(table)));
+            (0..SESSIONS).for_each(|number| speaker.set_routes(PeerKey(number), Arc::clone(table)));
         }
         for number in 0..SESSIONS {
             let connection = ConnectionId(number.into());

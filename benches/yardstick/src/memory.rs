@@ -58,7 +58,7 @@ pub fn established_with(now: Instant, receive: Receive) -> Speaker {
     peer.receive = receive;
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, &[peer]);
-    speaker.set_routes(now, PEER, Arc::default());
+    speaker.set_routes(PEER, Arc::default());
     let (local, remote): (IpAddr, IpAddr) = ([192, 0, 2, 7].into(), [192, 0, 2, 1].into());
     while let Some(event) = speaker.poll_event() {
         if event == (SpeakerEvent::Dial { peer: PEER }) {

@@ -64,7 +64,7 @@ fn announcing() -> usize {
 fn announce(speaker: &mut Speaker, routes: &Arc<RouteSet>, out: &mut BytesMut) {
     let now = Instant::now();
     out.clear();
-    speaker.set_routes(now, PEER, Arc::clone(routes));
+    speaker.set_routes(PEER, Arc::clone(routes));
     memory::drain_into(speaker, now, out);
 }
 

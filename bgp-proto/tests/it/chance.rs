@@ -132,7 +132,7 @@ impl Observed {
                 self.now += Duration::from_millis(*millis);
                 self.speaker.handle_timeout(self.now);
             }
-            Happening::Routes(count) => self.speaker.set_routes(self.now, KEY, routes(0..*count)),
+            Happening::Routes(count) => self.speaker.set_routes(KEY, routes(0..*count)),
             Happening::Hold(seconds) => {
                 let hold_time = HoldTime::try_new(*seconds).ok();
                 self.speaker.set_peers(self.now, &[PeerConfig { hold_time, ..external(64_500) }]);
@@ -261,7 +261,7 @@ fn a_thousand_sessions_live_through_a_day() {
     let hello = [open(&[]), message("0013 04")].concat();
     for number in 0..SESSIONS {
         let (peer, connection) = (PeerKey(number), ConnectionId(number.into()));
-        speaker.set_routes(now, peer, Arc::clone(&table));
+        speaker.set_routes(peer, Arc::clone(&table));
         speaker.handle_event(now, Event::Connected { peer, connection, local: V4, remote: V4 });
         speaker.handle_input(now, connection, &hello);
     }

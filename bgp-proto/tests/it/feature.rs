@@ -191,13 +191,13 @@ fn ipv4_routes_with_an_ipv6_next_hop_are_withdrawn_where_they_were_announced() {
     let (now, id) = (epoch(), ConnectionId(1));
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, &[external(64_500)]);
-    speaker.set_routes(now, KEY, Arc::new(plain(&["192.0.2.10"])));
+    speaker.set_routes(KEY, Arc::new(plain(&["192.0.2.10"])));
     speaker.handle_event(now, Event::Connected { peer: KEY, connection: id, local: V6, remote: V6 });
     speaker.handle_input(now, id, &offer(&[Capability::ExtendedNextHop(&IPV4_OVER_IPV6)]));
     speaker.handle_input(now, id, &message("0013 04"));
     let mut out = BytesMut::new();
     while speaker.poll_transmit(now, id, &mut out) {}
-    speaker.set_routes(now, KEY, Arc::default());
+    speaker.set_routes(KEY, Arc::default());
     out.clear();
     while speaker.poll_transmit(now, id, &mut out) {}
     assert_eq!(out, message("0022 02 0000 000b 800f08 0001 01 20c000020a"));

@@ -241,9 +241,9 @@ fn keepalives_come_early_and_never_late() {
 fn a_table_out_and_in_again_leaves_what_it_found() {
     let (mut scripted, id) = Scripted::up(external(64_500), &[]);
     for _ in 0..50 {
-        scripted.speaker.set_routes(scripted.now, KEY, routes(0..2_000));
+        scripted.speaker.set_routes(KEY, routes(0..2_000));
         scripted.drain(id);
-        scripted.speaker.set_routes(scripted.now, KEY, routes(0..0));
+        scripted.speaker.set_routes(KEY, routes(0..0));
         scripted.drain(id);
     }
     let status = scripted.speaker.session(KEY).unwrap();

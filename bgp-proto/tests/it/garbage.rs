@@ -117,7 +117,7 @@ fn a_refresh_before_the_first_table_is_answered_by_the_table() {
     let (mut speaker, id, now) = established();
     speaker.handle_input(now, id, &message("0017 05 0001 00 01"));
     assert!(drain(&mut speaker, id).is_empty(), "marks around nothing would cost the routes that are kept");
-    speaker.set_routes(now, KEY, routes(0..1));
+    speaker.set_routes(KEY, routes(0..1));
     assert!(!drain(&mut speaker, id).is_empty());
 }
 

@@ -165,7 +165,7 @@ fn an_open_of_4096_octets_is_read() {
 #[test]
 fn a_second_family_that_was_not_negotiated_does_not_wedge_the_session() {
     let mut scripted = Scripted::new(external(64_500));
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..3));
+    scripted.speaker.set_routes(KEY, routes(0..3));
     let id = scripted.connect();
     scripted.input(id, &peer_open(65_530, &[Capability::family(Family::Ipv4Unicast)]));
     scripted.input(id, &message("0013 04"));
@@ -289,7 +289,7 @@ fn a_hundred_connections_a_second_neither_grow_nor_harm() {
 fn a_thousand_refreshes_between_speakers_that_mark_are_two_walks_at_most() {
     let (mut scripted, id) =
         Scripted::up(external(64_500), &[Capability::RouteRefresh, Capability::EnhancedRouteRefresh]);
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..100));
+    scripted.speaker.set_routes(KEY, routes(0..100));
     scripted.drain(id);
     scripted.input(id, &message("0017 05 0001 00 01").repeat(1_000));
     let marks: Vec<u8> = scripted
@@ -358,11 +358,11 @@ fn one_route_announced_and_withdrawn_for_ever_leaves_nothing_behind() {
 fn our_own_churn_leaves_one_change_at_most() {
     let (mut scripted, id) = Scripted::up(external(64_500), &[]);
     let (with, without) = (routes(0..1_000), routes(1..1_000));
-    scripted.speaker.set_routes(scripted.now, KEY, Arc::clone(&with));
+    scripted.speaker.set_routes(KEY, Arc::clone(&with));
     scripted.drain(id);
     for _ in 0..10_000 {
-        scripted.speaker.set_routes(scripted.now, KEY, Arc::clone(&without));
-        scripted.speaker.set_routes(scripted.now, KEY, Arc::clone(&with));
+        scripted.speaker.set_routes(KEY, Arc::clone(&without));
+        scripted.speaker.set_routes(KEY, Arc::clone(&with));
     }
     assert_eq!(scripted.drain(id), [], "nothing has changed in the end");
 }
@@ -391,7 +391,7 @@ fn ten_routers_with_full_tables_at_once_delay_no_announcement() {
         for number in 0..10 {
             let connection = ConnectionId(number.into());
             assert_eq!(speaker.handle_input(now, connection, &table), table.len());
-            speaker.set_routes(now, PeerKey(number), routes(0..round + 1));
+            speaker.set_routes(PeerKey(number), routes(0..round + 1));
             out.clear();
             assert!(speaker.poll_transmit(now, connection, &mut out), "its own news goes out at once");
             assert_eq!(speaker.session(PeerKey(number)).unwrap().prefixes_sent, round + 1);
@@ -410,7 +410,7 @@ fn attributes_that_leave_no_room_are_refused_beforehand_and_counted() {
     let attrs = PathAttrs { communities: (0..1_001).map(Community).collect(), ..PathAttrs::default() };
     assert!(attrs.fits().is_err());
     let set = RouteSet::new().with(prefix(1), Arc::new(attrs)).with(prefix(2), Arc::default());
-    scripted.speaker.set_routes(scripted.now, KEY, Arc::new(set));
+    scripted.speaker.set_routes(KEY, Arc::new(set));
     let updates = scripted.drain(id).len();
     let status = scripted.speaker.session(KEY).unwrap();
     assert_eq!((updates, status.prefixes_sent, status.prefixes_too_large), (3, 1, 1));
@@ -420,7 +420,7 @@ fn attributes_that_leave_no_room_are_refused_beforehand_and_counted() {
 fn no_routes_are_two_end_of_ribs_and_one_route_is_one_update_more() {
     for count in 0..2 {
         let (mut scripted, id) = Scripted::up(external(64_500), &[]);
-        scripted.speaker.set_routes(scripted.now, KEY, routes(0..count));
+        scripted.speaker.set_routes(KEY, routes(0..count));
         assert_eq!(scripted.drain(id).len(), usize::try_from(count).unwrap() + 2);
     }
 }
@@ -521,7 +521,7 @@ fn a_restarting_peer_with_every_flag_is_borne() {
 fn an_address_of_the_wrong_family_changes_nothing() {
     let mapped: IpAddr = "::ffff:10.0.0.11".parse().unwrap();
     let mut scripted = Scripted::new(external(64_500));
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..1));
+    scripted.speaker.set_routes(KEY, routes(0..1));
     let connection = ConnectionId(1);
     let event = Event::Connected { peer: KEY, connection, local: mapped, remote: mapped };
     scripted.speaker.handle_event(scripted.now, event);

@@ -31,7 +31,7 @@ impl Bench {
     fn new() -> Self {
         let (mut speaker, now) = (Speaker::new(1, false), epoch());
         speaker.set_peers(now, &[config(64_500, 65_530, 11)]);
-        speaker.set_routes(now, KEY, Arc::default());
+        speaker.set_routes(KEY, Arc::default());
         Self { speaker, now }
     }
 
@@ -259,7 +259,7 @@ fn events_of_unknown_connections_and_peers_are_ignored() {
     bench.event(Event::ConnectFailed { peer: PeerKey(1), reason: ConnectFault::Refused });
     bench.event(Event::PathDown { peer: PeerKey(1), fault: PathFault::Signalled });
     bench.event(Event::PathUp { peer: PeerKey(1) });
-    bench.speaker.set_routes(bench.now, PeerKey(1), Arc::default());
+    bench.speaker.set_routes(PeerKey(1), Arc::default());
     assert_eq!(bench.speaker.handle_input(bench.now, stranger, &[0; 100]), 100);
     assert_eq!((bench.drain(), bench.state()), (Vec::new(), State::Established));
     bench.event(Event::Connected { peer: PeerKey(1), connection: stranger, local: ADDRESS, remote: ADDRESS });

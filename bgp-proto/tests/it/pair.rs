@@ -125,7 +125,7 @@ impl Pair {
     }
 
     pub(crate) fn set_routes(&mut self, end: usize, routes: Arc<RouteSet>) {
-        self.ends[end].set_routes(self.now, KEY, routes);
+        self.ends[end].set_routes(KEY, routes);
     }
 
     /// All connections go dead without a sign.

@@ -51,7 +51,7 @@ fn keepalives_are_never_closer_than_a_second() {
 fn an_update_stands_for_a_keepalive() {
     let (mut scripted, id) = Scripted::up(external(64_500), &[]);
     scripted.now += SECOND * 7 / 2;
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..1));
+    scripted.speaker.set_routes(KEY, routes(0..1));
     assert_eq!(scripted.drain(id)[0].0, MessageType::Update);
     let next = scripted.speaker.poll_timeout().unwrap() - scripted.now;
     assert!(next >= SECOND * 15 / 4 && next <= SECOND * 5, "{next:?}");
@@ -194,7 +194,7 @@ fn communities_of_the_registry_have_their_numbers() {
 #[test]
 fn a_refresh_during_the_first_table_begins_behind_end_of_rib() {
     let mut scripted = Scripted::new(graceful(external(64_500)));
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..3));
+    scripted.speaker.set_routes(KEY, routes(0..3));
     let id = scripted.connect();
     let tuples = unhex("00010180");
     let restart =
@@ -215,7 +215,7 @@ fn a_refresh_during_the_first_table_begins_behind_end_of_rib() {
 #[test]
 fn a_peer_without_enhanced_refresh_gets_its_table_without_marks() {
     let (mut scripted, id) = Scripted::up(external(64_500), &[Capability::RouteRefresh]);
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..3));
+    scripted.speaker.set_routes(KEY, routes(0..3));
     scripted.drain(id);
     scripted.input(id, &message("0017 05 0001 00 01"));
     let kinds: Vec<MessageType> = scripted.drain(id).into_iter().map(|(kind, _)| kind).collect();
@@ -229,7 +229,7 @@ fn a_request_for_a_family_that_we_did_not_offer_is_ignored() {
     // Between speakers that mark, an answer would show even where there is no route to repeat.
     let both = [Capability::RouteRefresh, Capability::EnhancedRouteRefresh];
     let (mut scripted, id) = Scripted::up(config, &both);
-    scripted.speaker.set_routes(scripted.now, KEY, routes(0..3));
+    scripted.speaker.set_routes(KEY, routes(0..3));
     scripted.drain(id);
     scripted.input(id, &message("0017 05 0002 00 01"));
     assert_eq!(scripted.drain(id), []);

@@ -28,7 +28,7 @@ fn take_over(
     let mut next = Speaker::new(99, true);
     next.set_peers(pair.now, std::slice::from_ref(config));
     if let Some(wanted) = wanted {
-        next.set_routes(pair.now, KEY, wanted);
+        next.set_routes(KEY, wanted);
     }
     next.adopt(pair.now, KEY, connection, &image)?;
     pair.ends[0] = next;

@@ -184,7 +184,7 @@ pub(crate) fn tables(now: Instant, script: &[u8]) {
                 continue;
             }
         }
-        speaker.set_routes(now, PEER, Arc::new(wanted.clone()));
+        speaker.set_routes(PEER, Arc::new(wanted.clone()));
     }
     let mut out = BytesMut::new();
     while speaker.poll_transmit(now, CONNECTION, &mut out) {}

@@ -73,7 +73,7 @@ pub(crate) fn told(config: &PeerConfig, local: IpAddr, peer_open: &[u8], routes:
     let (now, id) = (epoch(), ConnectionId(1));
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, std::slice::from_ref(config));
-    speaker.set_routes(now, KEY, Arc::new(routes));
+    speaker.set_routes(KEY, Arc::new(routes));
     speaker.handle_event(now, Event::Connected { peer: KEY, connection: id, local, remote: local });
     assert_eq!(speaker.handle_input(now, id, peer_open), peer_open.len());
     speaker.handle_input(now, id, &message("0013 04"));
@@ -156,13 +156,13 @@ fn a_withdrawn_ipv6_route_is_in_mp_unreach_alone() {
     let mut speaker = Speaker::new(1, false);
     speaker.set_peers(now, &[external(64_500)]);
     let wanted = plain(&["2001:db8::10"]);
-    speaker.set_routes(now, KEY, Arc::new(wanted.clone()));
+    speaker.set_routes(KEY, Arc::new(wanted.clone()));
     speaker.handle_event(now, Event::Connected { peer: KEY, connection: id, local: V6, remote: V6 });
     speaker.handle_input(now, id, &both_families(65_530));
     speaker.handle_input(now, id, &message("0013 04"));
     let mut out = BytesMut::new();
     while speaker.poll_transmit(now, id, &mut out) {}
-    speaker.set_routes(now, KEY, Arc::new(RouteSet::new()));
+    speaker.set_routes(KEY, Arc::new(RouteSet::new()));
     out.clear();
     while speaker.poll_transmit(now, id, &mut out) {}
     assert_eq!(out, message("002e 02 0000 0017 800f14 0002 01 80 20010db8000000000000000000000010"));

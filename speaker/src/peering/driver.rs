@@ -277,7 +277,7 @@ impl Driver {
         self.dials.keep(|peer| self.roster.contains(peer));
         self.speaker.set_peers(now, &self.roster.configs());
         for (_, member) in self.roster.members() {
-            self.speaker.set_routes(now, member.key, Arc::clone(&member.routes));
+            self.speaker.set_routes(member.key, Arc::clone(&member.routes));
         }
         self.doors.serve(now, &self.roster.entrances());
         self.paths.serve(&self.roster);
@@ -325,7 +325,7 @@ impl Driver {
             StopHow::Restart => self.speaker.stop(now, Stop::Restart),
             StopHow::Remove(text) => {
                 for (_, member) in self.roster.members() {
-                    self.speaker.set_routes(now, member.key, Arc::new(shutdown::marked(&member.routes)));
+                    self.speaker.set_routes(member.key, Arc::new(shutdown::marked(&member.routes)));
                 }
                 self.removal = Some((now + SHUTDOWN_NOTICE, text));
             }

@@ -309,7 +309,7 @@ impl Process {
             plan.peers.iter().map(|(name, peer)| self.config(name, &peer.peer)).collect();
         self.bgp.set_peers(now, &configs);
         for (config, peer) in configs.iter().zip(plan.peers.values()) {
-            self.bgp.set_routes(now, config.key, Arc::clone(&peer.routes));
+            self.bgp.set_routes(config.key, Arc::clone(&peer.routes));
         }
         let members = plan.peers.into_iter().map(|(name, peer)| (name, (peer.peer, peer.routes)));
         self.members = members.collect();

@@ -67,7 +67,7 @@ pub(super) fn encoder(addresses: &Addresses) -> Encoder {
     let mut speaker = memory::established(now);
     Box::new(move || {
         let mut out = BytesMut::with_capacity(room);
-        speaker.set_routes(now, PEER, Arc::clone(&routes));
+        speaker.set_routes(PEER, Arc::clone(&routes));
         memory::drain_into(&mut speaker, now, &mut out);
         out.into()
     })
