@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::herald::SpeakerReport;
+use kube::Client;
 use prometheus_client::registry::Registry;
 use runtime::admin::{Admin, SharedAdmin, serve_unix};
 use runtime::chance::fresh_seed;
@@ -80,11 +81,6 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         questions,
     );
     let admin = shared_admin(&settings, level, &barrier, &counters, &inlets, asker, role.clone());
-    let (namespace, own) = (settings.common.namespace.clone(), settings.node.clone());
-    let (status_objects, service_status) = (settings.status_objects, settings.service_bgp_status);
-    let (clearing, parting) = (client.clone(), client.clone());
-    let (told_client, told_settings, told_stop) = (client.clone(), settings.clone(), stop.clone());
-    let told_events = events.clone();
     let file = StateFile::new(&settings.state_folder(), &settings.node, settings.state_max_age);
     let answered = async { answer.await.unwrap_or(Ok(())) };
     let (memory, wanted) = Memory::start(&file, answered, barrier.clone(), plan.clone(), &role);
@@ -94,26 +90,15 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
         daemon_set: settings.daemon_set.clone(),
         node: settings.node.clone(),
     };
-    let front = tokio::spawn(show(
-        role.clone(),
-        move |tasks| serve(tasks, &told_settings, &admin, &told_events, &told_stop),
-        move |tasks| {
-            let (client, namespace, own) = (told_client.clone(), namespace.clone(), own.clone());
-            match service_status {
-                ServiceStatus::On => {
-                    let (client, namespace, own) = (client.clone(), namespace.clone(), own.clone());
-                    tasks.spawn(services::run(client, namespace, own, inlets.clone()));
-                }
-                ServiceStatus::Off => {}
-            }
-            match status_objects {
-                StatusObjects::On => {
-                    tasks.spawn(status::run(client, namespace, own, inlets.clone(), events.clone()));
-                }
-                StatusObjects::Off => {}
-            }
-        },
-    ));
+    let front = Front {
+        client: client.clone(),
+        settings: settings.clone(),
+        inlets,
+        events,
+        admin,
+        stop: stop.clone(),
+    };
+    let shown = tokio::spawn(front.clone().show(role.clone()));
     let peering_settings =
         PeeringSettings { node_name: settings.node.clone(), seed, times: counters.wire.clone() };
     let place = Place { socket: settings.takeover_socket(), node: settings.node.clone() };
@@ -140,7 +125,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let seen = *seen.borrow();
     let how = judge(settings.on_terminate, leaving, question.ask(seen).await);
     tracing::info!(?how, "speaker ends");
-    for task in [front, looking] {
+    for task in [shown, looking] {
         task.abort();
     }
     let ended = async {
@@ -148,32 +133,18 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
             tracing::warn!("sessions did not end in time");
         }
     };
-    let tidied = async {
-        match settings.service_bgp_status {
-            ServiceStatus::On if speaks => {
-                services::clear(clearing, &settings.common.namespace, &settings.node).await;
-            }
-            ServiceStatus::On | ServiceStatus::Off => {}
-        }
-    };
     match &how {
         StopHow::Remove(_) => {
             // First, so that no crash on the way leaves a plan that does not hold.
             memory.end(Ending::Remove).await;
             stop_sender.send_replace(Some(how));
-            let told = async {
+            if speaks {
+                // Sessions end within a fraction of this; what they leave is for the API server, if it answers.
+                let told = async { tokio::join!(front.say_farewell(ended), front.clear()) };
+                let _ = tokio::time::timeout(END_LIMIT, told).await;
+            } else {
                 ended.await;
-                match settings.status_objects {
-                    StatusObjects::On if speaks => {
-                        let (namespace, node) = (&settings.common.namespace, &settings.node);
-                        let networks = connected_networks().unwrap_or_default();
-                        farewell::say(parting, namespace, node, networks).await;
-                    }
-                    StatusObjects::On | StatusObjects::Off => {}
-                }
-            };
-            // Sessions end within a fraction of this; what they leave is for the API server, if it answers.
-            let _ = tokio::time::timeout(END_LIMIT, async { tokio::join!(told, tidied) }).await;
+            }
             if speaks {
                 mark.remove();
             }
@@ -189,25 +160,94 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     Ok(())
 }
 
-/// What is shown to the outside follows whose turn it is. The addresses for health and metrics belong to the newest
-/// process, because the kubelet asks there whether it is ready; the status objects belong to the one that holds the
-/// sessions.
-async fn show(
-    mut role: watch::Receiver<Role>,
-    serve: impl Fn(&mut JoinSet<()>),
-    tell: impl Fn(&mut JoinSet<()>),
-) {
-    let (mut serving, mut telling) = (None, None);
-    loop {
-        let now = *role.borrow_and_update();
-        let serves = match now {
-            Role::Waiting | Role::Active => true,
-            Role::Asking | Role::Yielding | Role::Retired => false,
-        };
-        keep(&mut serving, serves, &serve);
-        keep(&mut telling, now.speaks(), &tell);
-        if role.changed().await.is_err() {
-            std::future::pending::<()>().await;
+/// What is shown to the outside, and all that it takes.
+#[derive(Clone)]
+struct Front {
+    client: Client,
+    settings: Settings,
+    inlets: Inlets,
+    events: EventRecorder,
+    admin: SharedAdmin,
+    stop: Stop,
+}
+
+impl Front {
+    /// It follows whose turn it is. The addresses for health and metrics belong to the newest process, because the kubelet asks
+    /// there whether it is ready; the status objects belong to the one that holds the sessions.
+    async fn show(self, mut role: watch::Receiver<Role>) {
+        let (mut serving, mut telling) = (None, None);
+        loop {
+            let now = *role.borrow_and_update();
+            let serves = match now {
+                Role::Waiting | Role::Active => true,
+                Role::Asking | Role::Yielding | Role::Retired => false,
+            };
+            keep(&mut serving, serves, &|tasks| self.serve(tasks));
+            keep(&mut telling, now.speaks(), &|tasks| self.tell(tasks));
+            if role.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn serve(&self, tasks: &mut JoinSet<()>) {
+        let Self { settings, admin, stop, .. } = self;
+        if let Some(pod) = settings.common.own_pod() {
+            tasks.spawn(unready::tell(admin.clone(), pod, self.events.clone()));
+        }
+        let addr = settings.common.admin_addr(Component::Speaker);
+        tasks.spawn(SharedAdmin::serve(admin.clone(), addr, stop.clone()));
+        if let Some(addr) = settings.common.metrics_addr {
+            tasks.spawn(SharedAdmin::serve_metrics(admin.clone(), addr, stop.clone()));
+        }
+        tasks.spawn(serve_unix(admin.clone(), settings.socket.clone(), stop.clone()));
+    }
+
+    fn tell(&self, tasks: &mut JoinSet<()>) {
+        let (namespace, node) = (&self.settings.common.namespace, &self.settings.node);
+        match self.settings.service_bgp_status {
+            ServiceStatus::On => {
+                let (client, inlets) = (self.client.clone(), self.inlets.clone());
+                tasks.spawn(services::run(client, namespace.clone(), node.clone(), inlets));
+            }
+            ServiceStatus::Off => {}
+        }
+        match self.settings.status_objects {
+            StatusObjects::On => {
+                let (client, inlets) = (self.client.clone(), self.inlets.clone());
+                tasks.spawn(status::run(
+                    client,
+                    namespace.clone(),
+                    node.clone(),
+                    inlets,
+                    self.events.clone(),
+                ));
+            }
+            StatusObjects::Off => {}
+        }
+    }
+
+    /// Takes back what this node said of its Services.
+    async fn clear(&self) {
+        match self.settings.service_bgp_status {
+            ServiceStatus::On => {
+                services::clear(self.client.clone(), &self.settings.common.namespace, &self.settings.node)
+                    .await;
+            }
+            ServiceStatus::Off => {}
+        }
+    }
+
+    /// Takes back what this node said of its sessions, once they have ended.
+    async fn say_farewell(&self, ended: impl Future<Output = ()>) {
+        ended.await;
+        match self.settings.status_objects {
+            StatusObjects::On => {
+                let (namespace, node) = (&self.settings.common.namespace, &self.settings.node);
+                let networks = connected_networks().unwrap_or_default();
+                farewell::say(self.client.clone(), namespace, node, networks).await;
+            }
+            StatusObjects::Off => {}
         }
     }
 }
@@ -219,24 +259,6 @@ fn keep(tasks: &mut Option<JoinSet<()>>, wanted: bool, start: &impl Fn(&mut Join
     } else if tasks.is_none() {
         start(tasks.insert(JoinSet::new()));
     }
-}
-
-fn serve(
-    tasks: &mut JoinSet<()>,
-    settings: &Settings,
-    admin: &SharedAdmin,
-    events: &EventRecorder,
-    stop: &Stop,
-) {
-    if let Some(pod) = settings.common.own_pod() {
-        tasks.spawn(unready::tell(admin.clone(), pod, events.clone()));
-    }
-    let addr = settings.common.admin_addr(Component::Speaker);
-    tasks.spawn(SharedAdmin::serve(admin.clone(), addr, stop.clone()));
-    if let Some(addr) = settings.common.metrics_addr {
-        tasks.spawn(SharedAdmin::serve_metrics(admin.clone(), addr, stop.clone()));
-    }
-    tasks.spawn(serve_unix(admin.clone(), settings.socket.clone(), stop.clone()));
 }
 
 fn shared_admin(

@@ -12,6 +12,7 @@ pub mod args;
 pub mod bfd;
 pub mod decide;
 pub mod folder;
+mod hash;
 pub mod journal;
 pub mod key_record;
 pub mod mark;

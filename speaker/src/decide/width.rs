@@ -8,12 +8,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher as _;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bgp_proto::Prefix;
-use fnv::FnvHasher;
+
+use crate::hash::fnv;
 
 /// The most nodes that a sentence names.
 const NAMED: usize = 8;
@@ -26,7 +26,7 @@ impl NodeHash {
     /// The number of the node of that name.
     #[must_use]
     pub fn of(name: &str) -> Self {
-        Self(fnv(name))
+        Self(fnv([name.as_bytes()]))
     }
 }
 
@@ -143,14 +143,7 @@ fn score(prefix: u64, node: NodeHash) -> u64 {
 }
 
 fn prefix_hash(prefix: &Prefix) -> u64 {
-    fnv(&prefix.to_string())
-}
-
-/// FNV-1a of 64 bits.
-fn fnv(text: &str) -> u64 {
-    let mut hasher = FnvHasher::default();
-    hasher.write(text.as_bytes());
-    hasher.finish()
+    fnv([prefix.to_string().as_bytes()])
 }
 
 /// The finalizer of SplitMix64: each bit of the input moves half the bits of the output.

@@ -55,6 +55,16 @@ pub(super) struct StandBy {
     pub(super) why: Why,
 }
 
+impl StandBy {
+    /// From now on, or since `before` if that was for the same reason.
+    fn new(now: Instant, peer: &Arc<Peer>, why: Why, before: Option<&Self>) -> Self {
+        // A refusal for another reason is another refusal.
+        let same = |before: &&Self| before.why == why && before.peer.refused == peer.refused;
+        let since = before.filter(same).map_or(now, |before| before.since);
+        Self { peer: Arc::clone(peer), since, why }
+    }
+}
+
 /// Why a peer has no session of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -146,22 +156,17 @@ impl Roster {
         let standing_by = std::mem::take(&mut self.standing_by);
         for (name, wanted) in &plan.peers {
             let peer = &wanted.peer;
-            let place = self.place(name, peer);
-            let (remote, why) = match place {
-                Ok(remote) => (Some(remote), None),
-                Err(why) => (None, Some(why)),
-            };
-            if let Some(why) = why {
-                if why == Why::Range {
-                    self.keep_callers(name, peer, &wanted.routes, &mut before);
+            let remote = match self.place(name, peer) {
+                Ok(remote) => remote,
+                Err(why) => {
+                    if why == Why::Range {
+                        self.keep_callers(name, peer, &wanted.routes, &mut before);
+                    }
+                    let by = StandBy::new(now, peer, why, standing_by.get(name));
+                    self.standing_by.insert(name.clone(), by);
+                    continue;
                 }
-                let known = standing_by.get(name).filter(|known| known.why == why);
-                // A refusal for another reason is another refusal.
-                let known = known.filter(|known| known.peer.refused == peer.refused);
-                let since = known.map_or(now, |known| known.since);
-                self.standing_by.insert(name.clone(), StandBy { peer: Arc::clone(peer), since, why });
-            }
-            let Some(remote) = remote else { continue };
+            };
             let member = match before.remove(name) {
                 Some(old) => self.goes_on(old, peer, remote, &wanted.routes),
                 None => Member::new(self.fresh_key(), name, peer, remote, &wanted.routes),

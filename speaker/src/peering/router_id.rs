@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use bgp_proto::RouterId;
 
-/// A number that is the same after each restart and differs between nodes: FNV-1a of the node's name. Never zero
+/// A number that is the same after each restart and differs between nodes: FNV-1a of the node's name, in the 32 bits that an
+/// identifier has. Never zero
 /// (RFC 6286 §2.1).
 pub(super) fn from_node_name(name: &str) -> RouterId {
     let hash =

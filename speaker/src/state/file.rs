@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::PlanRecord;
 use crate::folder;
+use crate::hash::fnv;
 use crate::mark::boot_id;
 use crate::plan::Plan;
 
@@ -201,9 +202,7 @@ impl StateFile {
     }
 }
 
-/// FNV-1a: finds torn and rotten files, and is not meant against anybody who may write here.
+/// Finds torn and rotten files, and is not meant against anybody who may write here.
 fn checksum(octets: &[u8]) -> u64 {
-    octets
-        .iter()
-        .fold(0xCBF2_9CE4_8422_2325, |sum, octet| (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01B3))
+    fnv([octets])
 }

@@ -4,15 +4,14 @@
 //! meant to be told, and nothing of sessions. Leaves out the writing (`services`).
 
 use std::collections::BTreeMap;
-use std::hash::Hasher as _;
 
 use api::names::label;
 use api::service::ServiceKey;
 use api::v1beta1::{ServiceBGPStatus, ServiceBGPStatusStatus};
-use fnv::FnvHasher;
 use serde_json::{Value, json};
 
 use super::object::{Owner, head};
+use crate::hash::fnv;
 use crate::plan::Plan;
 
 /// The longest value of a label; the node's name has to be one.
@@ -106,7 +105,10 @@ impl Shelf {
 /// The same name each time, so that a restarted speaker finds its objects again.
 #[must_use]
 pub fn name(node: &str, service: &ServiceKey) -> String {
-    format!("bgp-{:016x}", fnv(&[node, service.namespace(), service.name()]))
+    let texts = [node, service.namespace(), service.name()];
+    // A zero octet behind each, which none of them contains.
+    let digest = fnv(texts.iter().flat_map(|text| [text.as_bytes(), &[0]]));
+    format!("bgp-{digest:016x}")
 }
 
 /// The object without its status.
@@ -134,16 +136,6 @@ pub fn status(owner: &Owner, service: &ServiceKey, peers: &[String]) -> Value {
         peers: peers.to_vec(),
     });
     object
-}
-
-/// FNV-1a of 64 bits over texts with a zero octet behind each, which none of them contains.
-fn fnv(texts: &[&str]) -> u64 {
-    let mut hasher = FnvHasher::default();
-    for text in texts {
-        hasher.write(text.as_bytes());
-        hasher.write(&[0]);
-    }
-    hasher.finish()
 }
 
 #[cfg(test)]

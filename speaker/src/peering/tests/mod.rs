@@ -15,7 +15,7 @@ use std::sync::Arc;
 use api::config::{Password, Peer, PeerRefusal, RemoteAsn, RouterAt, SessionKey};
 use api::selector::Selectors;
 use api::v1beta2::ConnectMode;
-use bgp_proto::{Families, PathAttrs, Prefix, RouteSet};
+use bgp_proto::{Families, LargeCommunity, PathAttrs, Prefix, RouteSet};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -169,6 +169,24 @@ async fn an_ipv6_session_takes_its_router_id_from_the_node_and_says_that_it_has_
     assert_eq!(session.routes.len(), 1);
     let row = bench.row("tor", "all that it carries", |row| row.written.as_ref() == Some(&both)).await;
     assert_eq!((row.carries, row.prefixes_sent, row.prefixes_pending), (Families::IPV6, 1, 0));
+}
+
+#[tokio::test]
+async fn routes_whose_attributes_fit_no_message_are_named_and_the_others_go_on() {
+    let router = Router::bind("127.0.0.1:0").await;
+    // As several advertisements of one prefix leave it, each of which would fit.
+    let number = |local2| LargeCommunity { global: 1, local1: 1, local2 };
+    let long = PathAttrs { large_communities: (0..400).map(number).collect(), ..PathAttrs::default() };
+    let routes = one_route().with(Prefix::host([10, 0, 4, 2].into()), Arc::new(long));
+    let mut bench = Bench::with_peer(&router, &Arc::new(routes));
+    let mut session = router.establish().await;
+    session.hear_until("the other route", |routes| routes.contains("10.0.4.1/32")).await;
+    let row = bench.row("tor", "the words", |row| row.last_error.is_some()).await;
+    assert_eq!(
+        error_text(&row),
+        "1 routes are not announced on this session: their attributes fit into no BGP message"
+    );
+    assert_eq!((row.phase, session.routes.len()), (SessionPhase::Established, 1));
 }
 
 #[tokio::test]
