@@ -116,6 +116,9 @@ fn documents_with_yaml() -> Result<Vec<(String, String)>> {
     names.into_iter().map(read).collect()
 }
 
+/// Groups that look like objects and are files of other programs: kustomize, the kubelet.
+const FILES: [&str; 2] = ["kustomize.config.k8s.io", "kubelet.config.k8s.io"];
+
 /// Blocks that hold complete objects of the cluster; of a shell's block what is between `<<EOF` and `EOF`.
 fn blocks(text: &str) -> Vec<String> {
     let blocks = text.split("```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1));
@@ -123,9 +126,8 @@ fn blocks(text: &str) -> Vec<String> {
         Some((_, rest)) => rest.split("\nEOF").next().unwrap_or_default(),
         None => block,
     });
-    let whole = |yaml: &&str| {
-        yaml.contains("apiVersion:") && yaml.contains("kind:") && !yaml.contains("kustomize.config.k8s.io")
-    };
+    let is_file = |yaml: &str| FILES.iter().any(|group| yaml.contains(group));
+    let whole = |yaml: &&str| yaml.contains("apiVersion:") && yaml.contains("kind:") && !is_file(yaml);
     yaml.filter(whole).map(str::to_owned).collect()
 }
 
