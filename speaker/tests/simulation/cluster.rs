@@ -148,6 +148,14 @@ pub(crate) struct Offer {
 /// What a node could announce to a router if the number of nodes were not bounded, by what the objects say. `notice` says
 /// that a node which leaves has begun to say so only now.
 pub(crate) fn offers(objects: &Objects, node: usize, router: usize, notice: bool) -> Vec<Offer> {
+    match objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap())) {
+        true => offers_to_all(objects, node, notice),
+        false => Vec::new(),
+    }
+}
+
+/// The same to whatever router there is.
+pub(crate) fn offers_to_all(objects: &Objects, node: usize, notice: bool) -> Vec<Offer> {
     let mut offers = Vec::new();
     let number = |value: usize| u8::try_from(value).unwrap();
     let Some(Object::Node { excluded: false, network_unavailable: false, leaving }) =
@@ -156,7 +164,7 @@ pub(crate) fn offers(objects: &Objects, node: usize, router: usize, notice: bool
         return offers;
     };
     let left = *leaving && !notice;
-    if !objects.contains_key(&(Kind::Peer, number(router))) || !objects.contains_key(&(Kind::Pool, 0)) {
+    if !objects.contains_key(&(Kind::Pool, 0)) {
         return offers;
     }
     let Some(Object::Advertisement { community, .. }) = objects.get(&(Kind::Advertisement, 0)) else {

@@ -101,7 +101,7 @@ impl World {
         for prefix in &told.announced {
             let what = describe(node, router, prefix);
             let since = process.wanted_since.get(&(router, *prefix)).copied().unwrap_or_default();
-            let lingers = process.lingers_until(router, prefix).is_some_and(|until| at <= until + GATHERED);
+            let lingers = process.lingers_until(prefix).is_some_and(|until| at <= until + GATHERED);
             match process.wanted[router].get(prefix) {
                 None if lingers => {}
                 None => faults.push(format!("{what}: announced although nothing known says so")),
@@ -126,7 +126,7 @@ impl World {
             if process.wanted[router].contains_key(prefix) && at > since + GATHERED {
                 faults.push(format!("{}: withdrawn without a cause", describe(node, router, prefix)));
             }
-            if process.lingers_until(router, prefix).is_some_and(|until| at + GATHERED < until) {
+            if process.lingers_until(prefix).is_some_and(|until| at + GATHERED < until) {
                 faults
                     .push(format!("{}: withdrawn before others could come", describe(node, router, prefix)));
             }
@@ -209,7 +209,7 @@ impl World {
             let key = (node, router, prefix);
             let has = rib.routes.contains_key(&prefix);
             let serves = reachable && truth.contains_key(&prefix);
-            let until = process.and_then(|process| process.lingers_until(router, &prefix));
+            let until = process.and_then(|process| process.lingers_until(&prefix));
             let lingers = reachable && until.is_some_and(|until| at <= until);
             if has && !serves && !lingers {
                 let since = *self.judge.wrong_since.entry(key).or_insert(at);

@@ -23,8 +23,8 @@ use speaker::watch::WatchSettings;
 use speaker::watch::intake::{Fact, Intake, SliceUse};
 
 use crate::cluster::{
-    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers,
-    router_name,
+    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers_to_all,
+    router_name, wanted,
 };
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
@@ -91,10 +91,11 @@ pub(crate) struct Process {
     pub(crate) wanted: Vec<BTreeMap<Prefix, u8>>,
     /// When each of these began to be wanted so.
     pub(crate) wanted_since: BTreeMap<(usize, Prefix), Micros>,
-    /// What was wanted until others were chosen for it, and until when it stays.
-    lingers: BTreeMap<(usize, u8), (Prefix, Micros)>,
-    /// The Services for which this node was to announce last, for each router.
-    chosen: Vec<BTreeSet<u8>>,
+    /// The Services that were wanted until others were chosen for them, and until when they stay: at every router, also at one
+    /// that comes meanwhile.
+    lingers: BTreeMap<u8, (Prefix, Micros)>,
+    /// The Services for which this node was to announce last.
+    chosen: BTreeSet<u8>,
     /// What is watched only on demand.
     slices_watched: Option<SliceUse>,
     states_watched: bool,
@@ -136,7 +137,7 @@ impl Process {
             wanted: vec![BTreeMap::new(); routers],
             wanted_since: BTreeMap::new(),
             lingers: BTreeMap::new(),
-            chosen: vec![BTreeSet::new(); routers],
+            chosen: BTreeSet::new(),
             slices_watched: Some(SliceUse::Counts),
             states_watched: false,
             able: None,
@@ -174,9 +175,8 @@ impl Process {
     }
 
     /// Until when a prefix stays although others were chosen for it.
-    pub(crate) fn lingers_until(&self, router: usize, prefix: &Prefix) -> Option<Micros> {
-        let staying = self.lingers.iter().filter(|((of, _), (what, _))| *of == router && what == prefix);
-        staying.map(|(_, (_, until))| *until).max()
+    pub(crate) fn lingers_until(&self, prefix: &Prefix) -> Option<Micros> {
+        self.lingers.values().filter(|(what, _)| what == prefix).map(|(_, until)| *until).max()
     }
 
     /// Whether the node leaves, as far as this process has been told, and since when that is so.
@@ -368,25 +368,24 @@ impl Process {
         if !notice {
             self.notice_until = None;
         }
-        for router in 0..self.wanted.len() {
-            let offers = offers(&self.view, self.number, router, notice);
-            let chosen = chosen(&self.view, &candidates(&self.view), &offers, self.number);
-            let now = communities(&chosen);
-            let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
-            // What was a Service's place here is others' now, and nothing else is in the way.
-            let given_up =
-                |offer: &&Offer| !chosen.contains(&offer.service) && !now.contains_key(&offer.prefix);
-            let given_up: BTreeMap<u8, Prefix> =
-                offers.iter().filter(given_up).map(|offer| (offer.service, offer.prefix)).collect();
-            self.lingers.retain(|(of, service), (prefix, _)| {
-                *of != router || given_up.get(service).is_some_and(|other| other == prefix)
-            });
-            for (service, prefix) in given_up {
-                if self.chosen[router].contains(&service) {
-                    self.lingers.insert((router, service), (prefix, at + LINGER));
-                }
+        let offers = offers_to_all(&self.view, self.number, notice);
+        let chosen = chosen(&self.view, &candidates(&self.view), &offers, self.number);
+        let meant = communities(&chosen);
+        let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
+        // What was a Service's place here is others' now, and nothing else is in the way.
+        let given_up =
+            |offer: &&Offer| !chosen.contains(&offer.service) && !meant.contains_key(&offer.prefix);
+        let given_up: BTreeMap<u8, Prefix> =
+            offers.iter().filter(given_up).map(|offer| (offer.service, offer.prefix)).collect();
+        self.lingers.retain(|service, (prefix, _)| given_up.get(service) == Some(prefix));
+        for (service, prefix) in given_up {
+            if self.chosen.contains(&service) {
+                self.lingers.insert(service, (prefix, at + LINGER));
             }
-            self.chosen[router] = chosen;
+        }
+        self.chosen = chosen;
+        for router in 0..self.wanted.len() {
+            let now = wanted(&self.view, self.number, router, notice);
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);
