@@ -214,7 +214,8 @@ impl World {
             if has && !serves && !lingers {
                 let since = *self.judge.wrong_since.entry(key).or_insert(at);
                 let limit = match (rib.session, rib.stale_until) {
-                    (None, Some(stale)) => stale + SECOND,
+                    // A router that stood still goes by its timers only when it runs again.
+                    (None, Some(stale)) => since.max(stale) + SECOND,
                     (_, _) => match healthy_since {
                         Some(healthy) => since.max(healthy) + PROMPT,
                         None if self.scenario.bfd && !reachable => since + BFD_BOUND,

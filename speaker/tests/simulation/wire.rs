@@ -26,6 +26,8 @@ pub(crate) struct Wire {
     /// When the last of these is to arrive.
     last: [Micros; 2],
     blocked: [bool; 2],
+    /// Whether what is on its way to each end was lost and waits for the sender's kernel to send it again.
+    lost: [bool; 2],
     inbox: [Vec<u8>; 2],
 }
 
@@ -97,6 +99,7 @@ impl World {
                     flows: Default::default(),
                     last: [at; 2],
                     blocked: [false; 2],
+                    lost: [false; 2],
                     inbox: Default::default(),
                 },
             );
@@ -310,15 +313,23 @@ impl World {
             (self.routers[router].off_until, self.routers[router].stuck_until)
         };
         let passes = self.links[node][router].max(off);
-        if passes > now {
+        // A machine that is paused sends nothing again.
+        let sender = if to == ROUTER && wire.lost[to] { self.nodes[node].suspended_until } else { 0 };
+        if passes.max(sender) > now {
             // TCP tries again, later and later.
             let pause = self.chance.between(50 * MILLI, SECOND);
-            self.schedule(passes + pause, Happening::Arrive { wire: number, to });
+            if let Some(wire) = self.wires.get_mut(&number) {
+                wire.lost[to] = true;
+            }
+            self.schedule(passes.max(sender) + pause, Happening::Arrive { wire: number, to });
             return;
         }
         if stuck > now {
             self.schedule(stuck, Happening::Arrive { wire: number, to });
             return;
+        }
+        if let Some(wire) = self.wires.get_mut(&number) {
+            wire.lost[to] = false;
         }
         while let Some(wire) = self.wires.get_mut(&number) {
             let Some(packet) = wire.flows[to].pop_front_if(|packet| packet.at <= now) else { break };
