@@ -124,9 +124,11 @@ impl World {
     /// longer than it takes to learn that the chosen ones are gone.
     pub(crate) fn look_for_gaps(&mut self) {
         let at = self.now;
+        // A router that was away for a moment only has no session yet, and its nodes need not know.
         let calm = (0..self.nodes.len()).all(|node| {
             let reachable = self.nodes[node].api_away_until <= at;
-            reachable && (0..self.routers.len()).all(|router| self.is_well(node, router))
+            let well = |router| self.is_well(node, router) && self.has_session(node, router);
+            reachable && (0..self.routers.len()).all(well)
         });
         self.judge.calm_since = calm.then(|| self.judge.calm_since.unwrap_or(at));
         let candidates = candidates(&self.objects);
@@ -188,6 +190,12 @@ impl World {
         let machine = &self.nodes[node];
         let until = machine.off_until.max(machine.suspended_until).max(self.links[node][router]);
         until <= self.now
+    }
+
+    /// Whether a router has the session that the objects want.
+    fn has_session(&self, node: usize, router: usize) -> bool {
+        let wanted = self.objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
+        !wanted || self.routers[router].ribs[node].session.is_some()
     }
 
     /// Whether a router could know all that a node wants to tell it.

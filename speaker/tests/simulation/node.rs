@@ -23,7 +23,7 @@ use speaker::watch::WatchSettings;
 use speaker::watch::intake::{Fact, Intake, SliceUse};
 
 use crate::cluster::{
-    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers_to_all,
+    Key, Kind, News, Objects, Offer, candidates, chosen, fact, leaves, node_name, offers_to_all,
     router_name, wanted,
 };
 
@@ -113,6 +113,8 @@ pub(crate) struct Process {
     plan_due: Option<Instant>,
     members: BTreeMap<String, (Arc<Peer>, Arc<RouteSet>)>,
     has_planned: bool,
+    /// Whether anything has followed from what was told.
+    was_judged: bool,
     /// Whether the node leaves, by what was told, and since when that is so.
     leaves: (bool, Micros),
     /// Until when a node that leaves says so before it withdraws.
@@ -152,6 +154,7 @@ impl Process {
             plan_due: None,
             members: BTreeMap::new(),
             has_planned: false,
+            was_judged: false,
             leaves: (false, 0),
             notice_until: None,
         }
@@ -362,19 +365,19 @@ impl Process {
         if leaves != self.leaves.0 {
             self.leaves = (leaves, at);
             // Who has told nobody anything has nothing to take back in two steps.
-            self.notice_until = (leaves && self.has_planned).then_some(at + NOTICE);
+            self.notice_until = (leaves && self.was_judged).then_some(at + NOTICE);
         }
+        self.was_judged = true;
         let notice = self.notice_until.is_some_and(|until| at < until);
         if !notice {
             self.notice_until = None;
         }
         let offers = offers_to_all(&self.view, self.number, notice);
         let chosen = chosen(&self.view, &candidates(&self.view), &offers, self.number);
-        let meant = communities(&chosen);
         let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
-        // What was a Service's place here is others' now, and nothing else is in the way.
-        let given_up =
-            |offer: &&Offer| !chosen.contains(&offer.service) && !meant.contains_key(&offer.prefix);
+        // What was a Service's place here is others' now, and nothing else is in the way. Whether another Service has the
+        // same address does not matter: it may go first.
+        let given_up = |offer: &&Offer| !chosen.contains(&offer.service);
         let given_up: BTreeMap<u8, Prefix> =
             offers.iter().filter(given_up).map(|offer| (offer.service, offer.prefix)).collect();
         self.lingers.retain(|service, (prefix, _)| given_up.get(service) == Some(prefix));
