@@ -155,11 +155,12 @@ fn settle(
     let shown = view.addresses();
     let mut moved = None;
     if !shown.is_empty() {
-        // Once we gave addresses ourselves, the annotation vouches for those alone.
+        // Once we gave addresses ourselves, the annotation vouches for those alone; and for what else it was found beside
+        // when there was no pool to judge by.
         let recorded = match allocator.holding(&view.key) {
             Some(held) if same_set(&held.addresses, shown) => Some(held.pool.clone()),
-            Some(_) => None,
-            None => view.vouched_pool().map(str::to_owned),
+            Some(held) if !held.addresses.iter().all(|address| shown.contains(address)) => None,
+            Some(_) | None => view.vouched_pool().map(str::to_owned),
         };
         match keep(view, around, demand, shown, recorded, allocator) {
             Ok(()) => return Settled::Kept(None),

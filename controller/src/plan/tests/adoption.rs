@@ -171,6 +171,23 @@ fn a_foreign_status_is_not_adopted_after_a_restart() {
 }
 
 #[test]
+fn a_service_that_changed_while_there_were_no_pools_is_judged_the_same_after_a_restart() {
+    let pools = "one: 10.0.0.0-10.0.0.5, fd00::/126";
+    let mut world = World::start(pools, &["a v4+v6 prefer"]);
+    world.settle();
+    let given = world.shows("a");
+    world.set_pools("");
+    world.put("a ask=10.0.0.3");
+    world.settle();
+    let mut world = world.restart("");
+    assert_eq!((world.settle(), world.shows("a")), (vec![], given), "nothing to judge by");
+    world.put("a v6");
+    world.settle();
+    assert_eq!(world.shows("a"), "fd00:: one", "the family that it still wants is its own");
+    assert_eq!(world.restart("").step("a").write, None);
+}
+
+#[test]
 fn a_contested_service_keeps_its_address_and_names_the_rival() {
     let mut world = World::start(POOLS, &["a", "b"]);
     world.settle();
