@@ -197,10 +197,16 @@ pub(crate) fn offers_to_all(objects: &Objects, node: usize, notice: bool) -> Vec
 }
 
 /// The community that a node must show a router on each address, by what the objects say. An address that is not here
-/// must not be announced. `notice` as above.
-pub(crate) fn wanted(objects: &Objects, node: usize, router: usize, notice: bool) -> BTreeMap<Prefix, u8> {
+/// must not be announced. `candidates` are the nodes known to be able to; `notice` as above.
+pub(crate) fn wanted(
+    objects: &Objects,
+    candidates: &BTreeSet<u8>,
+    node: usize,
+    router: usize,
+    notice: bool,
+) -> BTreeMap<Prefix, u8> {
     let offers = offers(objects, node, router, notice);
-    communities(&chosen(objects, &candidates(objects), &offers, node))
+    communities(&chosen(objects, candidates, &offers, node))
 }
 
 /// The same when everybody knows of everybody: who could is not what the speakers say, but what the objects do.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_proto::Prefix;
 
-use crate::cluster::{truth, wanted};
+use crate::cluster::{Kind, candidates, truth, wanted};
 use crate::node::{Micros, describe, node_addresses};
 use crate::router::{Cause, Lost};
 use crate::witness::Told;
@@ -101,7 +101,9 @@ impl World {
         for prefix in &told.announced {
             let what = describe(node, router, prefix);
             let since = process.wanted_since.get(&(router, *prefix)).copied().unwrap_or_default();
-            let lingers = process.lingers_until(prefix).is_some_and(|until| at <= until + GATHERED);
+            // A machine that was paused finds out that the time is over when it runs again.
+            let woke = self.nodes[node].suspended_until;
+            let lingers = process.lingers_until(prefix).is_some_and(|until| at <= until.max(woke) + GATHERED);
             match process.wanted[router].get(prefix) {
                 None if lingers => {}
                 None => faults.push(format!("{what}: announced although nothing known says so")),
@@ -195,8 +197,9 @@ impl World {
         };
         let truth = match process {
             Some(process) => process.wanted[router].clone(),
-            None => wanted(&self.objects, node, router, false),
+            None => wanted(&self.objects, &candidates(&self.objects), node, router, false),
         };
+        let is_peer = self.objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
         let rib = &device.ribs[node];
         let hold = Micros::from(self.judge.longest_hold) * SECOND;
         let mut faults = Vec::new();
@@ -217,7 +220,9 @@ impl World {
                     // A router that stood still goes by its timers only when it runs again.
                     (None, Some(stale)) => since.max(stale) + SECOND,
                     (_, _) => match healthy_since {
-                        Some(healthy) => since.max(healthy) + PROMPT,
+                        // Who started without that peer has nothing to say to it.
+                        Some(healthy) if is_peer || healthy <= since => since.max(healthy) + PROMPT,
+                        Some(_) => since + hold + HOLD_SLACK,
                         None if self.scenario.bfd && !reachable => since + BFD_BOUND,
                         None => since + hold + HOLD_SLACK,
                     },

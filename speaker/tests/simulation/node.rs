@@ -105,6 +105,8 @@ pub(crate) struct Process {
     pub(crate) status_due: Option<Instant>,
     named: BTreeMap<Kind, BTreeSet<u8>>,
     synced: BTreeSet<Kind>,
+    /// The watches that have been complete since they began.
+    listed: BTreeSet<Kind>,
     number: usize,
     intake: Intake,
     gathering: Gathering,
@@ -147,6 +149,7 @@ impl Process {
             status_due: None,
             named: BTreeMap::new(),
             synced: BTreeSet::new(),
+            listed: BTreeSet::new(),
             number,
             intake: Intake::new(&settings, &Barrier::new()),
             gathering: Gathering::default(),
@@ -266,6 +269,7 @@ impl Process {
         self.streams.remove(&kind);
         self.view.retain(|(of, _), _| *of != kind);
         self.named.remove(&kind);
+        self.listed.remove(&kind);
         self.judge_anew(at);
         self.intake.take(fact);
         self.plan(now);
@@ -353,6 +357,7 @@ impl Process {
                 let named = self.named.get(&kind).cloned().unwrap_or_default();
                 self.view.retain(|(of, number), _| *of != kind || named.contains(number));
                 self.synced.insert(kind);
+                self.listed.insert(kind);
             }
         }
     }
@@ -373,7 +378,10 @@ impl Process {
             self.notice_until = None;
         }
         let offers = offers_to_all(&self.view, self.number, notice);
-        let chosen = chosen(&self.view, &candidates(&self.view), &offers, self.number);
+        // While a list is not complete nobody is known, and then every node announces.
+        let whole = [Kind::Slice, Kind::State].iter().all(|kind| self.listed.contains(kind));
+        let candidates = if whole { candidates(&self.view) } else { BTreeSet::new() };
+        let chosen = chosen(&self.view, &candidates, &offers, self.number);
         let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
         // What was a Service's place here is others' now, and nothing else is in the way. Whether another Service has the
         // same address does not matter: it may go first.
@@ -388,7 +396,7 @@ impl Process {
         }
         self.chosen = chosen;
         for router in 0..self.wanted.len() {
-            let now = wanted(&self.view, self.number, router, notice);
+            let now = wanted(&self.view, &candidates, self.number, router, notice);
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);
