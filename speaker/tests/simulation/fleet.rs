@@ -133,21 +133,27 @@ impl World {
         self.judge.calm_since = calm.then(|| self.judge.calm_since.unwrap_or(at));
         let candidates = candidates(&self.objects);
         for router in 0..self.routers.len() {
-            let mut open = BTreeSet::new();
+            let mut open = BTreeMap::new();
             for (prefix, places) in self.unserved(router, &candidates) {
                 // A node that is ready by its session with another router keeps its place: nobody knows better.
                 let excused = places.iter().any(|node| !self.is_well(*node, router) && self.is_ready(*node));
                 if !excused {
-                    open.insert(prefix);
+                    open.insert(prefix, places);
                 }
             }
             let judge = &mut self.judge;
-            judge.gap_since.retain(|(of, prefix), _| *of != router || open.contains(prefix));
+            judge.gap_since.retain(|(of, prefix), _| *of != router || open.contains_key(prefix));
+            judge.places_since.retain(|(of, prefix), _| *of != router || open.contains_key(prefix));
             let mut found = None;
-            for prefix in open {
+            for (prefix, places) in open {
                 let since = *judge.gap_since.entry((router, prefix)).or_insert(at);
+                // Who comes after one that is found dead may have died meanwhile.
+                let place = judge.places_since.entry((router, prefix)).or_insert((BTreeSet::new(), at));
+                if place.0 != places {
+                    *place = (places, at);
+                }
                 let barred = judge.calm_since.is_some_and(|calm| at > since.max(calm + SETTLED) + TOLD);
-                if at > since + FOUND_DEAD || barred {
+                if at > place.1 + FOUND_DEAD || barred {
                     found = found.or(Some((prefix, (at - since) / SECOND)));
                 }
             }

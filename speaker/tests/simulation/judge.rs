@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_proto::Prefix;
 
-use crate::cluster::{Kind, candidates, truth, wanted};
+use crate::cluster::{candidates, truth, wanted};
 use crate::node::{Micros, describe, node_addresses};
 use crate::router::{Cause, Lost};
 use crate::witness::Told;
@@ -36,8 +36,12 @@ pub(crate) struct Judge {
     wrong_since: BTreeMap<(usize, usize, Prefix), Micros>,
     missing_since: BTreeMap<(usize, usize, Prefix), Micros>,
     pub(crate) healthy_since: BTreeMap<(usize, usize), Micros>,
+    /// When a router last heard anything of a node.
+    pub(crate) heard: BTreeMap<(usize, usize), Micros>,
     /// Since when nobody has served an address although somebody could.
     pub(crate) gap_since: BTreeMap<(usize, Prefix), Micros>,
+    /// Since when the same nodes have been the ones to serve such an address.
+    pub(crate) places_since: BTreeMap<(usize, Prefix), (BTreeSet<usize>, Micros)>,
     /// Since when nothing has been wrong anywhere.
     pub(crate) calm_since: Option<Micros>,
 }
@@ -53,7 +57,9 @@ impl Judge {
             wrong_since: BTreeMap::new(),
             missing_since: BTreeMap::new(),
             healthy_since: BTreeMap::new(),
+            heard: BTreeMap::new(),
             gap_since: BTreeMap::new(),
+            places_since: BTreeMap::new(),
             calm_since: None,
         }
     }
@@ -199,7 +205,11 @@ impl World {
             Some(process) => process.wanted[router].clone(),
             None => wanted(&self.objects, &candidates(&self.objects), node, router, false),
         };
-        let is_peer = self.objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
+        // Who has had no session with that router since it started cannot tell it anything.
+        let session_since = machine.sessions_since.get(&router);
+        let could_tell_since = healthy_since.and_then(|healthy| Some(healthy.max(*session_since?)));
+        // What was on its way may come after the last moment at which the node was well.
+        let heard = self.judge.heard.get(&(node, router)).copied().unwrap_or_default();
         let rib = &device.ribs[node];
         let hold = Micros::from(self.judge.longest_hold) * SECOND;
         let mut faults = Vec::new();
@@ -219,12 +229,10 @@ impl World {
                 let limit = match (rib.session, rib.stale_until) {
                     // A router that stood still goes by its timers only when it runs again.
                     (None, Some(stale)) => since.max(stale) + SECOND,
-                    (_, _) => match healthy_since {
-                        // Who started without that peer has nothing to say to it.
-                        Some(healthy) if is_peer || healthy <= since => since.max(healthy) + PROMPT,
-                        Some(_) => since + hold + HOLD_SLACK,
-                        None if self.scenario.bfd && !reachable => since + BFD_BOUND,
-                        None => since + hold + HOLD_SLACK,
+                    (_, _) => match could_tell_since {
+                        Some(could) => since.max(could) + PROMPT,
+                        None if self.scenario.bfd && !reachable => since.max(heard) + BFD_BOUND,
+                        None => since.max(heard) + hold + HOLD_SLACK,
                     },
                 };
                 if at > limit {

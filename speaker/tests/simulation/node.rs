@@ -23,8 +23,8 @@ use speaker::watch::WatchSettings;
 use speaker::watch::intake::{Fact, Intake, SliceUse};
 
 use crate::cluster::{
-    Key, Kind, News, Objects, Offer, candidates, chosen, fact, leaves, node_name, offers_to_all,
-    router_name, wanted,
+    Key, Kind, News, Objects, Offer, candidates, chosen, fact, leaves, node_name, offers_to_all, router_name,
+    wanted,
 };
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) history_lost: bool,
     /// Counts the processes.
     pub(crate) generation: u64,
+    /// When the speaker's last session with each router came up, takeovers included.
+    pub(crate) sessions_since: BTreeMap<usize, Micros>,
     pub(crate) kubelet: Kubelet,
 }
 

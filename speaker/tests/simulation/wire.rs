@@ -143,7 +143,10 @@ impl World {
                 match event {
                     SpeakerEvent::Dial { peer } => self.dial(node, router_of(peer)),
                     SpeakerEvent::HangUp { connection, how } => self.hang_up(connection, NODE, how),
-                    SpeakerEvent::Up { .. } => self.judge.tally.sessions += 1,
+                    SpeakerEvent::Up { peer } => {
+                        self.nodes[node].sessions_since.insert(router_of(peer), self.now);
+                        self.judge.tally.sessions += 1;
+                    }
                     SpeakerEvent::Down { .. } => {}
                 }
             }
@@ -374,6 +377,7 @@ impl World {
             let Some(process) = &mut self.nodes[node].process else { return };
             process.bgp.handle_input(now, connection, &unread)
         } else {
+            self.judge.heard.insert((node, router), at);
             let (used, events, lost) = self.routers[router].read(at, now, node, connection, &unread);
             self.judge_losses(router, &lost);
             self.obey_router(events);

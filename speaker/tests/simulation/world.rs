@@ -293,6 +293,7 @@ impl World {
             return;
         }
         node.generation += 1;
+        node.sessions_since.clear();
         node.process = Some(Process::start(now, number, routers, seed));
         if node.api_away_until <= self.now {
             self.list_everything(number);
