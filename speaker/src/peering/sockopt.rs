@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::config::{SessionKey, TcpAo, TcpAoAlgorithm};
 use ipnet::IpNet;
-use socket2::Socket;
+use socket2::{Socket, TcpKeepalive};
 
 /// The longest key that `TCP_MD5SIG` takes, in octets (`TCP_MD5SIG_MAXKEYLEN` of Linux).
 pub(super) const MD5_KEY_MAX: usize = 80;
@@ -28,6 +28,10 @@ const TTL: u32 = 255;
 /// Bound of each kernel buffer in octets (Linux doubles it for its own bookkeeping). Without a bound the kernel
 /// would grow the buffer of a peer that never reads to several megabytes.
 const KERNEL_BUFFER: usize = 256 * 1024;
+
+/// When the kernel looks whether the other end still knows a connection on which nobody says anything, and how often. Sessions with
+/// the usual timers never come so far: a KEEPALIVE comes first.
+const PROBED_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a key could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +66,8 @@ pub(super) enum KeyFault {
 
 /// Sets everything that a BGP connection wants besides the key. To be called before connect, because the receive
 /// buffer decides the window scale of the SYN. `dead_after` bounds how long the kernel keeps sending
-/// into silence, or probes a window that stays closed.
+/// into silence, or probes a window that stays closed. With it the kernel also probes a connection on which nobody says
+/// anything: a router that was restarted refuses it, where otherwise an OPEN would be awaited for four minutes.
 ///
 /// None of it is worth a session: an option that the kernel does not know (an old one, or a sandbox) is left out, and the
 /// names of those come back.
@@ -84,8 +89,12 @@ pub(super) fn prepare(
         ("SO_SNDBUF", socket.set_send_buffer_size(KERNEL_BUFFER)),
         ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(dead_after)),
     ];
+    let probed = dead_after.map(|_| {
+        let probes = TcpKeepalive::new().with_time(PROBED_AFTER).with_interval(PROBED_AFTER);
+        ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes))
+    });
     let mut unknown = Vec::new();
-    for (option, outcome) in of_all.into_iter().chain(of_family) {
+    for (option, outcome) in of_all.into_iter().chain(probed).chain(of_family) {
         match outcome.as_ref().map_err(|fault| fault.raw_os_error()) {
             Ok(()) => {}
             Err(Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP)) => unknown.push(option),

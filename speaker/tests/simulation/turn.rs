@@ -47,8 +47,13 @@ impl World {
                     self.said(wire, NODE, &words);
                     self.close(wire, NODE, CloseCause::Eof);
                 }
-                // It was not Established yet: it ends with the process that opened it.
-                None => self.close(wire, NODE, CloseCause::Eof),
+                // It was not Established yet: it ends with the process that opened it. To the router it may have been, and two
+                // ends in a row keep nothing (RFC 4724 §4.2).
+                None => {
+                    let router = self.wires[&wire].router;
+                    self.judge.trouble(number, router, at);
+                    self.close(wire, NODE, CloseCause::Eof);
+                }
             }
         }
         self.nodes[number].process = Some(next);

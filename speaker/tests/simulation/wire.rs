@@ -15,6 +15,9 @@ use crate::world::{Happening, MILLI, SECOND, World};
 pub(crate) const NODE: usize = 0;
 pub(crate) const ROUTER: usize = 1;
 
+/// How often a node's kernel probes a connection, as `peering::sockopt` has it.
+const PROBED_AFTER: Micros = 10 * SECOND;
+
 #[derive(Debug)]
 pub(crate) struct Wire {
     pub(crate) node: usize,
@@ -108,6 +111,7 @@ impl World {
                 .bgp
                 .handle_event(now, Event::Connected { peer, connection: id(wire, NODE), local, remote });
             self.schedule(self.routers[router].stuck_until, Happening::Accept { wire });
+            self.schedule(at + PROBED_AFTER, Happening::Probe { wire });
         }
         self.drain_node(node);
     }
@@ -301,6 +305,18 @@ impl World {
         self.schedule(at, Happening::Arrive { wire: number, to });
     }
 
+    /// The node's kernel looks whether the other end still knows the connection.
+    pub(crate) fn probe(&mut self, number: u64) {
+        let Some(&Wire { node, open: [true, _], .. }) = self.wires.get(&number) else { return };
+        let resumes = self.nodes[node].suspended_until;
+        if resumes > self.now {
+            self.schedule(resumes, Happening::Probe { wire: number });
+            return;
+        }
+        self.send(number, ROUTER, Load::Octets(Vec::new()));
+        self.schedule(self.now + PROBED_AFTER, Happening::Probe { wire: number });
+    }
+
     // ---- arriving ----
 
     pub(crate) fn arrive(&mut self, number: u64, to: usize) {
@@ -377,7 +393,9 @@ impl World {
             let Some(process) = &mut self.nodes[node].process else { return };
             process.bgp.handle_input(now, connection, &unread)
         } else {
-            self.judge.heard.insert((node, router), at);
+            if !octets.is_empty() {
+                self.judge.heard.insert((node, router), at);
+            }
             let (used, events, lost) = self.routers[router].read(at, now, node, connection, &unread);
             self.judge_losses(router, &lost);
             self.obey_router(events);

@@ -58,6 +58,9 @@ pub(crate) enum Happening {
         wire: u64,
         to: usize,
     },
+    Probe {
+        wire: u64,
+    },
     Path {
         node: usize,
         router: usize,
@@ -272,6 +275,7 @@ impl World {
                 self.dialled(node, generation, router, dial, began);
             }
             Happening::Accept { wire } => self.accept(wire),
+            Happening::Probe { wire } => self.probe(wire),
             Happening::Arrive { wire, to } => self.arrive(wire, to),
             Happening::Path { node, router, sides, up } => self.path(node, router, sides, up),
             Happening::Kubelet { node } => {

@@ -12,6 +12,7 @@ use testbed::process::output;
 
 use crate::home::{FIRST, SOON, settle};
 use crate::runner::Test;
+use crate::session::patch_peer;
 use crate::upgrade::ledger;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -19,6 +20,11 @@ pub(crate) const TESTS: &[Test] = &[
         name: "a_router_that_restarts_gets_its_routes_again",
         plan: two_nodes,
         story: |lab| Box::pin(router_restarts(lab)),
+    },
+    Test {
+        name: "a_router_that_restarts_without_a_word_is_dialled_long_before_the_hold_time",
+        plan: two_nodes,
+        story: |lab| Box::pin(router_loses_power(lab)),
     },
     Test {
         name: "a_speaker_that_restarts_in_order_loses_no_route",
@@ -63,6 +69,9 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// Watches come back within their longest pause of 30 s.
 const WATCHES_BACK: Duration = Duration::from_secs(60);
 
+/// A connection is probed after 10 s of silence; then the speaker dials.
+const PROBED: Duration = Duration::from_secs(25);
+
 fn two_nodes() -> LabPlan {
     LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() }
 }
@@ -83,6 +92,53 @@ async fn router_restarts(lab: &mut Lab) -> Result<()> {
         chronicle::Chapter::Routers,
         "the router restarts",
         outcome,
+        took,
+        chronicle::Cost::NotMeasured,
+    );
+    lab.check_daemons()
+}
+
+/// Nothing of the router's end is left, and no packet said so: only who asks finds out.
+async fn router_loses_power(lab: &mut Lab) -> Result<()> {
+    settle(lab, "n1").await?;
+    let fields = r#"{"spec":{"holdTime":"180s","keepaliveTime":"60s","enableGracefulRestart":false}}"#;
+    patch_peer(lab, fields).await?;
+    eventually(SOON, "the sessions to agree on the hold time", async || {
+        let text = lab.router().vtysh("show bgp neighbors json").await?;
+        let neighbours: serde_json::Value = serde_json::from_str(&text)?;
+        for node in lab.nodes() {
+            let state = &neighbours[node.plan().v4.to_string()];
+            let agreed = state["bgpTimerHoldTimeMsecs"] == 180_000;
+            ensure!(state["bgpState"] == "Established" && agreed, "{}: {state}", node.name());
+        }
+        Ok(())
+    })
+    .await?;
+    lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
+
+    // The kernel's last words do not get through, and it gives them up soon.
+    let mut brief = lab.router().namespace().command("sysctl");
+    output(brief.args(["-q", "-w", "net.ipv4.tcp_orphan_retries=1"])).await?;
+    for node in ["n1", "n2"] {
+        lab.router().set_cable(node, false).await?;
+    }
+    lab.router_mut().power_off().await?;
+    eventually(SOON, "the router's kernel to forget the connections", async || {
+        let mut sockets = lab.router().namespace().command("ss");
+        let left = output(sockets.args(["-Htan", "( sport = :179 or dport = :179 )"])).await?;
+        ensure!(left.trim().is_empty(), "{left}");
+        Ok(())
+    })
+    .await?;
+    lab.router_mut().power_on().await?;
+    for node in ["n1", "n2"] {
+        lab.router().set_cable(node, true).await?;
+    }
+    let took = lab.wait_for_paths(FIRST, &["n1", "n2"], PROBED).await?;
+    chronicle::tell(
+        chronicle::Chapter::Routers,
+        "the router loses its power and is back at once, hold time 180 s",
+        "nothing said so; the nodes' kernels find out (a probe each 10 s), and all paths come back",
         took,
         chronicle::Cost::NotMeasured,
     );

@@ -203,12 +203,18 @@ fn prepared_sockets_carry_the_options() {
         prepare(&socket, host, Some(Duration::from_secs(30))).unwrap();
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBED_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBED_AFTER);
         let class = if host.is_ipv4() { socket.tos_v4() } else { socket.tclass_v6() };
         assert_eq!(class.unwrap(), 0xC0);
         let ttl = if host.is_ipv4() { socket.ttl_v4() } else { socket.unicast_hops_v6() };
         assert_eq!(ttl.unwrap(), 255);
         assert!(socket.recv_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
         assert!(socket.send_buffer_size().unwrap() <= 2 * KERNEL_BUFFER);
+        let patient = stream_socket((host, 179).into()).unwrap();
+        prepare(&patient, host, None).unwrap();
+        assert!(!patient.keepalive().unwrap(), "nothing bounds a session without a hold time");
     }
 }
 
