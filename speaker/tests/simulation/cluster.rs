@@ -141,8 +141,25 @@ pub(crate) struct Offer {
     pub(crate) service: u8,
     pub(crate) prefix: Prefix,
     pub(crate) community: u8,
-    /// The nodes with ready endpoints, where others do not count.
-    hosts: Option<BTreeSet<u8>>,
+    /// Which nodes count.
+    hosts: Hosts,
+}
+
+/// The nodes that could serve what is offered.
+enum Hosts {
+    All,
+    /// Those with ready endpoints.
+    Ready(BTreeSet<u8>),
+    /// It is not read yet which have ready endpoints.
+    Unknown,
+}
+
+impl Offer {
+    pub(crate) fn forget_hosts(&mut self) {
+        if matches!(self.hosts, Hosts::Ready(_)) {
+            self.hosts = Hosts::Unknown;
+        }
+    }
 }
 
 /// What a node could announce to a router if the number of nodes were not bounded, by what the objects say. `notice` says
@@ -189,7 +206,7 @@ pub(crate) fn offers_to_all(objects: &Objects, node: usize, notice: bool) -> Vec
         let stays = !left || (*local && !elsewhere);
         if serves && stays {
             let ready = endpoints.iter().filter(|(_, is)| *is == Health::Ready).map(|(host, _)| *host);
-            let hosts = local.then(|| ready.collect());
+            let hosts = if *local { Hosts::Ready(ready.collect()) } else { Hosts::All };
             offers.push(Offer { service: *service, prefix: prefix(*address), community: *community, hosts });
         }
     }
@@ -251,7 +268,11 @@ pub(crate) fn places(objects: &Objects, candidates: &BTreeSet<u8>, offer: &Offer
     let Some(Object::Advertisement { most: Some(most), .. }) = objects.get(&(Kind::Advertisement, 0)) else {
         return None;
     };
-    let able = |node: &u8| offer.hosts.as_ref().is_none_or(|hosts| hosts.contains(node));
+    let able = |node: &u8| match &offer.hosts {
+        Hosts::All => true,
+        Hosts::Ready(hosts) => hosts.contains(node),
+        Hosts::Unknown => false,
+    };
     let mut able: Vec<u8> = candidates.iter().copied().filter(able).collect();
     able.sort_by_key(|node| std::cmp::Reverse(score(&offer.prefix, *node)));
     able.truncate((*most).into());

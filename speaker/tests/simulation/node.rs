@@ -23,8 +23,8 @@ use speaker::watch::WatchSettings;
 use speaker::watch::intake::{Fact, Intake, SliceUse};
 
 use crate::cluster::{
-    Key, Kind, News, Objects, Offer, candidates, chosen, fact, leaves, node_name, offers_to_all, router_name,
-    wanted,
+    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers_to_all,
+    router_name,
 };
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
@@ -109,6 +109,8 @@ pub(crate) struct Process {
     synced: BTreeSet<Kind>,
     /// The watches that have been complete since they began.
     listed: BTreeSet<Kind>,
+    /// Whether the list of slices has been complete since their nodes are read.
+    hosts_listed: bool,
     number: usize,
     intake: Intake,
     gathering: Gathering,
@@ -152,6 +154,7 @@ impl Process {
             named: BTreeMap::new(),
             synced: BTreeSet::new(),
             listed: BTreeSet::new(),
+            hosts_listed: false,
             number,
             intake: Intake::new(&settings, &Barrier::new()),
             gathering: Gathering::default(),
@@ -235,6 +238,7 @@ impl Process {
         let mut anew = Vec::new();
         let slices = self.intake.slices_needed();
         if std::mem::replace(&mut self.slices_watched, slices) != slices {
+            self.hosts_listed = false;
             match slices {
                 Some(_) => anew.push(Kind::Slice),
                 None => self.forget(at, now, Kind::Slice, Fact::SlicesForgotten),
@@ -360,6 +364,7 @@ impl Process {
                 self.view.retain(|(of, number), _| *of != kind || named.contains(number));
                 self.synced.insert(kind);
                 self.listed.insert(kind);
+                self.hosts_listed |= kind == Kind::Slice && self.slices_watched == Some(SliceUse::Hosts);
             }
         }
     }
@@ -379,11 +384,15 @@ impl Process {
         if !notice {
             self.notice_until = None;
         }
-        let offers = offers_to_all(&self.view, self.number, notice);
+        let mut offers = offers_to_all(&self.view, self.number, notice);
+        if !self.hosts_listed {
+            offers.iter_mut().for_each(Offer::forget_hosts);
+        }
         // While a list is not complete nobody is known, and then every node announces.
         let whole = [Kind::Slice, Kind::State].iter().all(|kind| self.listed.contains(kind));
         let candidates = if whole { candidates(&self.view) } else { BTreeSet::new() };
         let chosen = chosen(&self.view, &candidates, &offers, self.number);
+        let meant = communities(&chosen);
         let chosen: BTreeSet<u8> = chosen.into_iter().map(|offer| offer.service).collect();
         // What was a Service's place here is others' now, and nothing else is in the way. Whether another Service has the
         // same address does not matter: it may go first.
@@ -398,7 +407,8 @@ impl Process {
         }
         self.chosen = chosen;
         for router in 0..self.wanted.len() {
-            let now = wanted(&self.view, &candidates, self.number, router, notice);
+            let is_peer = self.view.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
+            let now = if is_peer { meant.clone() } else { BTreeMap::new() };
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);
