@@ -384,6 +384,10 @@ impl Process {
         if !notice {
             self.notice_until = None;
         }
+        if self.slices_watched.is_some() && !self.listed.contains(&Kind::Slice) {
+            // Nothing follows from half a list.
+            return;
+        }
         let mut offers = offers_to_all(&self.view, self.number, notice);
         if !self.hosts_listed {
             offers.iter_mut().for_each(Offer::forget_hosts);
