@@ -19,5 +19,6 @@ pub mod report;
 mod schema;
 pub mod selector;
 pub mod service;
+mod stand_in;
 pub mod v1beta1;
 pub mod v1beta2;

@@ -58,8 +58,8 @@ impl Speaker {
 
     /// Says which peers are wanted: all of them, every time. A new one is dialled, one that is no longer
     /// there gets Cease / Peer De-configured, one that differs in what OPEN says gets Cease / Other
-    /// Configuration Change (RFC 4486) and is dialled again; so does one that is no longer there because another replaces it. The others notice nothing. After [`Speaker::stop`] this
-    /// does nothing. Of two peers with one key the last counts.
+    /// Configuration Change (RFC 4486) and is dialled again; so does one that is no longer there because another replaces
+    /// it. The others notice nothing. After [`Speaker::stop`] this does nothing. Of two peers with one key the last counts.
     pub fn set_peers(&mut self, now: Instant, peers: &[PeerConfig]) {
         if self.stopping {
             return;

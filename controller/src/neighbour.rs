@@ -3,7 +3,6 @@
 //!
 //! Leaves out what follows from them.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use api::herald::SpeakerState;
@@ -11,8 +10,6 @@ use api::range::AddressRange;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
-use kube::Resource;
 use serde::{Deserialize, Deserializer};
 
 /// What matters of a Node or a ServiceCIDR.
@@ -124,46 +121,14 @@ fn name_and_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object
     Ok(ObjectMeta { name: head.name, resource_version: head.resource_version, ..ObjectMeta::default() })
 }
 
-/// The slim types stand for the kind of the full ones.
-macro_rules! stands_for {
-    ($slim:ident, $full:ident, $scope:ident) => {
-        impl Resource for $slim {
-            type DynamicType = ();
-            type Scope = $scope;
-
-            fn kind((): &()) -> Cow<'_, str> {
-                $full::kind(&())
-            }
-
-            fn group((): &()) -> Cow<'_, str> {
-                $full::group(&())
-            }
-
-            fn version((): &()) -> Cow<'_, str> {
-                $full::version(&())
-            }
-
-            fn plural((): &()) -> Cow<'_, str> {
-                $full::plural(&())
-            }
-
-            fn meta(&self) -> &ObjectMeta {
-                &self.metadata
-            }
-
-            fn meta_mut(&mut self) -> &mut ObjectMeta {
-                &mut self.metadata
-            }
-        }
-    };
-}
-
-stands_for!(SlimNode, Node, ClusterResourceScope);
-stands_for!(SlimServiceCidr, ServiceCIDR, ClusterResourceScope);
-stands_for!(SlimSpeakerState, SpeakerState, NamespaceResourceScope);
+api::stands_for!(SlimNode, Node);
+api::stands_for!(SlimServiceCidr, ServiceCIDR);
+api::stands_for!(SlimSpeakerState, SpeakerState);
 
 #[cfg(test)]
 mod tests {
+    use kube::Resource as _;
+
     use super::*;
 
     #[test]

@@ -232,7 +232,8 @@ fn show_messages(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> R
     of_sessions("total_received", "Number of BGP messages received", |count| count.received.total())
 }
 
-/// MetalLB labels BFD by address alone; sessions of several ports of one router share its BFD session. Its counters have no `_total`, so they are written as what they are called.
+/// MetalLB labels BFD by address alone; sessions of several ports of one router share its BFD session. Its counters have no
+/// `_total`, so they are written as what they are called.
 fn show_bfd(encoder: &mut DescriptorEncoder<'_>, table: &SessionTable) -> Result<(), fmt::Error> {
     let peer = |name: &String, address: IpAddr| match is_one_router(address) {
         true => address.to_string(),

@@ -26,7 +26,8 @@ const TESTS: [&str; 8] = [
     "soak_of_",
 ];
 
-/// Runs the tests with the program that ships, and writes the document. It takes about seven minutes, twelve with `--with-soak` (two thousand Services).
+/// Runs the tests with the program that ships, and writes the document. It takes about seven minutes, twelve with
+/// `--with-soak` (two thousand Services).
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let soak = match arguments {
         [] => false,

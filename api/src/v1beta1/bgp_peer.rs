@@ -2,9 +2,6 @@
 //!
 //! Both versions have one schema, so that reading and writing through the old one loses nothing.
 
-use std::borrow::Cow;
-
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
@@ -23,34 +20,7 @@ pub struct BGPPeer {
     pub status: Option<BGPPeerStatus>,
 }
 
-impl kube::Resource for BGPPeer {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "BGPPeer".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        crate::names::GROUP.into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1beta1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "bgppeers".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+crate::stands_for!(BGPPeer, crate::v1beta2::BGPPeer, version "v1beta1".into());
 
 /// The same peer in the current version.
 impl From<BGPPeer> for crate::v1beta2::BGPPeer {

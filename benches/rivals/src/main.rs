@@ -1,8 +1,10 @@
 //! Herald beside others that do the same work, in one run, as Markdown on standard output.
 //!
 //! `rivals codec` compares with the published crates, `rivals daemons ANNOUNCER` with the daemons of Debian, where
-//! ANNOUNCER is Herald's driver as its own program, `rivals beside ANNOUNCER` is the part of it about peers that never read alone; `rivals interop SPOKESMAN` runs Herald's driver against the same
-//! daemons as routers. `cargo xtask performance` and `cargo xtask interop` build them, run them and keep the tables. Progress goes to standard error. Leaves out targets and judgement: those are the reader's.
+//! ANNOUNCER is Herald's driver as its own program, `rivals beside ANNOUNCER` is the part of it about peers that never read
+//! alone; `rivals interop SPOKESMAN` runs Herald's driver against the same daemons as routers. `cargo xtask performance` and
+//! `cargo xtask interop` build them, run them and keep the tables. Progress goes to standard error. Leaves out targets and
+//! judgement: those are the reader's.
 
 mod absorb;
 mod allocation;

@@ -165,8 +165,9 @@ impl Session {
         }
     }
 
-    /// TCP is up, by our dial or the peer's. A dial that comes through behind a session that is up is hung up on. At most two connections live side by side; beyond that, one
-    /// that has not said anything yet gives way, so that a peer which lost its side can come back.
+    /// TCP is up, by our dial or the peer's. A dial that comes through behind a session that is up is hung up on. At most
+    /// two connections live side by side; beyond that, one that has not said anything yet gives way, so that a peer which
+    /// lost its side can come back.
     pub(crate) fn connected(
         &mut self,
         now: Instant,

@@ -1,8 +1,8 @@
 //! Who leads, decided from what was seen and when, on the monotonic clock alone. Pure.
 //!
-//! client-go's rules (its times are longer): a record counts as alive for its duration after *we* saw it change; nobody compares wall clocks,
-//! because a Raspberry Pi boots without one. A leader stops believing in itself before anybody else may take over.
-//! Leaves out how a record is read and written.
+//! client-go's rules (its times are longer): a record counts as alive for its duration after *we* saw it change; nobody
+//! compares wall clocks, because a Raspberry Pi boots without one. A leader stops believing in itself before anybody else
+//! may take over. Leaves out how a record is read and written.
 
 use std::time::{Duration, Instant};
 

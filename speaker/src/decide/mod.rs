@@ -1,8 +1,9 @@
 //! Which addresses this node announces, with which attributes, to which peers. Pure: facts in, plan out.
 //!
-//! [`decide`] answers for one Service, and [`explain`] says in addition what was found on the way; [`full::announcements`] is its fold over all of them; [`Announcer`] keeps
-//! the same result up to date at a cost in proportion to what changed, and a property test holds the two equal.
-//! Not here: where facts come from (`watch`), what happens to the result (`peering`, `status`).
+//! [`decide`] answers for one Service, and [`explain`] says in addition what was found on the way; [`full::announcements`]
+//! is its fold over all of them; [`Announcer`] keeps the same result up to date at a cost in proportion to what changed, and
+//! a property test holds the two equal. Not here: where facts come from (`watch`), what happens to the result (`peering`,
+//! `status`).
 
 pub mod announcer;
 pub mod full;

@@ -14,7 +14,8 @@ use bgp_proto::Prefix;
 use super::snapshot::Leaving;
 use super::width::Choice;
 
-/// The decision for one Service, small because each node keeps one for every Service. At least one announcement in `Announce`, so "announced" needs no look inside.
+/// The decision for one Service, small because each node keeps one for every Service. At least one announcement in
+/// `Announce`, so "announced" needs no look inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// At least one address of the Service is announced from this node.

@@ -4,11 +4,10 @@
 //! in watch channels. Inside:
 //! `roster` (which peers run), `member` (one of them), `whereabouts` (finding routers that are not written down),
 //! `driver` (the loop) with `wake` (what it waits for) and `turn` (what it writes at once),
-//! `dial` (opening TCP), `listen` (being called), `connection` (octets in and out), `gather` (when news goes out), `latency` (how long they take),
-//! `interface` (next hops) and `netlink` below it, `advert` (being found on unnumbered links),
-//! `paths` (BFD beside the sessions),
-//! `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options).
-//! Leaves out every decision about Services (`decide`) and about BGP messages (`bgp_proto`).
+//! `dial` (opening TCP), `listen` (being called), `connection` (octets in and out), `gather` (when news goes out), `latency`
+//! (how long they take), `interface` (next hops) and `netlink` below it, `advert` (being found on unnumbered links), `paths`
+//! (BFD beside the sessions), `report` (rows), `shutdown` (the mark before a removal), `sockopt` (socket options). Leaves
+//! out every decision about Services (`decide`) and about BGP messages (`bgp_proto`).
 
 mod advert;
 mod connection;

@@ -1,5 +1,6 @@
-//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385) or the TCP-AO key (RFC 5925), a TTL of 255 and the least that is taken (RFC 5082),
-//! DSCP CS6, no delay, and bounded buffers with what of them is not acknowledged yet; and datagrams with the TTL that they arrived with, for BFD.
+//! Socket options of a BGP connection: the TCP MD5 key (RFC 2385) or the TCP-AO key (RFC 5925), a TTL of 255 and the least
+//! that is taken (RFC 5082), DSCP CS6, no delay, and bounded buffers with what of them is not acknowledged yet; and
+//! datagrams with the TTL that they arrived with, for BFD.
 //!
 //! The only file of the repository with `unsafe`: the standard library and socket2 know neither of the keys nor how to
 //! read what the kernel tells beside a datagram. Leaves out binding and connecting, which is `dial`.

@@ -1,7 +1,7 @@
 //! The running speaker's side: a socket at which a successor announces itself.
 //!
-//! One successor at a time; who is not of our user or group, or not of our node, is sent away. What a successor wants is passed on as a
-//! [`Request`]; the sessions themselves are the driver's.
+//! One successor at a time; who is not of our user or group, or not of our node, is sent away. What a successor wants is
+//! passed on as a [`Request`]; the sessions themselves are the driver's.
 
 use std::fs::{self, File};
 use std::io;

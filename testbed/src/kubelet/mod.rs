@@ -2,8 +2,8 @@
 //! network around it with its router and client. What is installed here is installed as users do it: images and YAML.
 //!
 //! Left out: separate kernels and pulls from a registry. The nodes share this machine's kernel and its files, and each
-//! has a network namespace and its own view of the mounts; images come as archives. One such cluster at a time runs on a machine, because a kubelet
-//! changes settings of the whole machine.
+//! has a network namespace and its own view of the mounts; images come as archives. One such cluster at a time runs on a
+//! machine, because a kubelet changes settings of the whole machine.
 
 pub mod cgroup;
 pub mod control_plane;
