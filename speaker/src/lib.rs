@@ -7,11 +7,13 @@
 //! `watch` and `peering` do not know each other: they meet through the channels of [`plan`], and [`app`] connects
 //! them. `decide` and `watch::convert` are pure. The crate leaves out address allocation, which is the controller's.
 
+mod admin;
 pub mod app;
 pub mod args;
 pub mod bfd;
 pub mod decide;
 pub mod folder;
+mod front;
 mod hash;
 pub mod journal;
 pub mod key_record;

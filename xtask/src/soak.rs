@@ -13,9 +13,9 @@ use crate::{cargo, failures};
 /// Without an argument.
 const MINUTES: u64 = 30;
 /// Seeds of one round: between two rounds the clock is looked at.
-const ROUND: u64 = 1_000;
+const ROUND: u64 = 10_000;
 /// Random histories of pools, Services and restarts, each time others; the gate plays 256.
-const HISTORIES: u32 = 5_000;
+const HISTORIES: u32 = 20_000;
 
 /// Runs for about so many minutes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -34,7 +34,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// Lives of the address pools, and of the allocator beside a naive search. One that fails is made smaller and printed.
 fn histories() -> Result<()> {
-    let mut test = cargo::command(&["test", "--package", "controller", "--lib", "--", "histor", "naive"]);
+    let mut test = cargo::command(&[
+        "test",
+        "--profile",
+        "soak",
+        "--package",
+        "controller",
+        "--lib",
+        "--",
+        "histor",
+        "naive",
+    ]);
     cargo::finish(test.env("PROPTEST_CASES", HISTORIES.to_string()), "the histories of addresses")?;
     println!("soak: {HISTORIES} histories of addresses");
     Ok(())
@@ -46,7 +56,8 @@ fn simulate(start: Instant, limit: Duration) -> Result<()> {
     let mut first = SystemTime::now().duration_since(UNIX_EPOCH).context("reading the clock")?.as_secs();
     let mut played = 0;
     loop {
-        let mut test = cargo::command(&["test", "--package", "speaker", "--test", "simulation"]);
+        let mut test =
+            cargo::command(&["test", "--profile", "soak", "--package", "speaker", "--test", "simulation"]);
         test.env("HERALD_FIRST_SEED", first.to_string()).env("HERALD_SEEDS", ROUND.to_string());
         cargo::finish(&mut test, "the simulation")?;
         first += ROUND;

@@ -18,97 +18,95 @@ pub(super) struct Speakers {
     /// Herald's namespace.
     namespace: Box<str>,
     /// The nodes with a ready speaker, by slice.
-    ready: Mirror<Box<str>, BTreeSet<Box<str>>>,
+    ready: List,
     /// The advertisements, by node.
-    able: Mirror<Box<str>, BTreeSet<Box<str>>>,
-    /// Whether each of the two lists was complete since it is watched. Half a list would choose other nodes than the whole.
-    ready_listed: bool,
-    able_listed: bool,
+    able: List,
     changed: bool,
+}
+
+/// What one watch has listed.
+#[derive(Debug, Default)]
+struct List {
+    of: Mirror<Box<str>, BTreeSet<Box<str>>>,
+    /// Whether it was complete since it is watched. Half a list would choose other nodes than the whole.
+    whole: bool,
+}
+
+impl List {
+    /// It is complete now; whether that is news.
+    fn complete(&mut self) -> bool {
+        let gone = self.of.sweep();
+        !gone.is_empty() || !std::mem::replace(&mut self.whole, true)
+    }
 }
 
 impl Speakers {
     /// Nothing is known.
     pub(super) fn new(namespace: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            ready: Mirror::new(),
-            able: Mirror::new(),
-            ready_listed: false,
-            able_listed: false,
-            changed: false,
-        }
+        Self { namespace: namespace.into(), ready: List::default(), able: List::default(), changed: false }
     }
 
     /// What the watch of all EndpointSlices says.
     pub(super) fn hear_slice(&mut self, change: &Change<SlimSlice>) {
         match change {
-            Change::Restarted => self.ready.begin(),
+            Change::Restarted => self.ready.of.begin(),
             Change::Apply(slice) => {
                 if let Some(name) = self.own(slice) {
                     let nodes = slice.ready_nodes().map(Into::into).collect();
                     self.changed = true;
-                    self.ready.apply(name, Some(nodes));
+                    self.ready.of.apply(name, Some(nodes));
                 }
             }
             Change::Delete(slice) => {
                 if let Some(name) = self.own(slice) {
                     self.changed = true;
-                    self.ready.apply(name, None);
+                    self.ready.of.apply(name, None);
                 }
             }
-            Change::Synced => {
-                let gone = self.ready.sweep();
-                self.changed |= !gone.is_empty() || !std::mem::replace(&mut self.ready_listed, true);
-            }
+            Change::Synced => self.changed |= self.ready.complete(),
         }
     }
 
     /// No EndpointSlice is watched any more.
     pub(super) fn forget_slices(&mut self) {
-        self.ready = Mirror::new();
-        self.ready_listed = false;
+        self.ready = List::default();
         self.changed = true;
     }
 
     /// What the watch of the speakers' ConfigurationStates says.
     pub(super) fn hear_state(&mut self, change: &Change<SlimState>) {
         match change {
-            Change::Restarted => self.able.begin(),
+            Change::Restarted => self.able.of.begin(),
             Change::Apply(state) => {
                 if let Some((node, able)) = state.able() {
                     self.changed = true;
-                    self.able.apply(node.into(), Some(able));
+                    self.able.of.apply(node.into(), Some(able));
                 }
             }
             Change::Delete(state) => {
                 if let Some((node, _)) = state.able() {
                     self.changed = true;
-                    self.able.apply(node.into(), None);
+                    self.able.of.apply(node.into(), None);
                 }
             }
-            Change::Synced => {
-                let gone = self.able.sweep();
-                self.changed |= !gone.is_empty() || !std::mem::replace(&mut self.able_listed, true);
-            }
+            Change::Synced => self.changed |= self.able.complete(),
         }
     }
 
     /// No ConfigurationState is watched any more.
     pub(super) fn forget_states(&mut self) {
-        self.able = Mirror::new();
-        self.able_listed = false;
+        self.able = List::default();
         self.changed = true;
     }
 
     /// What is known of all of them, if that may have changed since the last call. While a list is not complete that is nothing, and
     /// then every node announces.
     pub(super) fn take_fleet(&mut self) -> Option<Fleet> {
-        let is_whole = self.ready_listed && self.able_listed;
+        let is_whole = self.ready.whole && self.able.whole;
         std::mem::take(&mut self.changed).then(|| match is_whole {
             true => Fleet {
-                ready: self.ready.values().flatten().cloned().collect(),
-                able: self.able.iter().map(|(node, able)| (node.clone(), able.clone())).collect(),
+                ready: self.ready.of.values().flatten().cloned().collect(),
+                able: self.able.of.iter().map(|(node, able)| (node.clone(), able.clone())).collect(),
             },
             false => Fleet::default(),
         })

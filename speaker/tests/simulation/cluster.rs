@@ -165,10 +165,15 @@ impl Offer {
 /// What a node could announce to a router if the number of nodes were not bounded, by what the objects say. `notice` says
 /// that a node which leaves has begun to say so only now.
 pub(crate) fn offers(objects: &Objects, node: usize, router: usize, notice: bool) -> Vec<Offer> {
-    match objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap())) {
+    match is_peer(objects, router) {
         true => offers_to_all(objects, node, notice),
         false => Vec::new(),
     }
+}
+
+/// Whether a router is to have sessions, by what the objects say.
+pub(crate) fn is_peer(objects: &Objects, router: usize) -> bool {
+    objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()))
 }
 
 /// The same to whatever router there is.

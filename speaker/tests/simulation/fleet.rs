@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_proto::Prefix;
 
-use crate::cluster::{Kind, Object, SPEAKERS, candidates, offers, places, router_name};
+use crate::cluster::{Kind, Object, SPEAKERS, candidates, is_peer, offers, places, router_name};
 use crate::node::{Micros, Process};
 use crate::world::{SECOND, World};
 
@@ -200,8 +200,7 @@ impl World {
 
     /// Whether a router has the session that the objects want.
     fn has_session(&self, node: usize, router: usize) -> bool {
-        let wanted = self.objects.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
-        !wanted || self.routers[router].ribs[node].session.is_some()
+        !is_peer(&self.objects, router) || self.routers[router].ribs[node].session.is_some()
     }
 
     /// Whether a router could know all that a node wants to tell it.

@@ -23,8 +23,8 @@ use speaker::watch::WatchSettings;
 use speaker::watch::intake::{Fact, Intake, SliceUse};
 
 use crate::cluster::{
-    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, leaves, node_name, offers_to_all,
-    router_name,
+    Key, Kind, News, Objects, Offer, candidates, chosen, communities, fact, is_peer, leaves, node_name,
+    offers_to_all, router_name,
 };
 
 /// What the speaker asks routers to wait for its restart, as `peering` does.
@@ -411,8 +411,7 @@ impl Process {
         }
         self.chosen = chosen;
         for router in 0..self.wanted.len() {
-            let is_peer = self.view.contains_key(&(Kind::Peer, u8::try_from(router).unwrap()));
-            let now = if is_peer { meant.clone() } else { BTreeMap::new() };
+            let now = if is_peer(&self.view, router) { meant.clone() } else { BTreeMap::new() };
             for (prefix, community) in &now {
                 if self.wanted[router].get(prefix) != Some(community) {
                     self.wanted_since.insert((router, *prefix), at);
