@@ -170,7 +170,7 @@ fn another_wish_of_the_service_itself_moves_it() {
         ("s pool=two", "10.2.0.0 two"),
         ("s ask=10.1.0.3", "10.1.0.3 one"),
         ("s v6", "fd00:1:: one"),
-        ("s type=NodePort", "10.1.0.0 one"),
+        ("s type=NodePort", "-"),
         ("s ask=nonsense", "10.1.0.0 one"),
         ("s pool=nowhere", "-"),
         ("s ask=10.9.9.9", "-"),

@@ -72,6 +72,8 @@ impl World {
         let (name, mut object) = service(words);
         if let Some(old) = self.objects.get(&name) {
             object["status"] = old["status"].clone();
+            // Who wrote what is the API server's to say, and no edit takes it away.
+            object["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
             let from = old["metadata"]["annotations"][api::names::annotation::IP_ALLOCATED_FROM_POOL].clone();
             if from.is_string() {
                 object["metadata"]["annotations"][api::names::annotation::IP_ALLOCATED_FROM_POOL] = from;
