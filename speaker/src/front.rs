@@ -93,7 +93,7 @@ impl Front {
         }
     }
 
-    /// Takes back what this node said of its sessions, once they have ended.
+    /// Takes back what this node said of its sessions. To be called when they have ended.
     pub(crate) async fn say_farewell(&self) {
         match self.settings.status_objects {
             StatusObjects::On => {

@@ -20,7 +20,7 @@ const REQUESTERS: usize = 2;
 /// Each of them begins one this often.
 const PACE: Duration = Duration::from_millis(20);
 /// A request that is not answered by then is lost.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// The server sends a little every second; a download without anything for this long is broken.
 const DEAD_AIR: Duration = Duration::from_secs(6);
 /// So many lost requests are told one by one.

@@ -155,8 +155,8 @@ fn settle(
     let shown = view.addresses();
     let mut moved = None;
     if !shown.is_empty() {
-        // Once we gave addresses ourselves, the annotation vouches for those alone; and for what else it was found beside
-        // when there was no pool to judge by.
+        // Once we gave addresses ourselves, the annotation does not vouch for others in their place. It does for what
+        // stands beside them: a Service that changed while there was no pool to judge by shows more than it holds.
         let recorded = match allocator.holding(&view.key) {
             Some(held) if same_set(&held.addresses, shown) => Some(held.pool.clone()),
             Some(held) if !held.addresses.iter().all(|address| shown.contains(address)) => None,

@@ -30,8 +30,8 @@ const TTL: u32 = 255;
 /// would grow the buffer of a peer that never reads to several megabytes.
 const KERNEL_BUFFER: usize = 256 * 1024;
 
-/// When the kernel looks whether the other end still knows a connection on which nobody says anything, and how often. Sessions with
-/// the usual timers never come so far: a KEEPALIVE comes first.
+/// When the kernel looks whether the other end still knows a connection on which nobody says anything, and how often.
+/// Where KEEPALIVEs come more often (a hold time of 30 s or less) it never has to.
 const PROBED_AFTER: Duration = Duration::from_secs(10);
 
 /// Why a key could not be set.

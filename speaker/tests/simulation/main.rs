@@ -5,8 +5,7 @@
 //! they say is; no router keeps a path to a node that cannot serve for longer than its bound (hold time, BFD, restart
 //! time); where the number of nodes is bounded (`fleet`), at the end none is more than wanted, and no address is ever left
 //! alone for longer than it takes to learn who is gone; planned restarts, crashes and takeovers lose nothing; and when the
-//! faults end, the tables become the truth and everybody
-//! falls silent. `HERALD_SEEDS=5000` plays that many seeds, `HERALD_FIRST_SEED` says where to begin. A seed that fails
+//! faults end, the tables become the truth and everybody falls silent. `HERALD_SEEDS=5000` plays that many seeds, `HERALD_FIRST_SEED` says where to begin. A seed that fails
 //! is printed with the shortest list of events that still fails. Left out: sockets, the API server's own behaviour and
 //! kube-proxy, which the system tests have.
 

@@ -119,10 +119,8 @@ pub(crate) struct Process {
     plan_due: Option<Instant>,
     members: BTreeMap<String, (Arc<Peer>, Arc<RouteSet>)>,
     has_planned: bool,
-    /// Whether anything has followed from what was told.
-    was_judged: bool,
-    /// Whether the node leaves, by what was told, and since when that is so.
-    leaves: (bool, Micros),
+    /// Whether the node leaves, by what was told, and since when that is so; nothing before all was told once.
+    leaves: Option<(bool, Micros)>,
     /// Until when a node that leaves says so before it withdraws.
     notice_until: Option<Micros>,
 }
@@ -162,8 +160,7 @@ impl Process {
             plan_due: None,
             members: BTreeMap::new(),
             has_planned: false,
-            was_judged: false,
-            leaves: (false, 0),
+            leaves: None,
             notice_until: None,
         }
     }
@@ -192,7 +189,7 @@ impl Process {
 
     /// Whether the node leaves, as far as this process has been told, and since when that is so.
     pub(crate) fn leaves(&self) -> (bool, Micros) {
-        self.leaves
+        self.leaves.unwrap_or_default()
     }
 
     pub(crate) fn handle_deadlines(&mut self, at: Micros, now: Instant) {
@@ -374,12 +371,12 @@ impl Process {
             return;
         }
         let leaves = leaves(&self.view, self.number);
-        if leaves != self.leaves.0 {
-            self.leaves = (leaves, at);
+        let before = self.leaves.map(|(leaves, _)| leaves);
+        if before != Some(leaves) {
+            self.leaves = Some((leaves, at));
             // Who has told nobody anything has nothing to take back in two steps.
-            self.notice_until = (leaves && self.was_judged).then_some(at + NOTICE);
+            self.notice_until = (leaves && before.is_some()).then_some(at + NOTICE);
         }
-        self.was_judged = true;
         let notice = self.notice_until.is_some_and(|until| at < until);
         if !notice {
             self.notice_until = None;

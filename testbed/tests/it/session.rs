@@ -140,6 +140,22 @@ pub(crate) async fn patch_peer(lab: &Lab, patch: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the router has agreed with every node on a hold time, in seconds.
+pub(crate) async fn wait_for_hold_time(lab: &Lab, hold: u32) -> Result<()> {
+    eventually(SOON, "all sessions to agree on the hold time", async || {
+        let text = lab.router().vtysh("show bgp neighbors json").await?;
+        let neighbours: serde_json::Value = serde_json::from_str(&text)?;
+        for node in lab.nodes() {
+            let state = &neighbours[node.plan().v4.to_string()];
+            let agreed = state["bgpTimerHoldTimeMsecs"] == hold * 1_000;
+            ensure!(state["bgpState"] == "Established" && agreed, "{}: {state}", node.name());
+        }
+        Ok(())
+    })
+    .await
+    .map(drop)
+}
+
 pub(crate) async fn set_password(lab: &Lab, password: &str) -> Result<()> {
     let secret = format!(
         "{{apiVersion: v1, kind: Secret, type: kubernetes.io/basic-auth, \

@@ -21,7 +21,7 @@ use testbed::lab::{Lab, LabPlan};
 use testbed::network::router::RouterPlan;
 use testbed::process::output;
 use testbed::service::Service;
-use testbed::traffic::Traffic;
+use testbed::traffic::{PATIENCE, Traffic};
 
 use crate::home::{FIRST, SOON, install};
 use crate::runner::Test;
@@ -112,9 +112,9 @@ async fn begin_traffic_by(lab: &Lab, address: IpAddr, downloads: usize) -> Resul
 /// Waits until nothing is lost any more, and begins to count anew.
 async fn quiet(traffic: &Traffic, downloads: usize) -> Result<()> {
     traffic.lap();
-    eventually(SOON, "two seconds without a lost request", async || {
-        // A request that waits in vain is counted when it ends, a second after it began.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+    eventually(SOON, "a while without a lost request", async || {
+        // A request that waits in vain is counted when it ends.
+        tokio::time::sleep(2 * PATIENCE).await;
         let loss = traffic.lap();
         let running = usize::try_from(loss.downloads)? == downloads;
         ensure!(loss.requests > 10 && loss.lost == 0 && running, "{loss}");

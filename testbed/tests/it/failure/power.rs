@@ -11,6 +11,7 @@ use testbed::traffic::Traffic;
 use super::{afterwards, quiet, settle_with_traffic};
 use crate::bfd::{profile, start_bfdd};
 use crate::home::{FIRST, SOON};
+use crate::session::{patch_peer, wait_for_hold_time};
 
 pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     let mut bfdd = start_bfdd(lab).await?;
@@ -76,30 +77,8 @@ async fn gone(lab: &Lab, traffic: &Traffic, event: &str, left: &[&str], promised
 const LOOKING: Duration = Duration::from_millis(700);
 
 async fn set_peer(lab: &Lab, fields: &str, hold: u32, nodes: &[&str]) -> Result<()> {
-    let patch = format!(r#"{{"spec":{{{fields}}}}}"#);
-    let words = [
-        "patch",
-        "bgppeers.metallb.io",
-        "router",
-        "-n",
-        testbed::HERALD_NAMESPACE,
-        "--type=merge",
-        "-p",
-        &patch,
-    ];
-    let answer = lab.cluster().kubectl(&words).await?;
-    ensure!(answer.accepted, "{}", answer.text);
-    eventually(SOON, "all sessions to agree on the hold time", async || {
-        let text = lab.router().vtysh("show bgp neighbors json").await?;
-        let neighbours: serde_json::Value = serde_json::from_str(&text)?;
-        for node in lab.nodes() {
-            let state = &neighbours[node.plan().v4.to_string()];
-            let agreed = state["bgpTimerHoldTimeMsecs"] == hold * 1_000;
-            ensure!(state["bgpState"] == "Established" && agreed, "{}: {state}", node.name());
-        }
-        Ok(())
-    })
-    .await?;
+    patch_peer(lab, &format!(r#"{{"spec":{{{fields}}}}}"#)).await?;
+    wait_for_hold_time(lab, hold).await?;
     lab.wait_for_paths(FIRST, nodes, SOON).await?;
     Ok(())
 }
