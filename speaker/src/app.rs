@@ -24,7 +24,7 @@ use crate::state::{Ending, Memory, StateFile};
 use crate::status::{Inlets, report};
 use crate::takeover::{Place, Role};
 use crate::termination::judge;
-use crate::termination::workload::Question;
+use crate::termination::look::{LastSeen, Question};
 use crate::watch::question;
 use crate::watch::{Outlets, WatchSettings, follow};
 
@@ -113,9 +113,8 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     stop.requested().await;
     // The one before or after us may hold the sessions; then nothing that is kept for the next start is ours to change.
     let speaks = role.borrow().speaks();
-    let leaving = node.borrow().as_ref().and_then(|node| node.leaving);
-    let seen = *seen.borrow();
-    let how = judge(settings.on_terminate, leaving, question.ask(seen).await);
+    let last = LastSeen { node: node.borrow().as_ref().map(|node| node.leaving), daemon_set: *seen.borrow() };
+    let how = judge(settings.on_terminate, question.ask(last).await);
     tracing::info!(?how, "speaker ends");
     for task in [shown, looking] {
         task.abort();
@@ -158,7 +157,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
 mod tests {
     use super::*;
     use crate::state;
-    use crate::termination::workload::LOOK_LIMIT;
+    use crate::termination::look::LOOK_LIMIT;
 
     #[test]
     fn the_grace_period_of_the_manifest_is_longer_than_the_longest_end() {

@@ -33,7 +33,7 @@ use tokio::sync::watch::Receiver;
 use crate::peering::connected_networks;
 use crate::plan::{Plan, SessionTable};
 use crate::watch::configuration::ConfigReport;
-use crate::watch::convert::NodeView;
+use crate::watch::node::NodeView;
 use object::Owner;
 use pace::Pace;
 use report::Difference;

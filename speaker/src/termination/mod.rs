@@ -2,16 +2,16 @@
 //!
 //! [`judge`] decides by facts: what the Node object says, and what the DaemonSet wants of this node. Where facts are
 //! missing it is a restart: routers forget the routes after the restart time, while a removal that is none would make
-//! every upgrade an outage. `workload` reads the facts about the DaemonSet.
+//! every upgrade an outage. `look` reads the facts.
 
+pub mod look;
 pub mod wish;
-pub mod workload;
 
 use std::fmt;
 
 use crate::args::OnTerminate;
+use crate::decide::snapshot::Leaving;
 use crate::plan::StopHow;
-use crate::watch::convert::Leaving;
 
 /// What the DaemonSet says about a speaker on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,15 @@ pub enum Workload {
     Gone,
     /// It could be read, and may not be read any more: whoever removes Herald removes its rights, too.
     RightsGone,
+}
+
+/// What an end is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Why the node is about to leave the cluster, if it is.
+    pub leaving: Option<Leaving>,
+    /// What the DaemonSet says.
+    pub workload: Workload,
 }
 
 /// Why a DaemonSet wants no Pod on a node.
@@ -78,8 +87,8 @@ impl fmt::Display for Removal {
 
 /// Which end this is.
 #[must_use]
-pub fn judge(on_terminate: OnTerminate, leaving: Option<Leaving>, workload: Workload) -> StopHow {
-    match (on_terminate, removal(leaving, workload)) {
+pub fn judge(on_terminate: OnTerminate, facts: Facts) -> StopHow {
+    match (on_terminate, removal(facts)) {
         (OnTerminate::Remove, _) => StopHow::Remove(Removal::Asked.to_string()),
         (OnTerminate::Auto, Some(removal)) => StopHow::Remove(removal.to_string()),
         (OnTerminate::Auto, None) | (OnTerminate::Restart, _) => StopHow::Restart,
@@ -87,11 +96,11 @@ pub fn judge(on_terminate: OnTerminate, leaving: Option<Leaving>, workload: Work
 }
 
 /// The node first: where it leaves it does not matter what else is wanted of it.
-fn removal(leaving: Option<Leaving>, workload: Workload) -> Option<Removal> {
-    if let Some(leaving) = leaving {
+fn removal(facts: Facts) -> Option<Removal> {
+    if let Some(leaving) = facts.leaving {
         return Some(Removal::Node(leaving));
     }
-    match workload {
+    match facts.workload {
         Workload::Unknown | Workload::Wanted => None,
         Workload::NotHere(why) => Some(Removal::Workload(why)),
         Workload::Deleting | Workload::Gone => Some(Removal::Uninstalled),
@@ -140,7 +149,7 @@ mod tests {
             (Remove, node, Workload::Unknown, "the speaker is removed from this node"),
         ];
         for (on_terminate, leaving, workload, expected) in table {
-            let found = match judge(*on_terminate, *leaving, *workload) {
+            let found = match judge(*on_terminate, Facts { leaving: *leaving, workload: *workload }) {
                 StopHow::Restart => "restart".to_owned(),
                 StopHow::Remove(text) => text,
             };

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 
 use super::Unwanted;
+use crate::watch::node::{SlimNode, SlimTaint};
 
 /// A DaemonSet as far as it is read.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -17,30 +18,6 @@ pub struct SlimDaemonSet {
     pub metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,
-}
-
-/// A Node as far as a DaemonSet looks at it.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Place {
-    /// Name and labels.
-    #[serde(default)]
-    pub metadata: ObjectMeta,
-    #[serde(default)]
-    spec: PlaceSpec,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct PlaceSpec {
-    #[serde(default)]
-    taints: Option<Vec<Taint>>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct Taint {
-    key: String,
-    #[serde(default)]
-    value: Option<String>,
-    effect: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -114,26 +91,23 @@ struct Toleration {
 impl SlimDaemonSet {
     /// Why no Pod is wanted on the node; `None`: one is.
     #[must_use]
-    pub fn unwanted_on(&self, node: &Place) -> Option<Unwanted> {
+    pub fn unwanted_on(&self, node: &SlimNode) -> Option<Unwanted> {
         let pod = &self.spec.template.spec;
-        let none = Labels::new();
-        let labels = node.metadata.labels.as_ref().unwrap_or(&none);
-        let selected = pod.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+        let selected = pod.node_selector.iter().flatten().all(|(key, value)| node.label(key) == Some(value));
         if !selected {
             return Some(Unwanted::Selector);
         }
         let required = pod.affinity.as_ref().and_then(|affinity| affinity.node.as_ref()?.required.as_ref());
-        let name = node.metadata.name.as_deref().unwrap_or_default();
-        if required.is_some_and(|required| !required.terms.iter().any(|term| term.matches(labels, name))) {
+        if required.is_some_and(|required| !required.terms.iter().any(|term| term.matches(node))) {
             return Some(Unwanted::Affinity);
         }
         let tolerations = pod.tolerations.as_deref().unwrap_or_default();
-        let repels = |taint: &Taint| {
+        let repels = |taint: &SlimTaint| {
             taint.effect == "NoExecute"
                 && !is_borne_by_every_daemon(&taint.key)
                 && !tolerations.iter().any(|toleration| toleration.tolerates(taint))
         };
-        node.spec.taints.iter().flatten().any(repels).then_some(Unwanted::Taint)
+        node.taints().iter().any(repels).then_some(Unwanted::Taint)
     }
 }
 
@@ -144,12 +118,12 @@ fn is_borne_by_every_daemon(key: &str) -> bool {
 
 impl Term {
     /// A term without any requirement matches nothing.
-    fn matches(&self, labels: &Labels, name: &str) -> bool {
+    fn matches(&self, node: &SlimNode) -> bool {
         let expressions = self.expressions.as_deref().unwrap_or_default();
         let fields = self.fields.as_deref().unwrap_or_default();
-        let named = |field: &Requirement| field.key == "metadata.name" && field.holds(Some(name));
+        let named = |field: &Requirement| field.key == "metadata.name" && field.holds(Some(node.name()));
         !(expressions.is_empty() && fields.is_empty())
-            && expressions.iter().all(|one| one.holds(labels.get(&one.key).map(String::as_str)))
+            && expressions.iter().all(|one| one.holds(node.label(&one.key)))
             && fields.iter().all(named)
     }
 }
@@ -177,14 +151,13 @@ impl Requirement {
 
 impl Toleration {
     /// As with [`Requirement::holds`], an operator that we do not know tolerates.
-    fn tolerates(&self, taint: &Taint) -> bool {
+    fn tolerates(&self, taint: &SlimTaint) -> bool {
         let effect = self.effect.as_deref().unwrap_or_default();
         let key = self.key.as_deref().unwrap_or_default();
         let fits = match self.operator.as_deref() {
             Some("Exists") => key.is_empty() || key == taint.key,
             None | Some("" | "Equal") => {
-                key == taint.key
-                    && self.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
+                key == taint.key && self.value.as_deref().unwrap_or_default() == taint.value
             }
             Some(_) => key == taint.key,
         };
@@ -201,7 +174,7 @@ mod tests {
     fn check(pod: Value, node: Value, expected: Option<Unwanted>) {
         let set: SlimDaemonSet =
             serde_json::from_value(json!({"spec": {"template": {"spec": pod}}})).unwrap();
-        let place: Place = serde_json::from_value(node.clone()).unwrap();
+        let place: SlimNode = serde_json::from_value(node.clone()).unwrap();
         assert_eq!(set.unwanted_on(&place), expected, "{set:?} on {node}");
     }
 

@@ -1,4 +1,4 @@
-//! From API objects to facts: EndpointSlices to counters, the own Node to what is read of it, Secrets to passwords.
+//! From API objects to facts: EndpointSlices to counters, Secrets to passwords. The own Node is in `node`.
 //!
 //! Pure. The types read only the fields that are used, and read them leniently: an object that another program
 //! wrote strangely must not stop the watch that it comes through. The types of Services and configuration objects
@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use api::config::{PasswordSecret, TcpAo, TcpAoFault};
-use api::names::{ABLE_ANNOTATION, PASSWORD_SECRET_KEY, label, taint, tcp_ao_key};
+use api::names::{ABLE_ANNOTATION, PASSWORD_SECRET_KEY, label, tcp_ao_key};
 use api::selector::Labels;
 use api::service::{ServiceKey, ServiceType, ServiceView};
 use k8s_openapi::ByteString;
@@ -16,8 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-pub use crate::decide::snapshot::Leaving;
-use crate::decide::snapshot::{EndpointCounts, EndpointFacts, NodeFacts, ServiceFacts};
+use crate::decide::snapshot::{EndpointCounts, EndpointFacts, ServiceFacts};
 use crate::decide::verdict::AddressFamily;
 
 /// What decisions are made from, of a Service as the watch decodes it.
@@ -216,100 +215,6 @@ fn state_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error
     Ok(ObjectMeta { annotations, ..rest.with_labels(keep) })
 }
 
-/// A Node as far as it is read; only this speaker's own one is watched.
-#[derive(Clone, Debug, Deserialize)]
-pub struct SlimNode {
-    #[serde(default, deserialize_with = "node_meta")]
-    pub(super) metadata: ObjectMeta,
-    #[serde(default, deserialize_with = "null_is_default")]
-    spec: SlimNodeSpec,
-    #[serde(default, deserialize_with = "null_is_default")]
-    status: SlimNodeStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct SlimNodeSpec {
-    #[serde(default, deserialize_with = "null_is_default")]
-    taints: Vec<SlimTaint>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct SlimTaint {
-    #[serde(default)]
-    key: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct SlimNodeStatus {
-    #[serde(default, deserialize_with = "null_is_default")]
-    conditions: Vec<SlimNodeCondition>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct SlimNodeCondition {
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    message: String,
-}
-
-impl SlimNodeCondition {
-    /// The kubelet has no condition of its own for a graceful shutdown in the versions of today: it says so in the
-    /// message of `Ready`. A node that is not ready for any other reason does not leave. The condition of KEP-5683 is
-    /// read as well.
-    fn means_shutdown(&self) -> bool {
-        let told = |kind, status| self.kind == kind && self.status == status;
-        told("Ready", "False") && self.message.contains("node is shutting down")
-            || told("GracefulNodeShutdownInProgress", "True")
-    }
-}
-
-/// What this speaker knows of its own Node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeView {
-    /// What decisions are made from. A drain is not in it yet: when its stages begin is not the object's to say.
-    pub facts: NodeFacts,
-    /// `metadata.uid`, for the owner reference of the node's own objects.
-    pub uid: String,
-    /// Why the node is about to leave the cluster, if it is.
-    pub leaving: Option<Leaving>,
-}
-
-impl SlimNode {
-    /// What is known of the node.
-    #[must_use]
-    pub fn view(&self) -> NodeView {
-        let has = |wanted: &[&str]| self.spec.taints.iter().any(|taint| wanted.contains(&taint.key.as_str()));
-        let leaving = if self.metadata.deletion_timestamp.is_some() {
-            Some(Leaving::Deleted)
-        } else if has(&[taint::TO_BE_DELETED]) {
-            Some(Leaving::Autoscaler)
-        } else if has(&[taint::KARPENTER_DISRUPTED, taint::KARPENTER_DISRUPTION]) {
-            Some(Leaving::Karpenter)
-        } else if has(&[taint::OUT_OF_SERVICE]) {
-            Some(Leaving::OutOfService)
-        } else if self.status.conditions.iter().any(SlimNodeCondition::means_shutdown) {
-            Some(Leaving::ShuttingDown)
-        } else {
-            None
-        };
-        let unavailable = |condition: &SlimNodeCondition| {
-            condition.kind == "NetworkUnavailable" && condition.status == "True"
-        };
-        NodeView {
-            facts: NodeFacts {
-                labels: self.metadata.labels.clone().unwrap_or_default(),
-                network_unavailable: self.status.conditions.iter().any(unavailable),
-                drain: None,
-            },
-            uid: self.metadata.uid.clone().unwrap_or_default(),
-            leaving,
-        }
-    }
-}
-
 /// A Secret as far as it is read: its type and the keys that sign sessions.
 #[derive(Clone, Deserialize)]
 pub struct SlimSecret {
@@ -368,7 +273,7 @@ impl std::fmt::Debug for SlimSecret {
 /// The parts of `metadata` that are read; what is left out costs no memory. `L` is what is kept of the labels.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct SlimMeta<L> {
+pub(super) struct SlimMeta<L> {
     name: Option<String>,
     namespace: Option<String>,
     uid: Option<String>,
@@ -378,7 +283,7 @@ struct SlimMeta<L> {
 }
 
 impl<L> SlimMeta<L> {
-    fn with_labels(self, labels: impl FnOnce(L) -> Option<Labels>) -> ObjectMeta {
+    pub(super) fn with_labels(self, labels: impl FnOnce(L) -> Option<Labels>) -> ObjectMeta {
         let Self { name, namespace, uid, resource_version, deletion_timestamp, labels: read } = self;
         let labels = read.and_then(labels);
         ObjectMeta {
@@ -397,10 +302,6 @@ fn secret_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Erro
     SlimMeta::<IgnoredAny>::deserialize(from).map(|meta| meta.with_labels(|_| None))
 }
 
-fn node_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    SlimMeta::<Labels>::deserialize(from).map(|meta| meta.with_labels(Some))
-}
-
 /// With the one label that an EndpointSlice is read for; it carries all labels of its Service.
 fn slice_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
@@ -413,7 +314,7 @@ fn slice_meta<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error
 }
 
 /// The API says `null` for an empty list or object now and then.
-fn null_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
+pub(super) fn null_is_default<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,
@@ -483,42 +384,6 @@ mod tests {
             [0; 5],
         );
         check(json!([{"nodeName": "here"}]), [0; 5]);
-    }
-
-    #[test]
-    fn a_node_is_reduced_to_labels_network_and_whether_it_leaves() {
-        let view = |value: Value| serde_json::from_value::<SlimNode>(value).unwrap().view();
-        let plain = view(json!({"metadata": {"name": "n", "uid": "u", "labels": {"a": "b"}}}));
-        assert_eq!(plain.facts.labels, Labels::from([("a".to_owned(), "b".to_owned())]));
-        assert_eq!((plain.uid.as_str(), plain.facts.network_unavailable, plain.leaving), ("u", false, None));
-        let condition = |kind: &str, status: &str| {
-            view(json!({"status": {"conditions": [{"type": kind, "status": status}]}}))
-                .facts
-                .network_unavailable
-        };
-        assert!(condition("NetworkUnavailable", "True"));
-        assert!(!condition("NetworkUnavailable", "False") && !condition("Ready", "True"));
-        let leaving = |value: Value| view(value).leaving;
-        let taint = |key: &str| leaving(json!({"spec": {"taints": [{"key": "x"}, {"key": key}]}}));
-        assert_eq!(taint("ToBeDeletedByClusterAutoscaler"), Some(Leaving::Autoscaler));
-        assert_eq!(taint("node.kubernetes.io/out-of-service"), Some(Leaving::OutOfService));
-        assert_eq!(taint("karpenter.sh/disrupted"), Some(Leaving::Karpenter));
-        assert_eq!(taint("karpenter.sh/disruption"), Some(Leaving::Karpenter));
-        assert_eq!(taint("DeletionCandidateOfClusterAutoscaler"), None, "a candidate may stay");
-        let ready = |status: &str, message: &str| {
-            let condition =
-                json!({"type": "Ready", "status": status, "reason": "KubeletNotReady", "message": message});
-            leaving(json!({"status": {"conditions": [condition]}}))
-        };
-        assert_eq!(ready("False", "node is shutting down"), Some(Leaving::ShuttingDown));
-        assert_eq!(ready("False", "container runtime network not ready"), None);
-        assert_eq!(ready("Unknown", "Kubelet stopped posting node status."), None);
-        let maintained = json!({"type": "GracefulNodeShutdownInProgress", "status": "True"});
-        assert_eq!(leaving(json!({"status": {"conditions": [maintained]}})), Some(Leaving::ShuttingDown));
-        assert_eq!(taint("node.kubernetes.io/unschedulable"), None, "a cordon is no farewell");
-        let deleted = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
-        assert_eq!(leaving(deleted), Some(Leaving::Deleted));
-        assert_eq!(leaving(json!({"spec": {"unschedulable": true, "taints": null}})), None);
     }
 
     #[test]

@@ -12,12 +12,13 @@ use runtime::watch::{Barrier, Change, Guarded, Mirror, Synced as Token};
 
 use super::WatchSettings;
 use super::configuration::{ConfigReport, Configuration};
-use super::convert::{Leaving, NodeView, SlimNode, SlimSecret, SlimSlice, SlimState, service_facts};
+use super::convert::{SlimSecret, SlimSlice, SlimState, service_facts};
 use super::endpoints::Endpoints;
 use super::farewell::Farewell;
+use super::node::{NodeView, SlimNode};
 use super::speakers::Speakers;
 use crate::decide::announcer::{Planned, Synced};
-use crate::decide::snapshot::{EndpointFacts, NodeFacts};
+use crate::decide::snapshot::{EndpointFacts, Leaving, NodeFacts};
 use crate::decide::width::Hosts;
 use crate::decide::{Announcer, Explanation};
 

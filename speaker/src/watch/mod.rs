@@ -1,7 +1,7 @@
 //! Follows the API server and keeps the plan: facts come in from the watches, are reduced at once, and the plan that
 //! follows from them goes out.
 //!
-//! One task owns everything here. `convert` and `endpoints` reduce objects to facts, `configuration` keeps the
+//! One task owns everything here. `convert`, `node` and `endpoints` reduce objects to facts, `configuration` keeps the
 //! configuration objects, `intake` holds all of it together with the deciding core. No object outlives its event,
 //! apart from the few configuration objects. Nothing is planned before every watch has been complete once, and losing
 //! the API server changes nothing: only a newer fact does. Leaves out what happens to the plan.
@@ -12,6 +12,7 @@ pub mod endpoints;
 mod farewell;
 mod hosting;
 pub mod intake;
+pub mod node;
 mod on_demand;
 pub mod question;
 mod resource;
@@ -35,8 +36,8 @@ use crate::decide::snapshot::ExcludeLabel;
 use crate::journal::Journal;
 use crate::plan::Plan;
 use configuration::ConfigReport;
-use convert::NodeView;
 use intake::{Fact, Intake, SliceUse};
+use node::NodeView;
 use on_demand::while_wanted;
 use question::Questions;
 

@@ -6,12 +6,12 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::convert::{SlimNode, SlimSecret, SlimSlice, SlimState};
-use crate::termination::wish::{Place, SlimDaemonSet};
+use super::convert::{SlimSecret, SlimSlice, SlimState};
+use super::node::SlimNode;
+use crate::termination::wish::SlimDaemonSet;
 
 stands_for!(SlimSlice, EndpointSlice);
 stands_for!(SlimState, ConfigurationState);
 stands_for!(SlimNode, Node);
 stands_for!(SlimSecret, Secret);
 stands_for!(SlimDaemonSet, DaemonSet);
-stands_for!(Place, Node);

@@ -32,7 +32,8 @@ use crate::decide::snapshot::{
 use crate::decide::verdict::AddressFamily;
 use crate::decide::width::{Fleet, Hosts, NodeHash};
 use crate::plan::Plan;
-use crate::watch::convert::{SlimNode, SlimSlice, service_facts};
+use crate::watch::convert::{SlimSlice, service_facts};
+use crate::watch::node::SlimNode;
 
 /// One row of a script.
 pub(super) struct Row {

@@ -1,0 +1,209 @@
+//! Reads what the DaemonSet of the speakers wants of this node, once while all is well, and again at the end; then the Node,
+//! too.
+//!
+//! The first look is what makes the second one mean something: an object that was never seen is not gone, and a right that
+//! was never there was not taken away. Leaves out what follows from it.
+
+use std::time::Duration;
+
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use super::wish::SlimDaemonSet;
+use super::{Facts, Workload};
+use crate::decide::snapshot::Leaving;
+use crate::watch::node::SlimNode;
+
+/// How long the API server may take at the end; part of the grace period of a Pod.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// Between two tries of the first look: at first, and at most.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The DaemonSet and the node to ask about.
+#[derive(Clone)]
+pub struct Question {
+    /// Who asks.
+    pub client: Client,
+    /// Herald's namespace.
+    pub namespace: String,
+    /// The DaemonSet; `None`: there is none.
+    pub daemon_set: Option<String>,
+    /// The node.
+    pub node: String,
+}
+
+/// What was known before the end.
+#[derive(Clone, Copy, Debug)]
+pub struct LastSeen {
+    /// Whether and why the node was leaving; `None`: its object was never seen.
+    pub node: Option<Option<Leaving>>,
+    /// Whether the DaemonSet was seen.
+    pub daemon_set: bool,
+}
+
+impl Question {
+    /// Looks until the DaemonSet was seen once; says so by the sender.
+    pub async fn first_look(self, seen: watch::Sender<bool>) {
+        let Some(name) = &self.daemon_set else { return };
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match timeout(LOOK_LIMIT, self.sets().get(name)).await {
+                Ok(Ok(_)) => {
+                    debug!(daemon_set = name, "the DaemonSet of this speaker was found");
+                    seen.send_replace(true);
+                    return;
+                }
+                Ok(Err(error)) => {
+                    debug!(daemon_set = name, %error, "the DaemonSet of this speaker was not found")
+                }
+                Err(_elapsed) => debug!(daemon_set = name, "the API server does not answer"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(2 * pause);
+        }
+    }
+
+    /// What is so now; bounded.
+    ///
+    /// The Node is read again although it is watched: whoever says that it leaves ends its Pods next, and the end may come
+    /// before the watch does.
+    pub async fn ask(&self, last: LastSeen) -> Facts {
+        let (node, set) = tokio::join!(self.node(), self.set(last.daemon_set));
+        let facts = facts(node, set, last);
+        info!(?facts, "asked whether this speaker is wanted here any longer");
+        facts
+    }
+
+    async fn node(&self) -> Answer {
+        let nodes: Api<SlimNode> = Api::all(self.client.clone());
+        match timeout(LOOK_LIMIT, nodes.get(&self.node)).await {
+            Ok(Ok(node)) => Answer::Node(Box::new(node)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Answer::Gone,
+            Ok(Err(_)) | Err(_) => Answer::None,
+        }
+    }
+
+    /// The DaemonSet, or what it means that there is none to be read.
+    async fn set(&self, seen: bool) -> Result<SlimDaemonSet, Workload> {
+        let name = self.daemon_set.as_deref().filter(|_| seen).ok_or(Workload::Unknown)?;
+        match timeout(LOOK_LIMIT, self.sets().get(name)).await {
+            Ok(Ok(set)) => Ok(set),
+            Ok(Err(kube::Error::Api(status))) => Err(of_refusal(status.code)),
+            Ok(Err(_)) | Err(_) => Err(Workload::Unknown),
+        }
+    }
+
+    fn sets(&self) -> Api<SlimDaemonSet> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+}
+
+/// What the API server says about the Node.
+enum Answer {
+    Node(Box<SlimNode>),
+    Gone,
+    None,
+}
+
+/// Where there is no answer about the Node, what was last seen of it holds.
+fn facts(node: Answer, set: Result<SlimDaemonSet, Workload>, last: LastSeen) -> Facts {
+    let leaving = match &node {
+        Answer::Node(node) => node.leaving(),
+        Answer::Gone => last.node.map(|_| Leaving::Deleted),
+        Answer::None => last.node.flatten(),
+    };
+    let unwanted = |set: &SlimDaemonSet| match &node {
+        Answer::Node(node) => set.unwanted_on(node),
+        Answer::Gone | Answer::None => None,
+    };
+    let workload = match set {
+        Ok(set) if set.metadata.deletion_timestamp.is_some() => Workload::Deleting,
+        Ok(set) => unwanted(&set).map_or(Workload::Wanted, Workload::NotHere),
+        Err(workload) => workload,
+    };
+    Facts { leaving, workload }
+}
+
+/// What it means that the API server refuses with this HTTP status.
+fn of_refusal(status: u16) -> Workload {
+    match status {
+        404 => Workload::Gone,
+        403 => Workload::RightsGone,
+        // 401 among them: a server that does not know us (a token that has expired, keys that were changed) says
+        // nothing about what we may do.
+        _ => Workload::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::Unwanted;
+    use super::*;
+
+    fn set(object: Value) -> Result<SlimDaemonSet, Workload> {
+        Ok(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn what_the_node_says_at_the_end_counts_for_more_than_what_was_last_seen() {
+        let node = |object: Value| Answer::Node(serde_json::from_value(object).unwrap());
+        let plain = || node(json!({"metadata": {"name": "n"}}));
+        let tainted = || node(json!({"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler"}]}}));
+        let (stays, leaves) = (Some(None), Some(Some(Leaving::OutOfService)));
+        let table = [
+            (tainted(), stays, Some(Leaving::Autoscaler)),
+            (tainted(), None, Some(Leaving::Autoscaler)),
+            (plain(), leaves, None),
+            (Answer::Gone, stays, Some(Leaving::Deleted)),
+            (Answer::Gone, leaves, Some(Leaving::Deleted)),
+            // A name that no Node ever had says nothing.
+            (Answer::Gone, None, None),
+            (Answer::None, leaves, Some(Leaving::OutOfService)),
+            (Answer::None, stays, None),
+            (Answer::None, None, None),
+        ];
+        for (answer, node, leaving) in table {
+            let found = facts(answer, set(json!({})), LastSeen { node, daemon_set: true });
+            assert_eq!(found, Facts { leaving, workload: Workload::Wanted }, "{node:?}");
+        }
+    }
+
+    #[test]
+    fn a_daemon_set_is_judged_by_the_node_if_it_answers() {
+        let last = LastSeen { node: Some(None), daemon_set: true };
+        let elsewhere = || set(json!({"spec": {"template": {"spec": {"nodeSelector": {"bgp": "yes"}}}}}));
+        let deleted = || set(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+        let node = || Answer::Node(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        let table = [
+            (node(), elsewhere(), Workload::NotHere(Unwanted::Selector)),
+            (Answer::None, elsewhere(), Workload::Wanted),
+            (Answer::None, deleted(), Workload::Deleting),
+            (node(), deleted(), Workload::Deleting),
+            (node(), Err(Workload::RightsGone), Workload::RightsGone),
+        ];
+        for (answer, set, expected) in table {
+            assert_eq!(facts(answer, set, last).workload, expected);
+        }
+    }
+
+    #[test]
+    fn only_a_right_that_was_taken_away_is_a_removal_and_a_token_that_has_expired_is_not() {
+        let table = [
+            (404, Workload::Gone),
+            (403, Workload::RightsGone),
+            (401, Workload::Unknown),
+            (429, Workload::Unknown),
+            (500, Workload::Unknown),
+            (503, Workload::Unknown),
+        ];
+        for (status, expected) in table {
+            assert_eq!(of_refusal(status), expected, "{status}");
+        }
+    }
+}
