@@ -144,6 +144,16 @@ impl Pod {
         pods.delete(&self.name, &later).await.context("deleting the Pod with grace").map(drop)
     }
 
+    /// Whether kube-proxy on the Pod's own node sends new connections to it, by IPv4.
+    ///
+    /// # Errors
+    /// When its rules cannot be read.
+    pub async fn is_target(&self, node: &Node) -> Result<bool> {
+        let target = format!(" {}:", self.addresses[0]);
+        let rules = node.rules().await?;
+        Ok(rules.lines().any(|rule| rule.contains("dnat") && rule.contains(&target)))
+    }
+
     /// Ends nginx and deletes the Pod object at once.
     ///
     /// # Errors

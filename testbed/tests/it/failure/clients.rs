@@ -61,10 +61,15 @@ async fn rolling_update(lab: &mut Lab, traffic: &Traffic) -> Result<()> {
         let old = lab.pods()[old].name().to_owned();
         lab.start_pod("nginx", node).await?;
         afterwards().await;
-        let client = lab.cluster().client();
+        let (host, client) = (lab.node(node)?, lab.cluster().client());
         let pod = lab.pods().iter().find(|pod| pod.name() == old).context("the old pod")?;
+        ensure!(pod.is_target(host).await?, "nothing was sent to {old}");
         pod.terminate(client).await?;
-        // Longer than kube-proxy takes to send nothing new there.
+        // As long as a `preStop` hook has to wait: how long that is depends on what else the machine does.
+        eventually(SOON, "kube-proxy to send nothing new to the old pod", async || {
+            if pod.is_target(host).await? { bail!("{old} is in its rules") } else { Ok(()) }
+        })
+        .await?;
         afterwards().await;
         lab.delete_pod(&old).await?;
         lab.check_paths(FIRST, &["n1", "n2"]).await?;

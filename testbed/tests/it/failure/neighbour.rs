@@ -159,12 +159,17 @@ async fn second_system(lab: &Lab) -> Result<()> {
         "router id {CLIENT_V4};\nprotocol device {{}}\n\
          protocol static {{ ipv4; route {FIRST}/32 blackhole; }}\n\
          protocol bgp uplink {{ local {CLIENT_V4} as 64501; neighbor 192.168.88.1 as 65530; \
+         connect delay time 1; connect retry time 1; error wait time 1, 2; \
          ipv4 {{ import none; export all; next hop self; }}; }}\n"
     );
     let (path, socket) = (lab.folder().join("second.conf"), lab.folder().join("second.ctl"));
     std::fs::write(&path, configuration).context("writing BIRD's configuration")?;
+    // Passive: connections of both that cross fail now and then, and FRR tries again only after two minutes.
     lab.router()
-        .vtysh(&format!("configure terminal\nrouter bgp 65530\nneighbor {CLIENT_V4} remote-as 64501"))
+        .vtysh(&format!(
+            "configure terminal\nrouter bgp 65530\n\
+             neighbor {CLIENT_V4} remote-as 64501\nneighbor {CLIENT_V4} passive"
+        ))
         .await?;
     let mut command = lab.client().namespace().command("bird");
     command.arg("-f").arg("-c").arg(&path).arg("-s").arg(&socket);
