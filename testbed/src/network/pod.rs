@@ -149,7 +149,7 @@ impl Pod {
     /// # Errors
     /// When its rules cannot be read.
     pub async fn is_target(&self, node: &Node) -> Result<bool> {
-        let target = format!(" {}:", self.addresses[0]);
+        let target = format!(" {} . 80", self.addresses[0]);
         let rules = node.rules().await?;
         Ok(rules.lines().any(|rule| rule.contains("dnat") && rule.contains(&target)))
     }

@@ -109,12 +109,14 @@ async fn run_side_by_side(tests: Vec<Test>, machine: &Machine, labs: usize) -> E
             }
             Err(report) => {
                 println!("test {} ... FAILED ({seconds:.1} s)\n{report}", test.name);
-                failed.push(test.name);
+                // Once more at the end, where the reader of a long log looks first.
+                let why = report.lines().next().unwrap_or_default().trim();
+                failed.push(format!("    {}\n      {why}", test.name));
             }
         }
     }
     if !failed.is_empty() {
-        println!("\nfailures:\n    {}", failed.join("\n    "));
+        println!("\nfailures:\n{}", failed.join("\n"));
     }
     finish(passed, failed.len(), 0, start.elapsed())
 }

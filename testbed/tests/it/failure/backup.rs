@@ -67,8 +67,7 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     let witness = Witness::start(lab.cluster().client());
 
     // It waits for an address that was free before, and that the data give to somebody else.
-    let wish = vec![("metallb.io/loadBalancerIPs".to_owned(), MOVED[0].to_owned())];
-    lab.create_service("wish", &ServicePlan { annotations: wish, ..ServicePlan::default() }).await?;
+    lab.create_service("wish", &wishing(MOVED[0])).await?;
 
     // The first node is back while the server is still behind what it knows.
     lab.node("n1")?.door().set(Passage::Open);
@@ -114,14 +113,20 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     lab.check_daemons()
 }
 
-/// A Service for the sample's pods that gets this address.
+/// A Service for the sample's pods that asks for this address and gets it. While the server was away for its backup the
+/// controller hears of no deletion, and would not let that address rest.
 async fn make(lab: &Lab, name: &str, address: &str, nodes: &[&str]) -> Result<Service> {
-    let service = lab.create_service(name, &ServicePlan::default()).await?;
+    let service = lab.create_service(name, &wishing(address)).await?;
     service.change(&json!({"spec": {"selector": {"app": "nginx"}}})).await?;
     let (given, _) = service.wait_for_addresses(1, SOON).await?;
     ensure!(given == [address.parse::<IpAddr>()?], "{name} got {given:?}");
     paths(lab, address, nodes).await?;
     Ok(service)
+}
+
+fn wishing(address: &str) -> ServicePlan {
+    let wish = ("metallb.io/loadBalancerIPs".to_owned(), address.to_owned());
+    ServicePlan { annotations: vec![wish], ..ServicePlan::default() }
 }
 
 async fn paths(lab: &Lab, address: &str, nodes: &[&str]) -> Result<()> {
