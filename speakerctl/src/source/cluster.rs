@@ -6,6 +6,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use api::herald::SpeakerState;
+use api::names::SPEAKERS_SERVICE;
+use api::names::label::SERVICE_NAME;
 use api::service::{ServiceKey, SlimService};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -16,13 +18,14 @@ use runtime::watch::{Change, Query};
 use serde::de::DeserializeOwned;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::absence::Attendance;
+use crate::absence::{Attendance, Register};
 use crate::args::ReachArgs;
 use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::{ClusterFault, Failure, Tried};
 use crate::row::Report;
 use crate::source::client;
 use crate::source::node::SlimNode;
+use crate::source::slice::SlimSlice;
 
 /// Objects a page of a list.
 const PAGE: u32 = 500;
@@ -95,40 +98,42 @@ impl Cluster {
         Ok(duplicates(self.pages(None).await?.iter().flat_map(Report::sessions)))
     }
 
-    /// Which of the nodes that report are not there or not ready, as their Node objects have it now.
+    /// Which of the nodes that report are not there, not ready or without a ready speaker, as their Node objects and the
+    /// EndpointSlices of the speakers' Service have it now.
     ///
     /// # Errors
-    /// `Failure::Cluster` with what the server or the network said; that Nodes may not be listed is an answer.
+    /// `Failure::Cluster` with what the server or the network said; that something may not be listed is an answer.
     pub(crate) async fn attendance(&self, reports: &[Report]) -> Result<Attendance, Failure> {
-        let reporting = reports.iter().map(|report| report.node.as_str());
-        if reports.is_empty() {
-            return Ok(Attendance::of(reporting, &[]));
-        }
-        let api = Api::<SlimNode>::all(self.client.clone());
-        match self.all("nodes", &api, self.selector()).await {
-            Ok(nodes) => Ok(Attendance::of(reporting, &nodes)),
-            Err(Failure::Cluster { fault: ClusterFault::Forbidden { .. }, .. }) => Ok(Attendance::Forbidden),
-            Err(failure) => Err(failure),
-        }
+        let register = match reports {
+            [] => Register { nodes: Some(Vec::new()), slices: Some(Vec::new()) },
+            _ => {
+                let nodes = Api::<SlimNode>::all(self.client.clone());
+                let of_nodes = ListParams { field_selector: self.selector(), ..ListParams::default() };
+                let slices = Api::<SlimSlice>::namespaced(self.client.clone(), &self.namespace);
+                let of_speakers = ListParams::default().labels(&format!("{SERVICE_NAME}={SPEAKERS_SERVICE}"));
+                let (nodes, slices) = tokio::join!(
+                    self.all("nodes", &nodes, of_nodes),
+                    self.all("endpointslices", &slices, of_speakers)
+                );
+                Register { nodes: unless_forbidden(nodes)?, slices: unless_forbidden(slices)? }
+            }
+        };
+        Ok(register.attendance(reports.iter().map(|report| report.node.as_str()), &self.namespace))
     }
 
     async fn pages(&self, field_selector: Option<String>) -> Result<Vec<Report>, Failure> {
-        let states = self.all("speakerstates.herald-lb.io", &self.api, field_selector).await?;
+        let wanted = ListParams { field_selector, ..ListParams::default() };
+        let states = self.all("speakerstates.herald-lb.io", &self.api, wanted).await?;
         Ok(states.into_iter().filter_map(report).collect())
     }
 
-    /// All objects of a kind, page by page.
-    async fn all<K>(
-        &self,
-        what: &'static str,
-        api: &Api<K>,
-        field_selector: Option<String>,
-    ) -> Result<Vec<K>, Failure>
+    /// All wanted objects of a kind, page by page.
+    async fn all<K>(&self, what: &'static str, api: &Api<K>, wanted: ListParams) -> Result<Vec<K>, Failure>
     where
         K: Clone + Debug + DeserializeOwned,
     {
         let mut objects = Vec::new();
-        let mut params = ListParams { field_selector, ..ListParams::default() }.limit(PAGE);
+        let mut params = wanted.limit(PAGE);
         for _ in 0..PAGES {
             let page = self.bounded(what, &self.namespace, api.list(&params)).await?;
             objects.extend(page.items);
@@ -233,6 +238,15 @@ impl Cluster {
             Err(_) => ClusterFault::Slow(self.limit),
         };
         Err(Failure::Cluster { also: self.also, namespace: place.to_owned(), fault })
+    }
+}
+
+/// `None`: it may not be listed.
+fn unless_forbidden<T>(listed: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match listed {
+        Ok(objects) => Ok(Some(objects)),
+        Err(Failure::Cluster { fault: ClusterFault::Forbidden { .. }, .. }) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -1,4 +1,5 @@
-//! `speakerctl peers --check` and a node that died: what its speaker said last is no answer, and the command says so.
+//! `speakerctl peers --check`, a node that died and a speaker that died alone: what they said last is no answer, and the
+//! command says so.
 
 use std::time::Duration;
 
@@ -7,13 +8,14 @@ use serde_json::json;
 use testbed::HERALD_NAMESPACE;
 use testbed::cluster::Answer;
 use testbed::eventually::eventually;
+use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
 
-use crate::home::settle;
+use crate::home::{SOON, settle, speaker_is_ready};
 use crate::runner::Test;
 
 pub(crate) const TESTS: &[Test] = &[Test {
-    name: "the_report_of_a_node_that_died_is_no_answer_to_a_check",
+    name: "the_report_of_a_node_or_speaker_that_died_is_no_answer_to_a_check",
     plan: || LabPlan { nodes: vec![1, 2], data_path: false, ..LabPlan::default() },
     story: |lab| Box::pin(a_node_dies(lab)),
 }];
@@ -53,6 +55,7 @@ async fn a_node_dies(lab: &mut Lab) -> Result<()> {
         })
         .await?;
     }
+    a_speaker_dies(lab).await?;
     lab.cut_power("n2").await?;
     set_ready(lab, "n2", "Unknown").await?;
     for command in ["peers", "routes"] {
@@ -82,7 +85,35 @@ async fn a_node_dies(lab: &mut Lab) -> Result<()> {
     says(&answer, NOT_WELL, &["node n2 has no Node object any more", LAST])
 }
 
-/// Who may not list Nodes has an answer and is told what it is worth.
+/// Its node is well all the time.
+async fn a_speaker_dies(lab: &mut Lab) -> Result<()> {
+    for node in ["n1", "n2"] {
+        speaker_is_ready(lab, node, true).await?;
+    }
+    checks(lab, Some(0), &["n1  ", "n2  "]).await?;
+    lab.kill_daemon("n2", Daemon::Speaker).await?;
+    speaker_is_ready(lab, "n2", false).await?;
+    let next = "kubectl -n metallb-system get pods -l component=speaker";
+    checks(lab, NOT_WELL, &["node n2 has no ready speaker", LAST, next]).await?;
+    says(&lab.speakerctl(&["peers", "n1", "--check"]).await?, Some(0), &["n1  "])?;
+    says(&lab.speakerctl(&["why", "nginx"]).await?, Some(0), &["node n2 has no ready speaker", LAST])?;
+    lab.start_daemon("n2", Daemon::Speaker).await?;
+    speaker_is_ready(lab, "n2", true).await?;
+    checks(lab, Some(0), &["n1  ", "n2  "]).await
+}
+
+/// EndpointSlices follow the Pods after a moment, and reports the sessions.
+async fn checks(lab: &Lab, code: Option<i32>, words: &[&str]) -> Result<()> {
+    for command in ["peers", "routes"] {
+        eventually(SOON, "the check to see it", async || {
+            says(&lab.speakerctl(&[command, "--check"]).await?, code, words)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Who may list neither Nodes nor EndpointSlices has an answer and is told what it is worth.
 async fn without_rights(lab: &Lab) -> Result<()> {
     lab.cluster().apply(READER).await?;
     let server = format!("https://{}", lab.cluster().address());
@@ -90,7 +121,8 @@ async fn without_rights(lab: &Lab) -> Result<()> {
     let reader = lab.cluster().service_account_at("reader", &server, account, "n1").await?;
     for command in ["peers", "routes"] {
         let answer = lab.speakerctl_as(&reader, &[command, "--check"]).await?;
-        says(&answer, Some(0), &["You may not list nodes", "n2  "])?;
+        let told = ["You may not list nodes", "You may not list endpointslices in metallb-system", "n2  "];
+        says(&answer, Some(0), &told)?;
     }
     Ok(())
 }

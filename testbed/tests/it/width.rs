@@ -4,18 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use serde_json::json;
-use testbed::HERALD_NAMESPACE;
 use testbed::eventually::eventually;
 use testbed::herald::Daemon;
 use testbed::lab::{Lab, LabPlan};
-use testbed::process::output;
 use testbed::service::ServicePlan;
 
-use crate::home::{FIRST, SOON, settle};
+use crate::home::{FIRST, SOON, settle, speaker_is_ready};
 use crate::runner::Test;
 use crate::why::advertise;
 
@@ -98,33 +92,6 @@ async fn watch_until(lab: &Lab, address: IpAddr, nodes: &[&str]) -> Result<Fewes
     })
     .await;
     found.map(|_| least)
-}
-
-/// The Pod of a speaker and its readiness, as a kubelet would write them.
-async fn speaker_is_ready(lab: &Lab, node: &str, ready: bool) -> Result<()> {
-    if ready {
-        eventually(SOON, "the speaker to be ready", async || {
-            let mut curl = lab.node(node)?.namespace().command("curl");
-            let url = format!("http://127.0.0.1:{}/readyz", Daemon::Speaker.admin_port());
-            output(curl.args(["--silent", "--show-error", "--fail-with-body", "--max-time", "2", &url])).await
-        })
-        .await?;
-    }
-    let pods = Api::<Pod>::namespaced(lab.cluster().client(), HERALD_NAMESPACE);
-    let (name, by) = (format!("speaker-{node}"), PatchParams::apply("kubelet"));
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": "metallb", "component": "speaker"}},
-        "spec": {"nodeName": node, "hostNetwork": true, "containers": [{"name": "speaker", "image": "herald"}]},
-    });
-    pods.patch(&name, &by, &Patch::Apply(&pod)).await.context("applying the speaker's Pod")?;
-    let address = lab.node(node)?.plan().v4;
-    let truth = if ready { "True" } else { "False" };
-    let status = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "status": {
-        "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
-        "conditions": [{"type": "Ready", "status": truth}, {"type": "ContainersReady", "status": truth}],
-    }});
-    pods.patch_status(&name, &by, &Patch::Apply(&status)).await.context("applying its status").map(drop)
 }
 
 async fn says(lab: &Lab, node: &str, words: &[&str]) -> Result<()> {
