@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use api::names::SPEAKERS_SERVICE;
 use testbed::HERALD_NAMESPACE;
 use testbed::eventually::eventually;
 use testbed::kubelet::RealCluster;
@@ -47,6 +48,7 @@ pub(crate) async fn tell(tools: &Tools, cluster: &RealCluster, figures: &mut Fig
     eventually(SOON, "all speakers to have written that they announce", async || person.tries(why).await)
         .await?;
     person.does(why).await.map(|said| println!("{}", said.trim_end()))?;
+    check_finds_all_speakers(&person).await?;
     person.does(guide.command("kubectl -n metallb-system rollout status")?).await?;
 
     chapter("Removed as the guide says, and installed with Helm");
@@ -104,6 +106,19 @@ async fn look_at_pods(person: &Administrator<'_>, guide: &Document) -> Result<()
     })
     .await
     .map(drop)
+}
+
+/// `--check` judges the speakers by the EndpointSlices of their Service, where there are any.
+async fn check_finds_all_speakers(person: &Administrator<'_>) -> Result<()> {
+    let slices = format!(
+        "kubectl -n {HERALD_NAMESPACE} get endpointslices -l kubernetes.io/service-name={SPEAKERS_SERVICE} \
+         --output=jsonpath='{{.items[*].endpoints[?(@.conditions.ready==true)].nodeName}}'"
+    );
+    let nodes = person.does(&slices).await?;
+    let mut nodes: Vec<&str> = nodes.split_whitespace().collect();
+    nodes.sort_unstable();
+    ensure!(nodes == ["n1", "n2"], "speakers are ready on {nodes:?}");
+    person.does("kubectl herald peers --check").await.map(|said| println!("{}", said.trim_end()))
 }
 
 async fn look_at_sessions(person: &Administrator<'_>, guide: &Document) -> Result<()> {
