@@ -4,7 +4,7 @@ use super::{Breach, is_test, product_lines};
 use crate::workspace::SourceFile;
 
 /// Folders and files that hold pure code.
-const PURE: [&str; 11] = [
+const PURE: [&str; 14] = [
     "api/src/",
     "bfd-proto/src/",
     "bgp-proto/src/",
@@ -14,8 +14,11 @@ const PURE: [&str; 11] = [
     "controller/src/overlap.rs",
     "controller/src/pool_condition.rs",
     "speaker/src/decide",
-    "speaker/src/watch/convert",
+    "speaker/src/termination/wish.rs",
+    "speaker/src/watch/convert.rs",
+    "speaker/src/watch/node.rs",
     "speaker/src/plan.rs",
+    "speakerctl/src/absence.rs",
 ];
 
 /// What pure code must not name, and why.
