@@ -155,30 +155,35 @@ fn download_on(counters: &Counters, target: SocketAddr) {
             continue;
         };
         counters.downloads.fetch_add(1, Ordering::Relaxed);
-        let broke = download(counters, &mut stream);
+        let (began, mut came) = (Instant::now(), 0);
+        let broke = download(counters, &mut stream, &mut came).err();
         counters.downloads.fetch_sub(1, Ordering::Relaxed);
-        counters.broken.fetch_add(u64::from(broke), Ordering::Relaxed);
+        let Some(error) = broke else { continue };
+        if counters.broken.fetch_add(1, Ordering::Relaxed) < TOLD {
+            println!("  broken: a download after {:?} and {came} octets: {error}", began.elapsed());
+        }
     }
 }
 
-/// Whether it broke before it was told to end.
-fn download(counters: &Counters, stream: &mut TcpStream) -> bool {
+/// Goes on until it is told to end; an error says why it broke before. Counts the octets that came.
+fn download(counters: &Counters, stream: &mut TcpStream, came: &mut usize) -> std::io::Result<()> {
     let mut octets = [0; 4096];
     let mut heard = Instant::now();
-    if stream.set_read_timeout(Some(GLANCE)).is_err() {
-        return true;
-    }
+    stream.set_read_timeout(Some(GLANCE))?;
     while !counters.ended() {
         match stream.read(&mut octets) {
-            Ok(0) => return true,
-            Ok(_) => heard = Instant::now(),
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                *came += count;
+                heard = Instant::now();
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if heard.elapsed() > DEAD_AIR {
-                    return true;
+                    return Err(ErrorKind::TimedOut.into());
                 }
             }
-            Err(_) => return true,
+            Err(error) => return Err(error),
         }
     }
-    false
+    Ok(())
 }
