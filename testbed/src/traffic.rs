@@ -5,15 +5,16 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use socket2::{Domain, Socket, Type};
 
-use crate::namespace::Namespace;
+use crate::network::client::ClientHost;
 
 /// Threads that send short requests.
 const REQUESTERS: usize = 2;
@@ -25,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const DEAD_AIR: Duration = Duration::from_secs(6);
 /// So many lost requests are told one by one.
 const TOLD: u64 = 3;
+/// Source ports, below those that the kernel chooses.
+const PORTS: std::ops::Range<u16> = 1024..32_768;
 /// How often a reader looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -48,6 +51,22 @@ impl fmt::Display for Loss {
     }
 }
 
+/// Source ports of a client, each only once in five minutes at this pace. The kernel would choose for all labs from one row,
+/// and come to the same port again while the nodes still remember the last connection from there (conntrack).
+#[derive(Debug, Default)]
+pub struct Ports {
+    used: AtomicU16,
+}
+
+impl Ports {
+    fn next(&self) -> u16 {
+        let count = PORTS.end - PORTS.start;
+        let step = |used: u16| Some((used + 1) % count);
+        let used = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
+        PORTS.start + used.unwrap_or_else(|unchanged| unchanged)
+    }
+}
+
 /// Traffic that runs.
 #[derive(Debug)]
 pub struct Traffic {
@@ -64,23 +83,24 @@ struct Counters {
 }
 
 impl Traffic {
-    /// Begins to send from a namespace, with so many long downloads at a time.
+    /// Begins to send from a client, with so many long downloads at a time.
     ///
     /// # Errors
-    /// When the namespace cannot be entered.
-    pub async fn begin(namespace: &Namespace, target: SocketAddr, downloads: usize) -> Result<Self> {
+    /// When its namespace cannot be entered.
+    pub async fn begin(client: &ClientHost, target: SocketAddr, downloads: usize) -> Result<Self> {
         let counters = Arc::new(Counters::default());
-        let shared = Arc::clone(&counters);
+        let (shared, ports) = (Arc::clone(&counters), Arc::clone(client.ports()));
         // Threads are born into the namespace of their parent.
-        namespace
+        client
+            .namespace()
             .inside_for_long(move || {
                 for _ in 0..REQUESTERS {
-                    let counters = Arc::clone(&shared);
-                    std::thread::spawn(move || request_on(&counters, target));
+                    let (counters, ports) = (Arc::clone(&shared), Arc::clone(&ports));
+                    std::thread::spawn(move || request_on(&counters, &ports, target));
                 }
                 for _ in 0..downloads {
-                    let counters = Arc::clone(&shared);
-                    std::thread::spawn(move || download_on(&counters, target));
+                    let (counters, ports) = (Arc::clone(&shared), Arc::clone(&ports));
+                    std::thread::spawn(move || download_on(&counters, &ports, target));
                 }
             })
             .await?;
@@ -111,13 +131,13 @@ impl Counters {
     }
 }
 
-fn request_on(counters: &Counters, target: SocketAddr) {
+fn request_on(counters: &Counters, ports: &Ports, target: SocketAddr) {
     // Nobody sends here: waiting for a message is how this thread waits for time.
     let (_keep, clock) = mpsc::sync_channel::<()>(0);
     let first = Instant::now();
     while !counters.ended() {
         let began = Instant::now();
-        let answer = request(target);
+        let answer = request(ports, target);
         counters.requests.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = answer {
             let before = counters.lost.fetch_add(1, Ordering::Relaxed);
@@ -130,16 +150,23 @@ fn request_on(counters: &Counters, target: SocketAddr) {
     }
 }
 
-fn request(target: SocketAddr) -> std::io::Result<()> {
-    let mut stream = open(target, "/")?;
+fn request(ports: &Ports, target: SocketAddr) -> std::io::Result<()> {
+    let mut stream = open(ports, target, "/")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     if answer.starts_with(b"HTTP/1.1 200") { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
 }
 
-fn open(target: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&target, PATIENCE)?;
+fn open(ports: &Ports, target: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
+    let here = match target {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(here, ports.next()).into())?;
+    socket.connect_timeout(&target.into(), PATIENCE)?;
+    let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(PATIENCE))?;
     stream
         .write_all(format!("GET {path} HTTP/1.1\r\nHost: herald\r\nConnection: close\r\n\r\n").as_bytes())?;
@@ -147,10 +174,10 @@ fn open(target: SocketAddr, path: &str) -> std::io::Result<TcpStream> {
 }
 
 /// One download after another. One that never began is the requests' business.
-fn download_on(counters: &Counters, target: SocketAddr) {
+fn download_on(counters: &Counters, ports: &Ports, target: SocketAddr) {
     let (_keep, clock) = mpsc::sync_channel::<()>(0);
     while !counters.ended() {
-        let Ok(mut stream) = open(target, crate::network::pod::LONG_PATH) else {
+        let Ok(mut stream) = open(ports, target, crate::network::pod::LONG_PATH) else {
             let _ = clock.recv_timeout(GLANCE);
             continue;
         };

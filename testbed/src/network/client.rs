@@ -11,11 +11,13 @@ use super::{CLIENT_V4, CLIENT_V6};
 use crate::namespace::Namespace;
 use crate::process::{output, run_to_end};
 use crate::run::Run;
+use crate::traffic::Ports;
 
 /// The client.
 #[derive(Debug)]
 pub struct ClientHost {
     namespace: Namespace,
+    ports: Arc<Ports>,
 }
 
 impl ClientHost {
@@ -43,13 +45,19 @@ impl ClientHost {
                  route add default via fd00:10:0:88::1\n"
             ))
             .await?;
-        Ok(Self { namespace })
+        Ok(Self { namespace, ports: Arc::default() })
     }
 
     /// The client's namespace.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Where its traffic comes from.
+    #[must_use]
+    pub fn ports(&self) -> &Arc<Ports> {
+        &self.ports
     }
 
     /// Fetches a page and gives its body.

@@ -62,7 +62,7 @@ async fn away_for_a_minute(lab: &mut Lab) -> Result<()> {
         Ok(())
     })
     .await?;
-    let traffic = Traffic::begin(lab.client().namespace(), std::net::SocketAddr::new(FIRST, 80), 2).await?;
+    let traffic = Traffic::begin(lab.client(), std::net::SocketAddr::new(FIRST, 80), 2).await?;
     lab.stop_api_server().await?;
     let away = Duration::from_secs(60);
     throughout(away, "the announcement", async || {

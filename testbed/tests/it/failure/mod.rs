@@ -104,7 +104,7 @@ async fn begin_traffic(lab: &mut Lab, downloads: usize) -> Result<Traffic> {
 async fn begin_traffic_by(lab: &Lab, address: IpAddr, downloads: usize) -> Result<Traffic> {
     let mut spread = lab.router().namespace().command("sysctl");
     output(spread.args(["-q", "-w", "net.ipv4.fib_multipath_hash_policy=1"])).await?;
-    let traffic = Traffic::begin(lab.client().namespace(), SocketAddr::new(address, 80), downloads).await?;
+    let traffic = Traffic::begin(lab.client(), SocketAddr::new(address, 80), downloads).await?;
     quiet(&traffic, downloads).await?;
     Ok(traffic)
 }

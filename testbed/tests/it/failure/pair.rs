@@ -37,7 +37,7 @@ pub(super) async fn story(lab: &mut Lab) -> Result<()> {
     lab.cluster().apply(&peer).await?;
     lab.wait_for_paths(FIRST, &["n1", "n2"], SOON).await?;
     second.wait_for(lab, &["n1", "n2"], SOON).await?;
-    let traffic = Traffic::begin(lab.client().namespace(), SocketAddr::new(FIRST, 80), 4).await?;
+    let traffic = Traffic::begin(lab.client(), SocketAddr::new(FIRST, 80), 4).await?;
     quiet(&traffic, 4).await?;
 
     lab.router_mut().power_off().await?;
