@@ -113,7 +113,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     stop.requested().await;
     // The one before or after us may hold the sessions; then nothing that is kept for the next start is ours to change.
     let speaks = role.borrow().speaks();
-    let last = LastSeen { node: node.borrow().as_ref().map(|node| node.leaving), daemon_set: *seen.borrow() };
+    let last = LastSeen { node: node.borrow().clone(), daemon_set: *seen.borrow() };
     let how = judge(settings.on_terminate, question.ask(last).await);
     tracing::info!(?how, "speaker ends");
     for task in [shown, looking] {

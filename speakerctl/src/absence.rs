@@ -64,11 +64,12 @@ impl Register {
         let ready = self.speakers();
         let is_ready = |name: &str| ready.is_empty() || ready.get(name) == Some(&true);
         let absence = |name: &str| of_node(name).or_else(|| (!is_ready(name)).then_some(Absence::NoSpeaker));
-        let hidden = [(Hidden::Nodes, self.nodes.is_none()), (Hidden::Slices, self.slices.is_none())];
+        let hidden =
+            [self.nodes.is_none().then_some(Hidden::Nodes), self.slices.is_none().then_some(Hidden::Slices)];
         Attendance {
             namespace: namespace.to_owned(),
             absent: reporting.filter_map(|name| Some((name.to_owned(), absence(name)?))).collect(),
-            hidden: hidden.into_iter().filter_map(|(what, is_hidden)| is_hidden.then_some(what)).collect(),
+            hidden: hidden.into_iter().flatten().collect(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -55,15 +55,13 @@ impl fmt::Display for Loss {
 /// and come to the same port again while the nodes still remember the last connection from there (conntrack).
 #[derive(Debug, Default)]
 pub struct Ports {
-    used: AtomicU16,
+    used: AtomicU32,
 }
 
 impl Ports {
     fn next(&self) -> u16 {
-        let count = PORTS.end - PORTS.start;
-        let step = |used: u16| Some((used + 1) % count);
-        let used = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-        PORTS.start + used.unwrap_or_else(|unchanged| unchanged)
+        let nth = self.used.fetch_add(1, Ordering::Relaxed) % u32::from(PORTS.end - PORTS.start);
+        PORTS.start + u16::try_from(nth).unwrap_or_default()
     }
 }
 

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::wish::SlimDaemonSet;
 use super::{Facts, Workload};
 use crate::decide::snapshot::Leaving;
-use crate::watch::node::SlimNode;
+use crate::watch::node::{NodeView, SlimNode};
 
 /// How long the API server may take at the end; part of the grace period of a Pod.
 pub const LOOK_LIMIT: Duration = Duration::from_secs(3);
@@ -37,10 +37,10 @@ pub struct Question {
 }
 
 /// What was known before the end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LastSeen {
-    /// Whether and why the node was leaving; `None`: its object was never seen.
-    pub node: Option<Option<Leaving>>,
+    /// What the watch said of the Node; `None`: it was never seen.
+    pub node: Option<NodeView>,
     /// Whether the DaemonSet was seen.
     pub daemon_set: bool,
 }
@@ -73,8 +73,8 @@ impl Question {
     /// before the watch does.
     pub async fn ask(&self, last: LastSeen) -> Facts {
         let (node, set) = tokio::join!(self.node(), self.set(last.daemon_set));
-        let facts = facts(node, set, last);
-        info!(?facts, "asked whether this speaker is wanted here any longer");
+        let facts = facts(&node, set, &last);
+        info!(leaving = ?facts.leaving, workload = ?facts.workload, "asked whether this speaker is wanted here any longer");
         facts
     }
 
@@ -110,13 +110,13 @@ enum Answer {
 }
 
 /// Where there is no answer about the Node, what was last seen of it holds.
-fn facts(node: Answer, set: Result<SlimDaemonSet, Workload>, last: LastSeen) -> Facts {
-    let leaving = match &node {
+fn facts(node: &Answer, set: Result<SlimDaemonSet, Workload>, last: &LastSeen) -> Facts {
+    let leaving = match node {
         Answer::Node(node) => node.leaving(),
-        Answer::Gone => last.node.map(|_| Leaving::Deleted),
-        Answer::None => last.node.flatten(),
+        Answer::Gone => last.node.as_ref().map(|_| Leaving::Deleted),
+        Answer::None => last.node.as_ref().and_then(|node| node.leaving),
     };
-    let unwanted = |set: &SlimDaemonSet| match &node {
+    let unwanted = |set: &SlimDaemonSet| match node {
         Answer::Node(node) => set.unwanted_on(node),
         Answer::Gone | Answer::None => None,
     };
@@ -155,28 +155,31 @@ mod tests {
         let node = |object: Value| Answer::Node(serde_json::from_value(object).unwrap());
         let plain = || node(json!({"metadata": {"name": "n"}}));
         let tainted = || node(json!({"spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler"}]}}));
-        let (stays, leaves) = (Some(None), Some(Some(Leaving::OutOfService)));
+        let seen = |object: Value| Some(serde_json::from_value::<SlimNode>(object).unwrap().view());
+        let stays = || seen(json!({"metadata": {"name": "n"}}));
+        let leaves = || seen(json!({"spec": {"taints": [{"key": "node.kubernetes.io/out-of-service"}]}}));
         let table = [
-            (tainted(), stays, Some(Leaving::Autoscaler)),
+            (tainted(), stays(), Some(Leaving::Autoscaler)),
             (tainted(), None, Some(Leaving::Autoscaler)),
-            (plain(), leaves, None),
-            (Answer::Gone, stays, Some(Leaving::Deleted)),
-            (Answer::Gone, leaves, Some(Leaving::Deleted)),
+            (plain(), leaves(), None),
+            (Answer::Gone, stays(), Some(Leaving::Deleted)),
+            (Answer::Gone, leaves(), Some(Leaving::Deleted)),
             // A name that no Node ever had says nothing.
             (Answer::Gone, None, None),
-            (Answer::None, leaves, Some(Leaving::OutOfService)),
-            (Answer::None, stays, None),
+            (Answer::None, leaves(), Some(Leaving::OutOfService)),
+            (Answer::None, stays(), None),
             (Answer::None, None, None),
         ];
         for (answer, node, leaving) in table {
-            let found = facts(answer, set(json!({})), LastSeen { node, daemon_set: true });
-            assert_eq!(found, Facts { leaving, workload: Workload::Wanted }, "{node:?}");
+            let last = LastSeen { node, daemon_set: true };
+            let found = facts(&answer, set(json!({})), &last);
+            assert_eq!(found, Facts { leaving, workload: Workload::Wanted }, "{last:?}");
         }
     }
 
     #[test]
     fn a_daemon_set_is_judged_by_the_node_if_it_answers() {
-        let last = LastSeen { node: Some(None), daemon_set: true };
+        let last = LastSeen { node: None, daemon_set: true };
         let elsewhere = || set(json!({"spec": {"template": {"spec": {"nodeSelector": {"bgp": "yes"}}}}}));
         let deleted = || set(json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
         let node = || Answer::Node(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
@@ -188,7 +191,7 @@ mod tests {
             (node(), Err(Workload::RightsGone), Workload::RightsGone),
         ];
         for (answer, set, expected) in table {
-            assert_eq!(facts(answer, set, last).workload, expected);
+            assert_eq!(facts(&answer, set, &last).workload, expected);
         }
     }
 

@@ -27,15 +27,10 @@ struct Conditions {
 impl SlimSlice {
     /// The nodes of its speakers, and whether those are ready. Nothing said means ready.
     pub(crate) fn speakers(&self) -> impl Iterator<Item = (&str, bool)> {
-        let ready = |endpoint: &Endpoint| endpoint.conditions.and_then(|conditions| conditions.ready);
-        let speaker = move |endpoint| Some((Endpoint::node(endpoint)?, ready(endpoint).unwrap_or(true)));
-        self.endpoints.iter().flatten().filter_map(speaker)
-    }
-}
-
-impl Endpoint {
-    fn node(&self) -> Option<&str> {
-        self.node_name.as_deref()
+        self.endpoints.iter().flatten().filter_map(|endpoint| {
+            let ready = endpoint.conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            Some((endpoint.node_name.as_deref()?, ready))
+        })
     }
 }
 
