@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runtime::client::{CallError, ConnectError, KubeconfigFault};
+
 use crate::args::{BothPlaces, DEFAULT_SOCKET};
-use crate::source::client::ClientFault;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -70,7 +71,7 @@ pub(crate) enum SocketFault {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterFault {
     #[error("{0}")]
-    Client(ClientFault),
+    Client(Box<ConnectError>),
     #[error("{0:?} passed")]
     Slow(Duration),
     #[error("you may not read {what} in namespace {namespace}")]
@@ -161,22 +162,24 @@ impl SocketFault {
 
 impl ClusterFault {
     /// Sorts what the server or the way to it said.
-    pub(crate) fn from_kube(error: &kube::Error, what: &'static str, namespace: &str) -> Self {
-        let kube::Error::Api(status) = error else {
-            // The outermost says only that the service failed.
-            return Self::Unreachable(chain(std::error::Error::source(error).unwrap_or(error)));
-        };
-        match status.code {
-            401 => Self::Unauthorized,
-            403 => Self::Forbidden { what, namespace: namespace.to_owned() },
-            404 => Self::NoSuchKind,
-            code => Self::Refused(format!("{} ({code})", status.message)),
+    pub(crate) fn of_call(error: CallError, what: &'static str, namespace: &str) -> Self {
+        match error {
+            CallError::Refused(status) => match status.code {
+                401 => Self::Unauthorized,
+                403 => Self::Forbidden { what, namespace: namespace.to_owned() },
+                404 => Self::NoSuchKind,
+                code => Self::Refused(format!("{} ({code})", status.message)),
+            },
+            CallError::TimedOut { limit } => Self::Slow(limit),
+            CallError::Unreachable(_) | CallError::Unreadable(_) | CallError::NotSent(_) => {
+                Self::Unreachable(error.to_string())
+            }
         }
     }
 
     fn hint(&self, namespace: &str) -> Option<String> {
         match self {
-            Self::Client(fault) => Some(fault.hint().to_owned()),
+            Self::Client(error) => client_hint(error).map(str::to_owned),
             Self::Slow(_) | Self::Unreachable(_) => Some(
                 "on each node the speaker itself still answers through its socket: see --socket".to_owned(),
             ),
@@ -194,18 +197,41 @@ impl ClusterFault {
     }
 }
 
-/// An error with its causes; the outermost alone mostly says no more than that something failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
+/// What to do about a client that cannot be made; `None` where the error says it.
+fn client_hint(error: &ConnectError) -> Option<&'static str> {
+    match error {
+        ConnectError::NotInCluster { .. } => Some(
+            "give --kubeconfig (or set KUBECONFIG), or run this in a speaker's container to ask it through its socket",
+        ),
+        ConnectError::File { what: "kubeconfig", .. } | ConnectError::NoKubeconfig { .. } => {
+            Some("give the path of the file: --kubeconfig FILE, or KUBECONFIG")
         }
-        cause = inner.source();
+        ConnectError::Kubeconfig { fault, .. } => match fault {
+            KubeconfigFault::Unknown { kind: "context", .. } => {
+                Some("list the contexts with: kubectl config get-contexts")
+            }
+            KubeconfigFault::Login { .. } => {
+                Some("does kubectl get the same user's credentials? try: kubectl auth whoami")
+            }
+            KubeconfigFault::Unsupported { .. } => {
+                Some("give a kubeconfig without that field, or ask a speaker through its socket")
+            }
+            KubeconfigFault::NoCurrentContext => None,
+            KubeconfigFault::Syntax(_)
+            | KubeconfigFault::TooLarge
+            | KubeconfigFault::Unknown { .. }
+            | KubeconfigFault::NoServer(_)
+            | KubeconfigFault::NoRoots(_)
+            | KubeconfigFault::HalfIdentity(_) => {
+                Some("compare with what kubectl reads: kubectl config view --minify")
+            }
+        },
+        ConnectError::File { .. }
+        | ConnectError::Server { .. }
+        | ConnectError::Certificate { .. }
+        | ConnectError::Impersonation { .. }
+        | ConnectError::Token { .. } => Some("compare with what kubectl reads: kubectl config view --minify"),
     }
-    text
 }
 
 fn no_report_hint(nodes: &[String], namespace: &str) -> String {

@@ -254,7 +254,7 @@ fn a_kubeconfig_that_cannot_be_read_is_not_quoted() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
     let absent = folder.path().join("absent");
     let absent = absent.to_str().unwrap();
-    let wanted = format!("the kubeconfig {absent} cannot be read: No such file");
+    let wanted = format!("kubeconfig {absent} cannot be read: No such file");
     check(
         &run(&["peers", "--kubeconfig", absent], None),
         1,

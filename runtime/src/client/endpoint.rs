@@ -3,11 +3,13 @@
 //! Leaves out kubeconfig files (their own module) and everything that opens a connection.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use super::kubeconfig::KubeconfigFault;
+use super::login::Session;
 
 /// Where the API server is and how to speak to it.
 #[derive(Debug)]
@@ -16,6 +18,8 @@ pub(super) struct Endpoint {
     pub(super) trust: Trust,
     pub(super) identity: Option<Identity>,
     pub(super) token: Option<TokenSource>,
+    /// Names and values of the headers that say whom to act as.
+    pub(super) impersonation: Vec<(&'static str, String)>,
     pub(super) server_name: Option<String>,
     pub(super) namespace: String,
 }
@@ -46,12 +50,28 @@ pub(super) struct Identity {
     pub(super) key: Pem,
 }
 
-/// A bearer token.
+impl Identity {
+    /// What a login program gave.
+    pub(super) fn of(session: &Session) -> Self {
+        Self { certificate: Pem::Certificate(session.clone()), key: Pem::Key(session.clone()) }
+    }
+}
+
+/// What the `Authorization` header says.
 pub(super) enum TokenSource {
     /// As it stands in the kubeconfig.
     Text(String),
     /// In a file that somebody rotates.
     File(PathBuf),
+    /// From a login program.
+    Login(Session),
+    /// No token, but a name and a password (RFC 7617), which proxies before an API server may take.
+    Password {
+        /// The name.
+        user_name: String,
+        /// The password.
+        password: String,
+    },
 }
 
 /// PEM text and where it comes from.
@@ -60,6 +80,10 @@ pub(super) enum Pem {
     Inline(Vec<u8>),
     /// From a file that may be replaced.
     File(PathBuf),
+    /// The certificate that a login program gives.
+    Certificate(Session),
+    /// The key to it.
+    Key(Session),
 }
 
 /// Why there is no client.
@@ -72,6 +96,12 @@ pub enum ConnectError {
     NotInCluster {
         /// The environment variable that is missing.
         variable: &'static str,
+    },
+    /// A context was named, and there is no kubeconfig that could have it.
+    #[error("there is no kubeconfig that could have a context \"{context}\"")]
+    NoKubeconfig {
+        /// The context.
+        context: String,
     },
     /// A file cannot be read.
     #[error("{what} {path} cannot be read: {error}; check that it exists and that this user may read it")]
@@ -105,6 +135,14 @@ pub enum ConnectError {
         /// What is wrong.
         reason: String,
     },
+    /// A name in the kubeconfig has characters that no HTTP header may carry.
+    #[error(
+        "\"{value}\" (as, as-uid or as-groups of the kubeconfig) has characters that a header cannot carry"
+    )]
+    Impersonation {
+        /// The name.
+        value: String,
+    },
     /// The token has characters that no HTTP header may carry, or is empty.
     #[error("the bearer token from {origin} is empty or has characters that a header cannot carry")]
     Token {
@@ -135,6 +173,7 @@ impl Endpoint {
             trust: Trust::Roots(Pem::File(folder.join("ca.crt"))),
             identity: None,
             token: Some(TokenSource::File(folder.join("token"))),
+            impersonation: Vec::new(),
             server_name: None,
             namespace: match namespace.trim() {
                 "" => "default".to_owned(),
@@ -172,8 +211,17 @@ impl Pem {
                 path: path.display().to_string(),
                 error,
             }),
+            Self::Certificate(session) => {
+                Ok(now(session).map(|(certificate, _)| certificate).unwrap_or_default())
+            }
+            Self::Key(session) => Ok(now(session).map(|(_, key)| key).unwrap_or_default()),
         }
     }
+}
+
+fn now(session: &Session) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (certificate, key) = session.at(SystemTime::now()).identity?;
+    Some((certificate.into_bytes(), key.into_bytes()))
 }
 
 impl std::fmt::Debug for Pem {
@@ -181,6 +229,7 @@ impl std::fmt::Debug for Pem {
         match self {
             Self::Inline(text) => write!(f, "Inline({} octets)", text.len()),
             Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Certificate(session) | Self::Key(session) => session.fmt(f),
         }
     }
 }
@@ -190,6 +239,8 @@ impl std::fmt::Debug for TokenSource {
         match self {
             Self::Text(_) => f.write_str("Text(redacted)"),
             Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Login(session) => session.fmt(f),
+            Self::Password { user_name, .. } => write!(f, "Password(of {user_name})"),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod connector;
 mod endpoint;
 mod kubeconfig;
+mod login;
 mod tls;
 mod token;
 mod transport;
@@ -21,6 +22,7 @@ use kube::core::Status;
 
 pub use endpoint::ConnectError;
 pub use kubeconfig::KubeconfigFault;
+pub use login::{LoginFault, Logins};
 
 use endpoint::Endpoint;
 use transport::Transport;
@@ -31,21 +33,45 @@ pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceacc
 /// How long the warm-up call may take.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Builds a client from `kubeconfig`, or from the Pod's service account when it is `None`.
+/// What a client is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The kubeconfig file, or several joined as in `KUBECONFIG`; `None`: the Pod's service account.
+    pub kubeconfig: Option<&'a Path>,
+    /// A context of the kubeconfig other than its current one.
+    pub context: Option<&'a str>,
+    /// Whether the kubeconfig's login programs may run.
+    pub logins: Logins,
+    /// Appears in the User-Agent.
+    pub component: &'static str,
+}
+
+/// Builds a daemon's client from `kubeconfig`, or from the Pod's service account when it is `None`.
 ///
 /// The server need not be up: every request connects by itself. `component` appears in the User-Agent. Must be called
 /// inside a tokio runtime. Start watches after [`warm_up`], so that they share one connection.
 ///
 /// # Errors
 /// [`ConnectError`] when the settings or the files they name cannot be used; the sentence says what to check.
-#[allow(clippy::unused_async, reason = "an async caller has the runtime that the client's buffer task needs")]
 pub async fn connect(kubeconfig: Option<&Path>, component: &'static str) -> Result<Client, ConnectError> {
-    let endpoint = match kubeconfig {
-        Some(path) => kubeconfig::read(path)?,
-        None => Endpoint::in_cluster(Path::new(SERVICE_ACCOUNT_DIR), |name| std::env::var(name).ok())?,
+    connect_as(&Wanted { kubeconfig, context: None, logins: Logins::Refuse, component }).await
+}
+
+/// [`connect`] with every choice. A login program runs here, and may take as long as the person before it.
+///
+/// # Errors
+/// [`ConnectError`] when the settings or the files they name cannot be used; the sentence says what to check.
+#[allow(clippy::unused_async, reason = "an async caller has the runtime that the client's buffer task needs")]
+pub async fn connect_as(wanted: &Wanted<'_>) -> Result<Client, ConnectError> {
+    let endpoint = match (wanted.kubeconfig, wanted.context) {
+        (Some(path), context) => kubeconfig::read(path, context, wanted.logins)?,
+        (None, Some(context)) => return Err(ConnectError::NoKubeconfig { context: context.to_owned() }),
+        (None, None) => {
+            Endpoint::in_cluster(Path::new(SERVICE_ACCOUNT_DIR), |name| std::env::var(name).ok())?
+        }
     };
     let namespace = endpoint.namespace.clone();
-    Ok(Client::new(Transport::try_new(endpoint, component)?, namespace))
+    Ok(Client::new(Transport::try_new(endpoint, wanted.component)?, namespace))
 }
 
 /// The namespace of the kubeconfig's context, or the Pod's own.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -42,7 +42,8 @@ pub(super) struct Transport {
     http: Http<Connector, Body>,
     base: Base,
     token: Option<Arc<Token>>,
-    agent: HeaderValue,
+    /// What every request has besides: who asks, and whom to act as.
+    headers: Arc<HeaderMap>,
 }
 
 /// Why a request brought no answer.
@@ -77,7 +78,13 @@ impl Transport {
         if endpoint.base.is_plain() && token.is_some() {
             tracing::warn!("the API server is spoken to without TLS: the token travels in the clear");
         }
-        Ok(Self { http, base: endpoint.base, token, agent: agent(component) })
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, agent(component));
+        for (name, value) in endpoint.impersonation {
+            let named = HeaderValue::try_from(&value).map_err(|_| ConnectError::Impersonation { value })?;
+            headers.append(name, named);
+        }
+        Ok(Self { http, base: endpoint.base, token, headers: Arc::new(headers) })
     }
 
     /// Sends once, and a second time when the token turned out to be old and the file has a new one.
@@ -105,7 +112,9 @@ impl Transport {
             .build()
             .map_err(TransportFault::Path)?;
         *request.uri_mut() = uri;
-        request.headers_mut().insert(USER_AGENT, self.agent.clone());
+        for (name, value) in self.headers.iter() {
+            request.headers_mut().append(name, value.clone());
+        }
         Ok(request)
     }
 }

@@ -14,6 +14,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Event;
 use kube::Client;
 use kube::api::{Api, ListParams};
+use runtime::client::{Logins, Wanted, call, connect_as, usual_kubeconfig};
 use runtime::watch::{Change, Query};
 use serde::de::DeserializeOwned;
 use tracing_subscriber::filter::LevelFilter;
@@ -23,7 +24,6 @@ use crate::args::ReachArgs;
 use crate::duplicate::{Duplicate, duplicates};
 use crate::failure::{ClusterFault, Failure, Tried};
 use crate::row::Report;
-use crate::source::client;
 use crate::source::node::SlimNode;
 use crate::source::slice::SlimSlice;
 
@@ -63,10 +63,21 @@ impl Cluster {
         nodes: &[String],
     ) -> Result<Self, Failure> {
         let (also, namespace) = (Tried { default_socket }, reach.namespace.clone());
-        let client = match client::connect(reach).await {
+        let kubeconfig = reach.kubeconfig.clone().or_else(usual_kubeconfig);
+        let wanted = Wanted {
+            kubeconfig: kubeconfig.as_deref(),
+            context: reach.context.as_deref(),
+            logins: Logins::Run,
+            component: "speakerctl",
+        };
+        let client = match connect_as(&wanted).await {
             Ok(client) => client,
-            Err(fault) => {
-                return Err(Failure::Cluster { also, namespace, fault: ClusterFault::Client(fault) });
+            Err(error) => {
+                return Err(Failure::Cluster {
+                    also,
+                    namespace,
+                    fault: ClusterFault::Client(Box::new(error)),
+                });
             }
         };
         let api = Api::namespaced(client.clone(), &namespace);
@@ -230,13 +241,13 @@ impl Cluster {
         &self,
         what: &'static str,
         place: &str,
-        call: impl Future<Output = kube::Result<T>>,
+        request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Failure> {
-        let fault = match tokio::time::timeout(self.limit, call).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => ClusterFault::from_kube(&error, what, place),
-            Err(_) => ClusterFault::Slow(self.limit),
+        let error = match call(self.limit, request).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
         };
+        let fault = ClusterFault::of_call(error, what, place);
         Err(Failure::Cluster { also: self.also, namespace: place.to_owned(), fault })
     }
 }

@@ -3,7 +3,6 @@
 //! Both give `Report`s; neither prints. `node` and `slice` are what is read of a Node and of a speaker's
 //! endpoint beside them.
 
-pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod node;
 pub(crate) mod slice;

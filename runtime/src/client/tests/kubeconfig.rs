@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::super::endpoint::{Base, Endpoint, Trust};
-use super::super::kubeconfig::{KubeconfigFault, settle};
+use super::super::kubeconfig::{KubeconfigFault, Part, Settled, read, settle};
+use super::super::login::Logins;
 
 const USUAL: &str = "
 apiVersion: v1
@@ -30,9 +31,20 @@ preferences: {}
 extensions: [{name: x, extension: {y: z}}]
 ";
 
+/// What texts of several folders come to.
+fn settled(
+    texts: &[(&str, &str)],
+    context: Option<&str>,
+    logins: Logins,
+) -> Result<Settled, KubeconfigFault> {
+    let parts: Result<Vec<Part>, _> =
+        texts.iter().map(|(text, folder)| Part::read(text, Path::new(folder))).collect();
+    settle(&parts?, context, logins)
+}
+
 /// The outcome of a text, in one line.
 fn outcome(text: &str) -> String {
-    match settle(text, Path::new("/etc/herald")) {
+    match settled(&[(text, "/etc/herald")], None, Logins::Refuse) {
         Ok(settled) => format!(
             "{} trust {:?} identity {:?} token {:?} name {:?} namespace {}",
             settled.server,
@@ -84,7 +96,7 @@ fn each_field_has_its_effect_or_its_sentence() {
         ),
         (
             ("certificate-authority: ca.crt", "certificate-authority-data: '!'"),
-            "refused: it cannot be read as YAML",
+            "refused: it cannot be read as YAML of the expected form: line 9: expected base64",
         ),
         (
             ("certificate-authority: ca.crt", "certificate-authority: a\n    tls-server-name: kubernetes"),
@@ -95,8 +107,20 @@ fn each_field_has_its_effect_or_its_sentence() {
         (("    tokenFile: run/token\n", ""), "token Some(Text(redacted))"),
         (("token: secret", "exec: {command: aws}"), "refused: exec is not supported: give the daemon"),
         (("token: secret", "auth-provider: {name: gcp}"), "refused: auth-provider is not supported"),
-        (("token: secret", "username: me"), "refused: username is not supported"),
-        (("token: secret", "as: somebody"), "refused: as is not supported"),
+        (("token: secret", "as: x\n    as-user-extra: {a: [b]}"), "refused: as-user-extra is not supported"),
+        (("token: secret\n    tokenFile: run/token", "username: me"), "token Some(Password(of me))"),
+        (("token: secret\n    tokenFile: run/token", "token: 0123"), "token Some(Text(redacted))"),
+        (("name: k3s\n", "name: k3s\n  name: k3s\n"), "line 7: this key stands here twice"),
+        (("certificate-authority: ca.crt", "<<: {a: b}"), "line 9: merge keys (<<) are not read"),
+        (
+            ("certificate-authority: ca.crt", "insecure-skip-tls-verify: maybe"),
+            "line 9: expected true or false",
+        ),
+        (("cluster: k3s, user", "cluster: [k3s], user"), "line 12: expected text"),
+        (("users:\n", "users: 7\nothers:\n"), "line 15: expected a list"),
+        (("preferences: {}", "---\npreferences: {}"), "line 22: a second document"),
+        (("preferences: {}", "x: &x [*x]"), "line 22: an alias within what it repeats"),
+        (("name: admin", "name: &who admin"), "token Some(File(/etc/herald/run/token))"),
     ] {
         check(change, expected);
     }
@@ -110,11 +134,70 @@ fn text_that_is_no_kubeconfig_is_refused() {
 }
 
 #[test]
-fn several_files_and_missing_files_say_so() {
-    let missing = super::super::kubeconfig::read(Path::new("/nonexistent/config")).unwrap_err().to_string();
-    assert!(missing.contains("kubeconfig /nonexistent/config cannot be read"), "{missing}");
-    let several = super::super::kubeconfig::read(Path::new("/a:/b")).unwrap_err().to_string();
-    assert!(several.contains(&KubeconfigFault::SeveralFiles.to_string()), "{several}");
+fn an_alias_repeats_what_its_anchor_names() {
+    let text =
+        USUAL.replacen("{cluster: k3s, user: admin, namespace: lb}", "&home {cluster: k3s, user: admin}", 1);
+    let text = text.replacen("{cluster: nowhere, user: nobody}", "*home", 1);
+    let of = |context| settled(&[(&text, "/")], Some(context), Logins::Refuse).unwrap().server;
+    assert_eq!(of("other"), of("home"));
+}
+
+#[test]
+fn repeating_what_repeats_and_nesting_without_end_are_refused() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let before = vec![format!("*a{}", level - 1); 8].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+    }
+    assert!(outcome(&bomb).contains("more than 200000 values"), "{}", outcome(&bomb));
+    let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
+    assert!(outcome(&deep).contains("more than 64 levels"), "{}", outcome(&deep));
+}
+
+#[test]
+fn the_first_of_several_files_wins_and_paths_count_from_their_own_file() {
+    let second = USUAL
+        .replace("current-context: home", "current-context: other")
+        .replace("namespace: lb", "namespace: second")
+        .replace("{cluster: nowhere, user: nobody}", "{cluster: k3s, user: other}")
+        .replace("- name: admin", "- name: other");
+    let first = USUAL.replace("- name: other\n  context: {cluster: nowhere, user: nobody}\n", "");
+    let texts: [(&str, &str); 2] = [(&first, "/one"), (&second, "/two")];
+    let of = |context| settled(&texts, context, Logins::Refuse).unwrap();
+    assert_eq!(of(None).namespace, "lb");
+    let other = of(Some("other"));
+    assert_eq!(format!("{:?}", other.trust), "Roots(File(/one/ca.crt))");
+    assert_eq!(format!("{:?}", other.token), "Some(File(/two/run/token))");
+    let unknown = settled(&texts, Some("work"), Logins::Refuse).unwrap_err();
+    assert_eq!(unknown, KubeconfigFault::Unknown { kind: "context", name: "work".to_owned() });
+}
+
+#[test]
+fn whom_to_act_as_becomes_headers() {
+    let text = USUAL.replacen("token: secret", "as: jane\n    as-uid: u7\n    as-groups: [ops, 42]", 1);
+    let headers = settled(&[(&text, "/")], None, Logins::Refuse).unwrap().impersonation;
+    let headers: Vec<String> = headers.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    let expected =
+        ["impersonate-user: jane", "impersonate-uid: u7", "impersonate-group: ops", "impersonate-group: 42"];
+    assert_eq!(headers, expected);
+}
+
+#[test]
+fn of_joined_files_those_that_are_missing_are_passed_over_unless_all_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("config");
+    std::fs::write(
+        &there,
+        USUAL.replace("client-key: /keys/admin.key", "").replace("client-certificate-data: UEVN", ""),
+    )
+    .unwrap();
+    let joined = format!("/nonexistent/a:{}:/nonexistent/b", there.display());
+    let endpoint = read(Path::new(&joined), None, Logins::Refuse).unwrap();
+    assert_eq!(endpoint.base.authority.as_str(), "10.0.2.11:6443");
+    for missing in ["/nonexistent/config", "/nonexistent/a:/nonexistent/b"] {
+        let error = read(Path::new(missing), None, Logins::Refuse).unwrap_err().to_string();
+        assert!(error.contains(&format!("kubeconfig {missing} cannot be read")), "{error}");
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::endpoint::TokenSource;
 use super::super::token::Token;
-use super::super::{CallError, call, connect, warm_up};
+use super::super::{CallError, Logins, Wanted, call, connect, connect_as, warm_up};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -123,12 +123,17 @@ fn acceptor((certificate, key): Credentials, protocols: &[&[u8]]) -> TlsAcceptor
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// 401 for a wrong token; else the path, the protocol and the User-Agent.
+/// 401 for a wrong token; else the path, the protocol, the User-Agent and whom to act as.
 fn answer(request: &Request<Incoming>, token: &str) -> Response<Full<Bytes>> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut response = Response::new(Full::default());
     if header(AUTHORIZATION) == format!("Bearer {token}") {
-        let text = format!("{} {:?} {}", request.uri().path(), request.version(), header(USER_AGENT));
+        let mut text = format!("{} {:?} {}", request.uri().path(), request.version(), header(USER_AGENT));
+        for name in ["impersonate-user", "impersonate-group"] {
+            for value in request.headers().get_all(name) {
+                text.push_str(&format!(" {name}={}", value.to_str().unwrap()));
+            }
+        }
         *response.body_mut() = Full::new(Bytes::from(text));
     } else {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -203,6 +208,38 @@ async fn a_rotated_token_is_read_at_once_when_the_server_says_401() {
     assert_eq!(server.requests(), 4, "once with the old token, once with the new one");
     assert_eq!(fetch(&client, "/d").await.unwrap().0, StatusCode::OK);
     assert_eq!(server.requests(), 5);
+}
+
+#[tokio::test]
+async fn a_login_program_runs_again_when_the_server_says_401() {
+    let server = Server::start(Face::Plain, "old").await;
+    let home = Home::new(&format!("http://127.0.0.1:{}", server.port), "old", ROOT_ONE);
+    let text = std::fs::read_to_string(home.path("config")).unwrap();
+    let script = "printf '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"%s\"}}' $(cat ";
+    let exec = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: sh, args: [-c, {:?}]}}, as: jane, as-groups: [a, b]",
+        format!("{script}{})", home.path("token").display())
+    );
+    home.write("config", &text.replace("tokenFile: token", &exec));
+    let config = home.path("config");
+    let wanted =
+        Wanted { kubeconfig: Some(&config), context: Some("x"), logins: Logins::Run, component: "test" };
+    let client = connect_as(&wanted).await.unwrap();
+    let (status, _, said) = fetch(&client, "/a").await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert!(said.ends_with("impersonate-user=jane impersonate-group=a impersonate-group=b"), "{said}");
+    home.write("token", "new");
+    assert_eq!(fetch(&client, "/b").await.unwrap().0, StatusCode::OK, "the first answer has not run out");
+    server.accepts.send_replace("new".to_owned());
+    assert_eq!(fetch(&client, "/c").await.unwrap().0, StatusCode::OK);
+    assert_eq!(server.requests(), 4, "once with the old token, once with the new one");
+}
+
+#[tokio::test]
+async fn a_context_needs_a_kubeconfig() {
+    let wanted = Wanted { kubeconfig: None, context: Some("home"), logins: Logins::Run, component: "test" };
+    let error = connect_as(&wanted).await.err().unwrap().to_string();
+    assert!(error.contains("no kubeconfig that could have a context \"home\""), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

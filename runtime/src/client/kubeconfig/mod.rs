@@ -1,0 +1,349 @@
+//! Kubeconfig files: read, joined as `KUBECONFIG` joins them, and followed from a context to an endpoint.
+//!
+//! A field that would change what a request means and is not known here is refused with a sentence, never passed over. What stands
+//! in contexts, clusters and users other than the wanted ones does not matter.
+
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+use self::tree::{Node, SyntaxFault};
+use super::endpoint::{Base, ConnectError, Endpoint, Identity, Pem, TokenSource, Trust};
+use super::login::{Login, LoginFault, Logins};
+
+/// Larger files are no kubeconfig.
+const LARGEST: u64 = 4 << 20;
+
+/// What a daemon is told that is to log in as a person does.
+const FOR_DAEMONS: &str = "give the daemon a service account token, a token file or a client certificate";
+
+/// What is wrong with a kubeconfig.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KubeconfigFault {
+    /// Not the YAML that is expected.
+    #[error("it cannot be read as YAML of the expected form: {0}")]
+    Syntax(#[from] SyntaxFault),
+    /// Larger than any real one.
+    #[error("it is larger than {LARGEST} octets, which no kubeconfig is")]
+    TooLarge,
+    /// `current-context` is missing.
+    #[error("it names no current-context: set one with `kubectl config use-context`")]
+    NoCurrentContext,
+    /// A name that leads nowhere.
+    #[error("there is no {kind} named \"{name}\"")]
+    Unknown {
+        /// context, cluster or user
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The cluster has no server.
+    #[error("cluster \"{0}\" names no server")]
+    NoServer(String),
+    /// An https server without any roots.
+    #[error(
+        "cluster \"{0}\" has neither certificate-authority nor certificate-authority-data: add the cluster's root certificate"
+    )]
+    NoRoots(String),
+    /// Half of a client certificate.
+    #[error("user \"{0}\" has a client certificate or a client key, but not both")]
+    HalfIdentity(String),
+    /// Something that is not supported.
+    #[error("{field} is not supported: {instead}")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// The login program of the user gave no credentials.
+    #[error("user \"{user}\": {fault}")]
+    Login {
+        /// The user's name in the kubeconfig.
+        user: String,
+        /// What went wrong.
+        fault: LoginFault,
+    },
+}
+
+/// Reads the file `path`, or the files that it joins as `KUBECONFIG` does, and follows `context`, else the current one.
+pub(super) fn read(path: &Path, context: Option<&str>, logins: Logins) -> Result<Endpoint, ConnectError> {
+    let mut parts = Vec::new();
+    for file in files(path) {
+        let wrong = |fault| ConnectError::Kubeconfig { path: file.display().to_string(), fault };
+        let text = text_of(&file)?;
+        parts.push(Part::read(&text, file.parent().unwrap_or(&file)).map_err(wrong)?);
+    }
+    let wrong = |fault| ConnectError::Kubeconfig { path: path.display().to_string(), fault };
+    settle(&parts, context, logins).map_err(wrong)?.into_endpoint()
+}
+
+/// Of several files those that do not exist are passed over, as kubectl does, unless that are all.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let there: Vec<PathBuf> = if path.exists() {
+        Vec::new()
+    } else {
+        std::env::split_paths(path).filter(|one| !one.as_os_str().is_empty() && one.exists()).collect()
+    };
+    if there.is_empty() { vec![path.to_owned()] } else { there }
+}
+
+fn text_of(path: &Path) -> Result<String, ConnectError> {
+    let unreadable =
+        |error| ConnectError::File { what: "kubeconfig", path: path.display().to_string(), error };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > LARGEST {
+        let fault = KubeconfigFault::TooLarge;
+        return Err(ConnectError::Kubeconfig { path: path.display().to_string(), fault });
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Part {
+    root: Node,
+    /// Relative file names count from here.
+    folder: PathBuf,
+}
+
+impl Part {
+    /// Takes a text apart.
+    pub(super) fn read(text: &str, folder: &Path) -> Result<Self, KubeconfigFault> {
+        Ok(Self { root: tree::read(text)?, folder: folder.to_owned() })
+    }
+
+    /// `name`'s entry of a list, without the name.
+    fn entry(&self, list: &str, kind: &str, name: &str) -> Result<Option<&Node>, KubeconfigFault> {
+        for one in self.root.list(list)? {
+            if one.text("name")?.as_deref() == Some(name) {
+                return Ok(one.get(kind)?);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a context comes to, before the server address is checked.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) server: String,
+    pub(super) trust: Trust,
+    pub(super) identity: Option<Identity>,
+    pub(super) token: Option<TokenSource>,
+    pub(super) impersonation: Vec<(&'static str, String)>,
+    pub(super) server_name: Option<String>,
+    pub(super) namespace: String,
+}
+
+impl Settled {
+    fn into_endpoint(self) -> Result<Endpoint, ConnectError> {
+        Ok(Endpoint {
+            base: Base::try_new(&self.server)?,
+            trust: self.trust,
+            identity: self.identity,
+            token: self.token,
+            impersonation: self.impersonation,
+            server_name: self.server_name,
+            namespace: self.namespace,
+        })
+    }
+}
+
+/// Follows the wanted context through the files; where two have an entry of one name, the first one's counts.
+pub(super) fn settle(
+    parts: &[Part],
+    context: Option<&str>,
+    logins: Logins,
+) -> Result<Settled, KubeconfigFault> {
+    let wanted = match context {
+        Some(name) => name.to_owned(),
+        None => current_context(parts)?,
+    };
+    let (context, _) = find(parts, "contexts", "context", &wanted)?;
+    let cluster_name = context.text("cluster")?.unwrap_or_default();
+    let (cluster, folder) = find(parts, "clusters", "cluster", &cluster_name)?;
+    if cluster.get("proxy-url")?.is_some() {
+        let instead = "name a server that is reached without a proxy";
+        return Err(KubeconfigFault::Unsupported { field: "proxy-url", instead });
+    }
+    let server = cluster.text("server")?.ok_or_else(|| KubeconfigFault::NoServer(cluster_name.clone()))?;
+    let trust = if !server.starts_with("https://") {
+        Trust::Plain
+    } else if cluster.flag("insecure-skip-tls-verify")? {
+        Trust::Anything
+    } else {
+        let roots = pem(cluster, "certificate-authority", folder)?;
+        Trust::Roots(roots.ok_or_else(|| KubeconfigFault::NoRoots(cluster_name.clone()))?)
+    };
+    let user = match context.text("user")? {
+        Some(name) => {
+            let (user, folder) = find(parts, "users", "user", &name)?;
+            User::read(&name, user, folder, logins, cluster, &trust)?
+        }
+        None => User::default(),
+    };
+    Ok(Settled {
+        server,
+        trust,
+        identity: user.identity,
+        token: user.token,
+        impersonation: user.impersonation,
+        server_name: cluster.text("tls-server-name")?,
+        namespace: context.text("namespace")?.unwrap_or_else(|| "default".to_owned()),
+    })
+}
+
+fn current_context(parts: &[Part]) -> Result<String, KubeconfigFault> {
+    for part in parts {
+        if let Some(name) = part.root.text("current-context")? {
+            return Ok(name);
+        }
+    }
+    Err(KubeconfigFault::NoCurrentContext)
+}
+
+fn find<'a>(
+    parts: &'a [Part],
+    list: &str,
+    kind: &'static str,
+    name: &str,
+) -> Result<(&'a Node, &'a Path), KubeconfigFault> {
+    for part in parts {
+        if let Some(node) = part.entry(list, kind, name)? {
+            return Ok((node, &part.folder));
+        }
+    }
+    Err(KubeconfigFault::Unknown { kind, name: name.to_owned() })
+}
+
+/// Who we are.
+#[derive(Default)]
+struct User {
+    identity: Option<Identity>,
+    token: Option<TokenSource>,
+    /// Whom to act as (`as` and its like): names and values of headers.
+    impersonation: Vec<(&'static str, String)>,
+}
+
+impl User {
+    fn read(
+        name: &str,
+        user: &Node,
+        folder: &Path,
+        logins: Logins,
+        cluster: &Node,
+        trust: &Trust,
+    ) -> Result<Self, KubeconfigFault> {
+        refuse_unsupported(user)?;
+        let impersonation = impersonation(user)?;
+        if let Some(exec) = user.get("exec")? {
+            let Logins::Run = logins else {
+                return Err(KubeconfigFault::Unsupported { field: "exec", instead: FOR_DAEMONS });
+            };
+            let failed = |fault| KubeconfigFault::Login { user: name.to_owned(), fault };
+            let told = exec.flag("provideClusterInfo")?.then(|| about(cluster, trust)).transpose()?;
+            let session = login(exec, folder, told)?.start().map_err(failed)?;
+            return Ok(Self {
+                identity: session.has_identity().then(|| Identity::of(&session)),
+                token: session.has_token().then(|| TokenSource::Login(session.clone())),
+                impersonation,
+            });
+        }
+        let certificate = pem(user, "client-certificate", folder)?;
+        let key = pem(user, "client-key", folder)?;
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(KubeconfigFault::HalfIdentity(name.to_owned()));
+            }
+        };
+        let token = match (user.text("tokenFile")?, user.text("token")?, user.text("username")?) {
+            (Some(path), _, _) => Some(TokenSource::File(folder.join(path))),
+            (None, Some(token), _) => Some(TokenSource::Text(token)),
+            (None, None, Some(user_name)) => Some(TokenSource::Password {
+                user_name,
+                password: user.text("password")?.unwrap_or_default(),
+            }),
+            (None, None, None) => None,
+        };
+        Ok(Self { identity, token, impersonation })
+    }
+}
+
+fn refuse_unsupported(user: &Node) -> Result<(), KubeconfigFault> {
+    for (field, instead) in [
+        ("auth-provider", "kubectl has dropped it, too: name a login program under exec"),
+        ("as-user-extra", "name the user and its groups alone"),
+    ] {
+        if user.get(field)?.is_some() {
+            return Err(KubeconfigFault::Unsupported { field, instead });
+        }
+    }
+    Ok(())
+}
+
+fn impersonation(user: &Node) -> Result<Vec<(&'static str, String)>, KubeconfigFault> {
+    let mut headers = Vec::new();
+    for (field, header) in [("as", "impersonate-user"), ("as-uid", "impersonate-uid")] {
+        headers.extend(user.text(field)?.map(|value| (header, value)));
+    }
+    for group in user.list("as-groups")? {
+        headers.push(("impersonate-group", group.as_text()?.to_owned()));
+    }
+    Ok(headers)
+}
+
+/// `FIELD-data` wins over the file `FIELD`, as in kubectl.
+fn pem(node: &Node, field: &str, folder: &Path) -> Result<Option<Pem>, SyntaxFault> {
+    if let Some(data) = node.octets(&format!("{field}-data"))? {
+        return Ok(Some(Pem::Inline(data)));
+    }
+    Ok(node.text(field)?.map(|path| Pem::File(folder.join(path))))
+}
+
+fn login(exec: &Node, folder: &Path, told: Option<serde_json::Value>) -> Result<Login, KubeconfigFault> {
+    let mut environment = Vec::new();
+    for one in exec.list("env")? {
+        if let Some(name) = one.text("name")? {
+            environment.push((name, one.text("value")?.unwrap_or_default()));
+        }
+    }
+    let arguments = exec.list("args")?.iter().map(|one| Ok(one.as_text()?.to_owned()));
+    let arguments = arguments.collect::<Result<_, SyntaxFault>>()?;
+    let command = exec.text("command")?.ok_or_else(|| exec.wrong("a command"))?;
+    Ok(Login {
+        // A name without a slash is looked for in PATH.
+        command: if command.contains('/') { folder.join(command) } else { PathBuf::from(command) },
+        arguments,
+        environment,
+        api_version: exec.text("apiVersion")?.unwrap_or_default(),
+        may_ask: exec.text("interactiveMode")?.as_deref() != Some("Never"),
+        cluster: told,
+        install_hint: exec.text("installHint")?,
+    })
+}
+
+/// What a login program is told of the cluster, if it wants to know.
+fn about(cluster: &Node, trust: &Trust) -> Result<serde_json::Value, SyntaxFault> {
+    let mut told = serde_json::Map::new();
+    for field in ["server", "tls-server-name"] {
+        told.extend(cluster.text(field)?.map(|text| (field.to_owned(), text.into())));
+    }
+    match trust {
+        Trust::Roots(pem) => {
+            // One that cannot be read is said where the connection is made.
+            let roots = pem.read("the cluster's root certificate").unwrap_or_default();
+            let text = serde_json::to_value(k8s_openapi::ByteString(roots)).unwrap_or_default();
+            told.insert("certificate-authority-data".to_owned(), text);
+        }
+        Trust::Anything => _ = told.insert("insecure-skip-tls-verify".to_owned(), true.into()),
+        Trust::Plain => {}
+    }
+    for extension in cluster.list("extensions")? {
+        if extension.text("name")?.as_deref() == Some("client.authentication.k8s.io/exec") {
+            told.extend(extension.get("extension")?.map(|config| ("config".to_owned(), config.json())));
+        }
+    }
+    Ok(told.into())
+}
