@@ -13,6 +13,7 @@ pub mod community;
 pub mod config;
 pub mod duration;
 pub mod herald;
+pub mod json;
 pub mod names;
 pub mod range;
 pub mod report;

@@ -124,6 +124,7 @@ fn name_and_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object
 api::stands_for!(SlimNode, Node);
 api::stands_for!(SlimServiceCidr, ServiceCIDR);
 api::stands_for!(SlimSpeakerState, SpeakerState);
+api::from_json!(SlimNode, SlimServiceCidr, SlimSpeakerState);
 
 #[cfg(test)]
 mod tests {

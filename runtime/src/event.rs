@@ -135,11 +135,10 @@ impl EventRecorder {
     /// events about objects without a namespace are kept in `default`, as the API demands. Must be called inside a
     /// tokio runtime; it ends when the last clone is dropped.
     #[must_use]
-    pub fn start(client: Client, controller: &'static str, instance: impl Into<String>) -> Self {
+    pub fn start(client: Client, controller: &'static str, instance: String) -> Self {
         let (queue, news) = mpsc::channel(QUEUE);
         let (held, hold) = watch::channel(false);
-        let writer =
-            Writer { client, controller, instance: instance.into(), recent: VecDeque::new(), failing: false };
+        let writer = Writer { client, controller, instance, recent: VecDeque::new(), failing: false };
         tokio::spawn(writer.run(news, hold));
         Self { queue, held: Arc::new(held), dropped: Arc::new(AtomicU64::new(0)) }
     }

@@ -8,8 +8,8 @@
 use std::alloc::System;
 use std::time::Instant;
 
+use api::json::FromJson;
 use runtime::watch::{Barrier, Change};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use speaker::decide::announcer::Planned;
 use speaker::decide::snapshot::ExcludeLabel;
@@ -96,7 +96,7 @@ fn settings() -> WatchSettings {
 }
 
 /// A list as the API server gives it: sorted by namespace and name.
-fn read_all<K: DeserializeOwned>(
+fn read_all<K: FromJson>(
     intake: &mut Intake,
     fact: impl Fn(Change<K>) -> Fact,
     object: impl Fn(usize) -> Value,
@@ -109,8 +109,8 @@ fn read_all<K: DeserializeOwned>(
     intake.take(fact(Change::Synced));
 }
 
-fn read<K: DeserializeOwned>(object: &Value) -> K {
-    serde_json::from_str(&object.to_string()).unwrap()
+fn read<K: FromJson>(object: &Value) -> K {
+    K::from_json(&object.to_string()).unwrap()
 }
 
 /// Every watch but the two large ones has been read once.

@@ -7,12 +7,12 @@
 use std::alloc::System;
 use std::time::Instant;
 
+use api::json::FromJson;
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
 use runtime::event::EventRecorder;
 use runtime::status::StatusOutcome;
 use runtime::watch::Change;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -117,7 +117,7 @@ fn live() -> usize {
 fn desk() -> Desk {
     // Nobody listens there; what is published waits.
     let client = Client::try_from(Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
-    let recorder = EventRecorder::start(client, "metallb-controller", "test");
+    let recorder = EventRecorder::start(client, "metallb-controller", "test".to_owned());
     let metrics = Metrics::register(&mut Registry::default());
     Desk::new(None, Terms::default(), Extras::default(), recorder, metrics, 1)
 }
@@ -142,8 +142,8 @@ fn everything_else(desk: &mut Desk, pools: usize) {
     );
 }
 
-fn read<K: DeserializeOwned>(object: &Value) -> K {
-    serde_json::from_str(&object.to_string()).unwrap()
+fn read<K: FromJson>(object: &Value) -> K {
+    K::from_json(&object.to_string()).unwrap()
 }
 
 fn version(number: usize, step: usize) -> String {

@@ -11,21 +11,28 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// Owner and group may connect.
 const SOCKET_MODE: u32 = 0o660;
 /// The folder of the socket, when we make it.
 const FOLDER_MODE: u32 = 0o755;
 
+/// What octets go through, both ways.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A connection of either kind: the HTTP below it is there once for both.
+pub(super) type Connection = Box<dyn Duplex>;
+
 /// A place to listen at.
-pub(super) trait Place: fmt::Display + Send {
-    type Listener: Send;
-    type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+pub(super) trait Place: fmt::Display + Send + Sync {
+    type Listener: Send + Sync;
     /// Starts to listen.
     fn open(&self) -> impl Future<Output = io::Result<Self::Listener>> + Send;
     /// The next connection.
-    fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Connection>> + Send;
+    fn accept(&self, listener: &Self::Listener) -> impl Future<Output = io::Result<Connection>> + Send;
 }
 
 #[derive(Debug)]
@@ -45,14 +52,13 @@ impl fmt::Display for Tcp {
 
 impl Place for Tcp {
     type Listener = TcpListener;
-    type Connection = TcpStream;
 
     async fn open(&self) -> io::Result<TcpListener> {
         TcpListener::bind(self.0).await
     }
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<TcpStream> {
-        listener.accept().await.map(|(stream, _)| stream)
+    async fn accept(&self, listener: &TcpListener) -> io::Result<Connection> {
+        listener.accept().await.map(|(stream, _)| Box::new(stream) as Connection)
     }
 }
 
@@ -99,7 +105,6 @@ impl fmt::Display for Unix {
 
 impl Place for Unix {
     type Listener = Socket;
-    type Connection = UnixStream;
 
     async fn open(&self) -> io::Result<Socket> {
         if let Some(folder) = self.0.parent().filter(|folder| !folder.exists()) {
@@ -112,7 +117,7 @@ impl Place for Unix {
         Ok(socket)
     }
 
-    async fn accept(&self, socket: &Socket) -> io::Result<UnixStream> {
-        socket.listener.accept().await.map(|(stream, _)| stream)
+    async fn accept(&self, socket: &Socket) -> io::Result<Connection> {
+        socket.listener.accept().await.map(|(stream, _)| Box::new(stream) as Connection)
     }
 }

@@ -110,8 +110,8 @@ impl Admin {
 
     /// Serves on `addr` until `stop`. A port that is taken is tried again, with one line in the log; see
     /// [`SharedAdmin::serve`].
-    pub async fn serve(self, addr: SocketAddr, stop: Stop) {
-        self.share().serve(addr, stop).await;
+    pub fn serve(self, addr: SocketAddr, stop: Stop) -> BoxFuture<'static, ()> {
+        self.share().serve(addr, stop)
     }
 }
 
@@ -129,8 +129,8 @@ pub struct SharedAdmin(Arc<Admin>);
 impl SharedAdmin {
     /// Serves everything on `addr` until `stop`. A port that is taken (a MetalLB speaker that still runs on the node
     /// during a hand-over) is tried again every few seconds and logged once; never an end of the process.
-    pub async fn serve(self, addr: SocketAddr, stop: Stop) {
-        server::run(Tcp::new(addr), self.0, route::Scope::Everything, stop).await;
+    pub fn serve(self, addr: SocketAddr, stop: Stop) -> BoxFuture<'static, ()> {
+        server::run(Tcp::new(addr), self.0, route::Scope::Everything, stop)
     }
 
     /// What the readiness checks that fail say, in one line; `None` when all hold.
@@ -141,8 +141,8 @@ impl SharedAdmin {
     }
 
     /// Serves only `/metrics` and the health routes on `addr` until `stop`: for addresses that the network reaches.
-    pub async fn serve_metrics(self, addr: SocketAddr, stop: Stop) {
-        server::run(Tcp::new(addr), self.0, route::Scope::Metrics, stop).await;
+    pub fn serve_metrics(self, addr: SocketAddr, stop: Stop) -> BoxFuture<'static, ()> {
+        server::run(Tcp::new(addr), self.0, route::Scope::Metrics, stop)
     }
 }
 
@@ -150,8 +150,8 @@ impl SharedAdmin {
 ///
 /// The folder is made where possible; a socket that is left over is replaced when nobody answers on it; its mode is
 /// 0660. What goes wrong is tried again and logged once.
-pub async fn serve_unix(admin: SharedAdmin, path: PathBuf, stop: Stop) {
-    server::run(Unix::new(path), admin.0, route::Scope::Everything, stop).await;
+pub fn serve_unix(admin: SharedAdmin, path: PathBuf, stop: Stop) -> BoxFuture<'static, ()> {
+    server::run(Unix::new(path), admin.0, route::Scope::Everything, stop)
 }
 
 #[cfg(test)]

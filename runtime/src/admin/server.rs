@@ -6,14 +6,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 
 use super::Admin;
-use super::listener::Place;
+use super::listener::{Connection, Place};
 use super::route::{Scope, answer};
 use crate::stop::Stop;
 
@@ -30,11 +30,18 @@ const HEADERS: usize = 64;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Serves `admin` at `place` until `stop`.
-pub(super) async fn run<P: Place>(place: P, admin: Arc<Admin>, scope: Scope, stop: Stop) {
-    tokio::select! {
-        () = listen(&place, &admin, scope) => {}
-        () = stop.requested() => {}
-    }
+///
+/// Boxed, so that the program that awaits it holds no second copy of it.
+pub(super) fn run<P>(place: P, admin: Arc<Admin>, scope: Scope, stop: Stop) -> BoxFuture<'static, ()>
+where
+    P: Place + 'static,
+{
+    Box::pin(async move {
+        tokio::select! {
+            () = listen(&place, &admin, scope) => {}
+            () = stop.requested() => {}
+        }
+    })
 }
 
 async fn listen<P: Place>(place: &P, admin: &Arc<Admin>, scope: Scope) {
@@ -83,11 +90,7 @@ async fn accept<P: Place>(
     }
 }
 
-async fn serve(
-    connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    admin: Arc<Admin>,
-    scope: Scope,
-) {
+async fn serve(connection: Connection, admin: Arc<Admin>, scope: Scope) {
     let service = service_fn(move |request| {
         let admin = admin.clone();
         async move { Ok::<_, Infallible>(answer(&admin, scope, request).await) }

@@ -4,13 +4,12 @@
 
 use std::borrow::Cow;
 
+use api::json::FromJson;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
-/// An object, or the reason why it cannot be read. It reads itself from JSON text only.
+/// An object, or the reason why it cannot be read.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(pub Result<K, Unreadable>);
 
@@ -30,17 +29,17 @@ struct Named {
     metadata: ObjectMeta,
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        match serde_json::from_str(text) {
-            Ok(object) => Ok(Self(Ok(object))),
-            Err(fault) => {
-                let Named { metadata } = serde_json::from_str(text).map_err(D::Error::custom)?;
-                Ok(Self(Err(Unreadable { error: without_place(&fault), metadata })))
-            }
-        }
+impl<K: FromJson> FromJson for Guarded<K> {
+    fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        K::from_json(text).map(|object| Self(Ok(object))).or_else(|fault| {
+            let metadata = metadata(text)?;
+            Ok(Self(Err(Unreadable { error: without_place(&fault), metadata })))
+        })
     }
+}
+
+fn metadata(text: &str) -> Result<ObjectMeta, serde_json::Error> {
+    serde_json::from_str(text).map(|Named { metadata }| metadata)
 }
 
 /// The place in the text means nothing to people, who see the object as YAML.
@@ -80,12 +79,26 @@ impl<K: Resource> Resource for Guarded<K> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-
     use super::*;
 
+    #[derive(Debug, Deserialize)]
+    struct Pod {
+        metadata: ObjectMeta,
+        #[serde(rename = "spec")]
+        _spec: Spec,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Spec {
+        #[serde(rename = "containers")]
+        _containers: Vec<String>,
+    }
+
+    api::stands_for!(Pod, k8s_openapi::api::core::v1::Pod);
+    api::from_json!(Pod);
+
     fn read(text: &str) -> Guarded<Pod> {
-        serde_json::from_str(text).expect("JSON with metadata")
+        Guarded::from_json(text).expect("JSON with metadata")
     }
 
     #[test]
@@ -105,6 +118,6 @@ mod tests {
 
     #[test]
     fn what_has_not_even_a_name_is_a_failure() {
-        assert!(serde_json::from_str::<Guarded<Pod>>(r#"{"metadata": 7}"#).is_err());
+        assert!(Guarded::<Pod>::from_json(r#"{"metadata": 7}"#).is_err());
     }
 }

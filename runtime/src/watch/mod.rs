@@ -9,6 +9,7 @@
 
 mod backoff;
 mod barrier;
+mod events;
 mod guarded;
 mod health;
 mod mirror;
@@ -17,11 +18,9 @@ mod stream;
 mod tally;
 mod trouble;
 
-use std::fmt::Debug;
-
+use api::json::FromJson;
 use futures::Stream;
 use kube::Api;
-use serde::de::DeserializeOwned;
 
 pub use backoff::Backoff;
 pub use barrier::{Barrier, Synced};
@@ -82,7 +81,7 @@ impl Query {
 /// point (410). Tries are 0.5 s to 2 s apart while nobody answers, else up to 30 s. Trouble and recovery are logged once each.
 pub fn watch<K>(api: Api<K>, query: Query, seed: u64) -> impl Stream<Item = Change<K>> + Send + Unpin + use<K>
 where
-    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource + Clone + FromJson + Send + 'static,
     K::DynamicType: Default,
 {
     stream::changes(api, query, seed)

@@ -1,32 +1,23 @@
-//! Pages of a list and events of a watch. Objects come as text, and are read one by one: one that cannot be read does not take
-//! the others with it, and how a kind is read is there once.
+//! Where a watch reads: pages of a list, and the answer whose lines are events. Objects come as text, and are read one by one:
+//! one that cannot be read does not take the others with it.
 //!
-//! Leaves out what follows from a page or an event. A page is parsed in place; only the objects wanted are kept.
+//! Leaves out what follows from a page, and knows no kind: this is there once for all of them.
 
-use std::pin::Pin;
+use std::ops::Range;
 
-use futures::Stream;
-use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::Request;
+use http::StatusCode;
+use http_body_util::{BodyExt as _, Collected, Limited};
+use kube::api::{ListParams, WatchParams};
+use kube::client::Body;
+use kube::core::{Request, Status};
 use kube::{Api, Client};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// An object of an event, as text.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Text(Box<RawValue>);
+use super::events::Events;
 
-impl Text {
-    /// The object, if it has the form of its kind; else what is wrong with it.
-    pub(super) fn read<K: DeserializeOwned>(&self) -> Result<K, String> {
-        serde_json::from_str(self.0.get()).map_err(|error| error.to_string())
-    }
-}
-
-/// What comes of a watch.
-pub(super) type Events = Pin<Box<dyn Stream<Item = Result<WatchEvent<Text>, kube::Error>> + Send>>;
+/// Octets of a refusal that are read.
+const LONGEST_REFUSAL: usize = 64 << 10;
 
 /// Where pages and events come from.
 pub(super) struct Shelf {
@@ -35,11 +26,23 @@ pub(super) struct Shelf {
     metadata_only: bool,
 }
 
-/// A page: its objects, what was wrong with those that are missing, and what comes after it.
-pub(super) struct Page<K> {
-    pub(super) objects: Vec<K>,
-    pub(super) unreadable: Vec<String>,
+/// A page: its objects as text, and what comes after it.
+pub(super) struct Page {
+    pub(super) texts: Texts,
     pub(super) after: After,
+}
+
+/// The objects of a page that are still to be read: the whole page's text, and where they stand in it.
+pub(super) struct Texts {
+    page: String,
+    places: std::vec::IntoIter<Range<usize>>,
+}
+
+impl Texts {
+    /// The next object.
+    pub(super) fn next(&mut self) -> Option<&str> {
+        self.page.get(self.places.next()?)
+    }
 }
 
 /// What comes after a page.
@@ -66,18 +69,13 @@ impl Shelf {
         }
     }
 
-    pub(super) async fn read<K: DeserializeOwned>(
-        &self,
-        params: &ListParams,
-    ) -> Result<Page<K>, kube::Error> {
+    pub(super) async fn read(&self, params: &ListParams) -> Result<Page, kube::Error> {
         let request =
             if self.metadata_only { self.request.list_metadata(params) } else { self.request.list(params) };
         let text = self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await?;
-        parse(&text).map_err(kube::Error::SerdeError)
+        parse(text).map_err(kube::Error::SerdeError)
     }
-}
 
-impl Shelf {
     /// The version that the server's state has now.
     pub(super) async fn version(&self) -> Result<String, kube::Error> {
         let params = ListParams { limit: Some(1), ..ListParams::default() };
@@ -95,8 +93,23 @@ impl Shelf {
             self.request.watch(params, version)
         };
         let request = request.map_err(kube::Error::BuildRequest)?;
-        Ok(Box::pin(self.client.request_events::<Text>(request).await?))
+        let answer = self.client.send(request.map(Body::from)).await?;
+        match answer.status() {
+            status if status.is_success() => Ok(Events::of(answer.into_body())),
+            status => Err(kube::Error::Api(Box::new(refusal(status, answer.into_body()).await))),
+        }
     }
+}
+
+/// What a server says that opens no watch; a proxy says it in its own form.
+async fn refusal(status: StatusCode, body: Body) -> Status {
+    let octets = Limited::new(body, LONGEST_REFUSAL).collect().await.map(Collected::to_bytes);
+    let octets = octets.unwrap_or_default();
+    serde_json::from_slice(&octets).unwrap_or_else(|_| {
+        let words = String::from_utf8_lossy(&octets);
+        Status::failure(words.trim(), status.canonical_reason().unwrap_or_default())
+            .with_code(status.as_u16())
+    })
 }
 
 #[derive(Deserialize)]
@@ -120,39 +133,32 @@ struct ListMeta {
     r#continue: Option<String>,
 }
 
-fn parse<K: DeserializeOwned>(text: &str) -> Result<Page<K>, serde_json::Error> {
-    let list: List<'_> = serde_json::from_str(text)?;
-    let items = list.items.unwrap_or_default();
-    let (mut objects, mut unreadable) = (Vec::with_capacity(items.len()), Vec::new());
-    for item in items {
-        match serde_json::from_str(item.get()) {
-            Ok(object) => objects.push(object),
-            Err(error) => unreadable.push(error.to_string()),
-        }
-    }
+fn parse(page: String) -> Result<Page, serde_json::Error> {
+    let list: List<'_> = serde_json::from_str(&page)?;
+    let begin = page.as_ptr().addr();
+    let place = |item: &RawValue| {
+        let from = item.get().as_ptr().addr() - begin;
+        from..from + item.get().len()
+    };
+    let places: Vec<_> = list.items.unwrap_or_default().into_iter().map(place).collect();
     let after = match list.metadata.r#continue.filter(|token| !token.is_empty()) {
         Some(token) => After::NextPage { token },
         None => After::Watch { version: list.metadata.resource_version.unwrap_or_default() },
     };
-    Ok(Page { objects, unreadable, after })
+    Ok(Page { texts: Texts { page, places: places.into_iter() }, after })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[derive(Debug, Deserialize, PartialEq, Eq)]
-    struct Named {
-        name: String,
-    }
-
-    fn check(text: &str, expected: Option<(&[&str], usize, After)>) {
-        let page = parse::<Named>(text).ok().map(|page| {
-            let names: Vec<String> = page.objects.into_iter().map(|object| object.name).collect();
-            (names, page.unreadable.len(), page.after)
+    fn check(text: &str, expected: Option<(&[&str], After)>) {
+        let page = parse(text.to_owned()).ok().map(|mut page| {
+            let texts: Vec<String> = std::iter::from_fn(|| page.texts.next().map(str::to_owned)).collect();
+            (texts, page.after)
         });
         let expected =
-            expected.map(|(names, bad, after)| (names.iter().map(ToString::to_string).collect(), bad, after));
+            expected.map(|(texts, after)| (texts.iter().map(ToString::to_string).collect(), after));
         assert_eq!(page, expected, "{text}");
     }
 
@@ -161,21 +167,21 @@ mod tests {
     }
 
     #[test]
-    fn a_page_gives_what_can_be_read_of_it() {
+    fn a_page_gives_its_objects_one_by_one() {
         let next = After::NextPage { token: "t".to_owned() };
         let meta = r#""metadata":{"resourceVersion":"7","continue":""}"#;
         check(
-            &format!(r#"{{{meta},"items":[{{"name":"a"}},{{"name":"b","x":[1]}}]}}"#),
-            Some((&["a", "b"], 0, watch("7"))),
+            &format!(r#"{{{meta},"items":[{{"name":"ä"}}, {{"name":"b","x":[1]}}]}}"#),
+            Some((&[r#"{"name":"ä"}"#, r#"{"name":"b","x":[1]}"#], watch("7"))),
         );
         check(
-            &format!(r#"{{"items":[{{"name":7}},{{"name":"b"}},3,null],{meta}}}"#),
-            Some((&["b"], 3, watch("7"))),
+            &format!(r#"{{"items":[{{"name":7}},3,null],{meta}}}"#),
+            Some((&[r#"{"name":7}"#, "3", "null"], watch("7"))),
         );
-        check(&format!(r#"{{{meta},"items":[]}}"#), Some((&[], 0, watch("7"))));
-        check(&format!(r#"{{{meta},"items":null}}"#), Some((&[], 0, watch("7"))));
-        check(r#"{"metadata":{"resourceVersion":"7","continue":"t"},"items":[]}"#, Some((&[], 0, next)));
-        check("{}", Some((&[], 0, watch(""))));
+        check(&format!(r#"{{{meta},"items":[]}}"#), Some((&[], watch("7"))));
+        check(&format!(r#"{{{meta},"items":null}}"#), Some((&[], watch("7"))));
+        check(r#"{"metadata":{"resourceVersion":"7","continue":"t"},"items":[]}"#, Some((&[], next)));
+        check("{}", Some((&[], watch(""))));
         check("[]", None);
         check(&format!(r#"{{{meta},"items":[{{"name":"#), None);
     }

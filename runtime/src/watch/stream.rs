@@ -1,19 +1,21 @@
 //! The loop of one watch: read everything, follow, resume, read anew. One `Stage` at a time, one step after the other.
 //!
-//! Leaves out what the objects mean and what trouble is worth logging (`health`).
+//! Leaves out what the objects mean and what trouble is worth logging (`health`). All but `changes` knows no kind: a dozen of
+//! them share this code (`Reader`).
 
-use std::fmt::Debug;
 use std::time::Duration;
 
+use api::json::FromJson;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use kube::Api;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchParams};
 use kube::core::Status;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::events::{Event, EventFault, Events, Text};
 use super::health::Health;
-use super::page::{After, Events, Page, Shelf, Text};
+use super::page::{After, Shelf, Texts};
 use super::tally;
 use super::trouble::Asked;
 use super::{Change, Query};
@@ -38,7 +40,7 @@ const STEADY: Duration = Duration::from_secs(5);
 /// out anew for something else, without a word, so nothing is resumed there.
 const LONGEST_GAP: Duration = Duration::from_millis(1500);
 
-struct Watch<K> {
+struct Watch {
     shelf: Shelf,
     query: Query,
     jitter: Jitter,
@@ -47,14 +49,14 @@ struct Watch<K> {
     paged: bool,
     /// Since when nobody answers.
     away_since: Option<Instant>,
-    stage: Stage<K>,
+    stage: Stage,
 }
 
-enum Stage<K> {
+enum Stage {
     /// Nothing is known: everything has to be read.
     Start,
     /// A paged list is under way; these objects of its current page are still to be said.
-    Page { objects: std::vec::IntoIter<K>, after: After },
+    Page { texts: Texts, after: After },
     /// A streaming list is under way.
     Initial { events: Events },
     /// Everything up to `version` has been said; the watch has to be opened from there.
@@ -63,10 +65,41 @@ enum Stage<K> {
     Follow { version: String, events: Events, heard: bool, overdue: Duration },
 }
 
+/// A change without its object, which the reader has.
+enum Step {
+    Apply,
+    Delete,
+    Restarted,
+    Synced,
+}
+
+/// Reads objects of one kind and keeps the last one.
+trait Reader: Send {
+    /// # Errors
+    /// What is wrong with a text that does not have the form of the kind.
+    fn read(&mut self, text: &str) -> Result<(), String>;
+
+    /// The version of the last one.
+    fn version(&self) -> Option<&str>;
+}
+
+struct Last<K>(Option<K>);
+
+impl<K: kube::Resource + FromJson + Send> Reader for Last<K> {
+    fn read(&mut self, text: &str) -> Result<(), String> {
+        self.0 = Some(K::from_json(text).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn version(&self) -> Option<&str> {
+        self.0.as_ref()?.meta().resource_version.as_deref()
+    }
+}
+
 /// See [`super::watch`].
 pub(super) fn changes<K>(api: Api<K>, query: Query, seed: u64) -> impl Stream<Item = Change<K>> + Send + Unpin
 where
-    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: kube::Resource + Clone + FromJson + Send + 'static,
     K::DynamicType: Default,
 {
     let watch = Watch {
@@ -78,52 +111,62 @@ where
         away_since: None,
         stage: Stage::Start,
     };
-    futures::stream::unfold(watch, |mut watch| async move {
+    futures::stream::unfold((watch, Last(None)), |(mut watch, mut last)| async move {
         loop {
-            if let Some(change) = watch.step().await {
-                return Some((change, watch));
+            let change = match watch.step_boxed(&mut last).await {
+                Some(Step::Apply) => last.0.take().map(Change::Apply),
+                Some(Step::Delete) => last.0.take().map(Change::Delete),
+                Some(Step::Restarted) => Some(Change::Restarted),
+                Some(Step::Synced) => Some(Change::Synced),
+                None => None,
+            };
+            if let Some(change) = change {
+                return Some((change, (watch, last)));
             }
         }
     })
     .boxed()
 }
 
-impl<K> Watch<K>
-where
-    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
-{
+impl Watch {
+    /// A step of which the program that awaits it holds no second copy.
+    fn step_boxed<'a>(&'a mut self, reader: &'a mut dyn Reader) -> BoxFuture<'a, Option<Step>> {
+        Box::pin(self.step(reader))
+    }
+
     /// One step; `None` when there is nothing to say yet. The stage is taken out and each arm puts the next one back.
-    async fn step(&mut self) -> Option<Change<K>> {
+    async fn step(&mut self, reader: &mut dyn Reader) -> Option<Step> {
         match std::mem::replace(&mut self.stage, Stage::Start) {
             Stage::Start if self.paged || tally::only_paged() => self.read_page(None).await,
             Stage::Start => self.start_streaming().await,
-            Stage::Page { mut objects, after } => match (objects.next(), after) {
-                (Some(object), after) => {
-                    self.stage = Stage::Page { objects, after };
-                    Some(Change::Apply(object))
+            Stage::Page { mut texts, after } => match (texts.next(), after) {
+                (Some(text), after) => {
+                    let step = self.read(reader, text, Step::Apply);
+                    self.stage = Stage::Page { texts, after };
+                    step
                 }
                 (None, After::NextPage { token }) => self.read_page(Some(token)).await,
                 (None, After::Watch { version }) => {
                     self.works();
                     self.stage = Stage::Resume { version };
-                    Some(Change::Synced)
+                    Some(Step::Synced)
                 }
             },
-            Stage::Initial { events } => self.read_initial(events).await,
+            Stage::Initial { events } => self.read_initial(reader, events).await,
             Stage::Resume { version } => self.resume(version).await,
             Stage::Follow { version, events, heard, overdue } => {
-                self.follow(version, events, heard, overdue).await
+                self.follow(reader, version, events, heard, overdue).await
             }
         }
     }
 
-    async fn start_streaming(&mut self) -> Option<Change<K>> {
+    async fn start_streaming(&mut self) -> Option<Step> {
         let (params, _) = self.watch_params();
         // Without a version the server answers with the latest state; with "0" it might go back in time.
         match call(START_LIMIT, self.shelf.watch(&params.initial_events(), "")).await {
             Ok(events) => {
                 self.stage = Stage::Initial { events };
-                Some(Change::Restarted)
+                Some(Step::Restarted)
             }
             Err(error) if refuses_streaming(&error) => {
                 self.paged = true;
@@ -133,28 +176,27 @@ where
         }
     }
 
-    async fn read_initial(&mut self, mut events: Events) -> Option<Change<K>> {
+    async fn read_initial(&mut self, reader: &mut dyn Reader, mut events: Events) -> Option<Step> {
         match timeout(SILENCE_LIMIT, events.next()).await {
-            Ok(Some(Ok(WatchEvent::Added(text) | WatchEvent::Modified(text)))) => {
+            Ok(Some(Ok(Event::Applied(text)))) => {
                 self.stage = Stage::Initial { events };
-                self.read(&text).map(Change::Apply)
+                self.read(reader, text.as_str(), Step::Apply)
             }
-            Ok(Some(Ok(WatchEvent::Deleted(text)))) => {
+            Ok(Some(Ok(Event::Deleted(text)))) => {
                 self.stage = Stage::Initial { events };
-                self.read(&text).map(Change::Delete)
+                self.read(reader, text.as_str(), Step::Delete)
             }
-            Ok(Some(Ok(WatchEvent::Bookmark(mark)))) => {
-                if !mark.metadata.annotations.contains_key("k8s.io/initial-events-end") {
-                    self.stage = Stage::Initial { events };
-                    return None;
-                }
+            Ok(Some(Ok(Event::Mark { ends_state: false, .. }))) => {
+                self.stage = Stage::Initial { events };
+                None
+            }
+            Ok(Some(Ok(Event::Mark { version, ends_state: true }))) => {
                 self.works();
-                let version = mark.metadata.resource_version;
                 self.stage =
                     Stage::Follow { version, events, heard: true, overdue: overdue(WATCH_SECONDS.1) };
-                Some(Change::Synced)
+                Some(Step::Synced)
             }
-            Ok(Some(Ok(WatchEvent::Error(status)))) => {
+            Ok(Some(Ok(Event::Failed(status)))) => {
                 let error = CallError::Refused(status);
                 if refuses_streaming(&error) {
                     self.paged = true;
@@ -162,14 +204,12 @@ where
                 }
                 self.wait_after(&error).await
             }
-            Ok(Some(Err(error))) => match unreadable(error) {
-                Ok(error) => {
-                    self.health.skipped(error);
-                    self.stage = Stage::Initial { events };
-                    None
-                }
-                Err(error) => self.wait_after(&error).await,
-            },
+            Ok(Some(Err(EventFault::Unreadable(reason)))) => {
+                self.health.skipped(reason);
+                self.stage = Stage::Initial { events };
+                None
+            }
+            Ok(Some(Err(EventFault::Broken(error)))) => self.wait_after(&error).await,
             Ok(None) => self.wait_after(&ended()).await,
             Err(_elapsed) => {
                 self.paged = true;
@@ -178,7 +218,7 @@ where
         }
     }
 
-    async fn read_page(&mut self, token: Option<String>) -> Option<Change<K>> {
+    async fn read_page(&mut self, token: Option<String>) -> Option<Step> {
         let first = token.is_none();
         let params = ListParams {
             label_selector: self.query.label_selector.clone(),
@@ -187,7 +227,7 @@ where
             continue_token: token,
             ..ListParams::default()
         };
-        let page: Page<K> = match call(START_LIMIT, self.shelf.read(&params)).await {
+        let page = match call(START_LIMIT, self.shelf.read(&params)).await {
             Ok(page) => page,
             Err(error) if error.code() == Some(410) => return self.start_anew().await,
             Err(error) => return self.wait_after(&error).await,
@@ -195,14 +235,11 @@ where
         if first && self.paged && tally::remember_paged() {
             self.health.fell_back();
         }
-        for error in page.unreadable {
-            self.health.skipped(error);
-        }
-        self.stage = Stage::Page { objects: page.objects.into_iter(), after: page.after };
-        first.then_some(Change::Restarted)
+        self.stage = Stage::Page { texts: page.texts, after: page.after };
+        first.then_some(Step::Restarted)
     }
 
-    async fn resume(&mut self, version: String) -> Option<Change<K>> {
+    async fn resume(&mut self, version: String) -> Option<Step> {
         if self.was_away_for_long() {
             return self.doubt();
         }
@@ -229,11 +266,12 @@ where
 
     async fn follow(
         &mut self,
+        reader: &mut dyn Reader,
         version: String,
         mut events: Events,
         heard: bool,
         overdue: Duration,
-    ) -> Option<Change<K>> {
+    ) -> Option<Step> {
         let patience = if heard { overdue } else { STEADY };
         let event = match timeout(patience, events.next()).await {
             Ok(event) => event,
@@ -247,37 +285,28 @@ where
             }
         };
         match event {
-            Some(Ok(WatchEvent::Added(text) | WatchEvent::Modified(text))) => {
-                let object = self.read(&text);
-                self.heard(object.as_ref(), version, events, overdue);
-                object.map(Change::Apply)
+            Some(Ok(Event::Applied(text))) => self.hear(reader, &text, Step::Apply, version, events, overdue),
+            Some(Ok(Event::Deleted(text))) => {
+                self.hear(reader, &text, Step::Delete, version, events, overdue)
             }
-            Some(Ok(WatchEvent::Deleted(text))) => {
-                let object = self.read(&text);
-                self.heard(object.as_ref(), version, events, overdue);
-                object.map(Change::Delete)
-            }
-            Some(Ok(WatchEvent::Bookmark(mark))) => {
+            Some(Ok(Event::Mark { version, .. })) => {
                 self.works();
-                let version = mark.metadata.resource_version;
                 self.stage = Stage::Follow { version, events, heard: true, overdue };
                 None
             }
-            Some(Ok(WatchEvent::Error(status))) => {
+            Some(Ok(Event::Failed(status))) => {
                 let error = CallError::Refused(status);
                 if forgets(&error) {
                     return self.start_anew().await;
                 }
                 self.wait_then_resume(version, &error).await
             }
-            Some(Err(error)) => match unreadable(error) {
-                Ok(error) => {
-                    self.health.skipped(error);
-                    self.stage = Stage::Follow { version, events, heard, overdue };
-                    None
-                }
-                Err(error) => self.wait_then_resume(version, &error).await,
-            },
+            Some(Err(EventFault::Unreadable(reason))) => {
+                self.health.skipped(reason);
+                self.stage = Stage::Follow { version, events, heard, overdue };
+                None
+            }
+            Some(Err(EventFault::Broken(error))) => self.wait_then_resume(version, &error).await,
             // The server ends every watch after a while; that is no trouble, unless it does so at once.
             None if heard => {
                 self.stage = Stage::Resume { version };
@@ -288,26 +317,37 @@ where
     }
 
     /// One that cannot be read is told and skipped.
-    fn read(&mut self, text: &Text) -> Option<K> {
-        text.read().map_err(|error| self.health.skipped(error)).ok()
+    fn read(&mut self, reader: &mut dyn Reader, text: &str, step: Step) -> Option<Step> {
+        reader.read(text).map_err(|error| self.health.skipped(error)).ok().map(|()| step)
     }
 
-    /// Goes on after an object: the next watch starts behind it, or behind the last one that could be read.
-    fn heard(&mut self, object: Option<&K>, version: String, events: Events, overdue: Duration) {
+    /// Reads an object and goes on: the next watch starts behind it, or behind the last one that could be read.
+    fn hear(
+        &mut self,
+        reader: &mut dyn Reader,
+        text: &Text,
+        step: Step,
+        version: String,
+        events: Events,
+        overdue: Duration,
+    ) -> Option<Step> {
+        let step = self.read(reader, text.as_str(), step);
         self.works();
-        let version = object.and_then(|object| object.meta().resource_version.clone()).unwrap_or(version);
+        let of_object = step.as_ref().and_then(|_| reader.version().map(str::to_owned));
+        let version = of_object.unwrap_or(version);
         self.stage = Stage::Follow { version, events, heard: true, overdue };
+        step
     }
 
     /// Everything is read anew, because the server has forgotten the point where we stood.
-    async fn start_anew(&mut self) -> Option<Change<K>> {
+    async fn start_anew(&mut self) -> Option<Step> {
         self.stage = Stage::Start;
         sleep(self.health.outdated()).await;
         None
     }
 
     /// The first read failed: it starts again.
-    async fn wait_after(&mut self, error: &CallError) -> Option<Change<K>> {
+    async fn wait_after(&mut self, error: &CallError) -> Option<Step> {
         self.stage = Stage::Start;
         sleep(self.health.failed(error)).await;
         None
@@ -323,14 +363,14 @@ where
     }
 
     /// The server may have other data than before: everything is read anew.
-    fn doubt(&mut self) -> Option<Change<K>> {
+    fn doubt(&mut self) -> Option<Step> {
         self.stage = Stage::Start;
         self.away_since = None;
         self.health.doubts();
         None
     }
 
-    async fn wait_then_resume(&mut self, version: String, error: &CallError) -> Option<Change<K>> {
+    async fn wait_then_resume(&mut self, version: String, error: &CallError) -> Option<Step> {
         match error {
             CallError::Unreachable(_) => _ = self.away_since.get_or_insert_with(Instant::now),
             // Nobody knows since when.
@@ -368,21 +408,6 @@ fn overdue(seconds: u64) -> Duration {
 
 fn ended() -> CallError {
     CallError::Unreadable("the watch ended as soon as it had begun".to_owned())
-}
-
-/// Tells an event that cannot be read (`Ok`, with the reason) from a watch that broke (`Err`). kube tries to read such
-/// an event as an error answer; as those have no required field, that gives one without any content.
-fn unreadable(error: kube::Error) -> Result<String, CallError> {
-    match CallError::from(error) {
-        CallError::Unreadable(reason) => Ok(reason),
-        CallError::Refused(status) if status.code == 0 && status.status.is_none() => {
-            Ok("it does not have the form of its kind".to_owned())
-        }
-        error @ (CallError::Refused(_)
-        | CallError::TimedOut { .. }
-        | CallError::Unreachable(_)
-        | CallError::NotSent(_)) => Err(error),
-    }
 }
 
 /// The words of a server that has streaming lists switched off or does not know them (400, 422), or whose etcd is too

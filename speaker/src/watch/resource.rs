@@ -1,7 +1,7 @@
 //! Tells the client where the slim types live in the API.
 
-use api::stands_for;
 use api::v1beta1::ConfigurationState;
+use api::{from_json, stands_for};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -15,3 +15,5 @@ stands_for!(SlimState, ConfigurationState);
 stands_for!(SlimNode, Node);
 stands_for!(SlimSecret, Secret);
 stands_for!(SlimDaemonSet, DaemonSet);
+
+from_json!(SlimSlice, SlimState, SlimNode, SlimSecret);

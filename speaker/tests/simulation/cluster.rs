@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use api::json::FromJson;
 use bgp_proto::Prefix;
 use runtime::watch::Change;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use speaker::watch::intake::Fact;
 
@@ -309,10 +309,9 @@ pub(crate) fn fact(kind: Kind, news: &News) -> Fact {
     }
 }
 
-fn change<K: DeserializeOwned>(kind: Kind, news: &News) -> Change<K> {
-    let read = |number: u8, object: &Object| {
-        serde_json::from_str(&as_json(kind, number, object).to_string()).unwrap()
-    };
+fn change<K: FromJson>(kind: Kind, news: &News) -> Change<K> {
+    let read =
+        |number: u8, object: &Object| K::from_json(&as_json(kind, number, object).to_string()).unwrap();
     match news {
         News::Restarted => Change::Restarted,
         News::Apply(number, object) => Change::Apply(read(*number, object)),

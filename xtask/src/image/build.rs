@@ -62,9 +62,11 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
     let mut build = Command::new(tools::zig()?.join("cargo-zigbuild"));
     build.arg("rustc").current_dir(&place.root);
     build.args(["--locked", "--profile", PROFILE, "--package", PACKAGE, "--target", platform.target()]);
-    // The standard library is built along: for size, and without the reader of debug tables, which finds none here. The
-    // compiler is a stable one, for which that is not stable yet.
-    build.args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features="]).env("RUSTC_BOOTSTRAP", "1");
+    // The standard library is built along: for size, its sorts included, of which there is one for each type that is sorted, and
+    // without the reader of debug tables, which finds none here. The compiler is a stable one, for which that is not stable yet.
+    build
+        .args(["-Z", "build-std=std,panic_abort", "-Z", "build-std-features=optimize_for_size"])
+        .env("RUSTC_BOOTSTRAP", "1");
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         build.env_remove(name);
     }

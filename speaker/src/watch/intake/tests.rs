@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use api::config::{Kind, Password, SessionKey};
-use serde::de::DeserializeOwned;
+use api::json::FromJson;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -26,8 +27,8 @@ fn now() -> Instant {
     *MOMENT.get_or_init(Instant::now)
 }
 
-fn object<T: DeserializeOwned>(value: Value) -> T {
-    serde_json::from_str(&value.to_string()).unwrap()
+fn object<T: FromJson>(value: Value) -> T {
+    T::from_json(&value.to_string()).unwrap()
 }
 
 fn config_object(kind: &str, version: &str, name: &str, spec: Value) -> Value {

@@ -1,0 +1,57 @@
+//! Kinds come out of JSON text in the crate that defines them.
+//!
+//! What reads a kind is some thousand octets of code. Made where it is called, each program of the image would carry its own copy.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+
+use crate::herald::SpeakerState;
+use crate::service::SlimService;
+use crate::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
+use crate::v1beta2::BGPPeer;
+
+/// An object that can be read from JSON text.
+pub trait FromJson: Sized {
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// What is wrong with a text that does not have the form of the kind.
+    fn from_json(text: &str) -> Result<Self, serde_json::Error>;
+}
+
+/// Makes [`FromJson`] of `Deserialize` for types of the calling crate.
+///
+/// ```
+/// use api::json::FromJson as _;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Named {
+///     name: String,
+/// }
+/// api::from_json!(Named);
+/// assert_eq!(Named::from_json(r#"{"name": "pi"}"#).unwrap().name, "pi");
+/// ```
+#[macro_export]
+macro_rules! from_json {
+    ($($kind:ty),+) => {
+        $(
+            impl $crate::json::FromJson for $kind {
+                fn from_json(text: &str) -> ::core::result::Result<Self, ::serde_json::Error> {
+                    ::serde_json::from_str(text)
+                }
+            }
+        )+
+    };
+}
+
+crate::from_json!(
+    BFDProfile,
+    BGPAdvertisement,
+    BGPPeer,
+    Community,
+    IPAddressPool,
+    L2Advertisement,
+    PartialObjectMeta<Namespace>,
+    SlimService,
+    SpeakerState
+);
