@@ -1,14 +1,25 @@
-//! Kinds come out of JSON text in the crate that defines them.
+//! The ways from JSON to types: kinds come out of it in the crate that defines them, and everything comes out of text.
 //!
-//! What reads a kind is some thousand octets of code. Made where it is called, each program of the image would carry its own copy.
+//! What reads a kind is some thousand octets of code. Made where it is called, each program of the image would carry its own copy,
+//! and so it would where some callers have text and some octets.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
+use serde::Deserialize;
+use serde::de::Error as _;
 
 use crate::herald::SpeakerState;
 use crate::service::SlimService;
 use crate::v1beta1::{BFDProfile, BGPAdvertisement, Community, IPAddressPool, L2Advertisement};
 use crate::v1beta2::BGPPeer;
+
+/// Reads JSON from octets.
+///
+/// # Errors
+/// What is wrong with octets that are no text, or with a text that does not have the form of `T`.
+pub fn from_octets<'a, T: Deserialize<'a>>(octets: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_str(std::str::from_utf8(octets).map_err(serde_json::Error::custom)?)
+}
 
 /// An object that can be read from JSON text.
 pub trait FromJson: Sized {

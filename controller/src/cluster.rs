@@ -31,12 +31,12 @@ pub(crate) struct Cluster {
     connected: Mirror<String, Place>,
     /// Which of the kinds that may be missing are watched.
     extras: Extras,
-    pools: Mirror<String, IPAddressPool>,
-    peers: Mirror<String, BGPPeer>,
-    advertisements: Mirror<String, BGPAdvertisement>,
-    communities: Mirror<String, Community>,
-    bfd_profiles: Mirror<String, BFDProfile>,
-    l2_advertisements: Mirror<String, L2Advertisement>,
+    pools: Mirror<String, Box<IPAddressPool>>,
+    peers: Mirror<String, Box<BGPPeer>>,
+    advertisements: Mirror<String, Box<BGPAdvertisement>>,
+    communities: Mirror<String, Box<Community>>,
+    bfd_profiles: Mirror<String, Box<BFDProfile>>,
+    l2_advertisements: Mirror<String, Box<L2Advertisement>>,
     /// What is in force.
     pub(crate) config: Config,
     /// What was not accepted as written.
@@ -145,7 +145,7 @@ impl Cluster {
 
     /// The pool as it stands in the API.
     pub(crate) fn pool(&self, name: &str) -> Option<&IPAddressPool> {
-        self.pools.get(&name.to_owned())
+        self.pools.get(&name.to_owned()).map(Box::as_ref)
     }
 
     /// The addresses that rest, as the last leader wrote it to the pools.
@@ -156,12 +156,12 @@ impl Cluster {
     /// The configuration objects as they are now.
     pub(crate) fn resources(&self) -> Resources {
         Resources {
-            pools: self.pools.values().cloned().collect(),
-            peers: self.peers.values().cloned().collect(),
-            advertisements: self.advertisements.values().cloned().collect(),
-            communities: self.communities.values().cloned().collect(),
-            bfd_profiles: self.bfd_profiles.values().cloned().collect(),
-            l2_advertisements: self.l2_advertisements.values().cloned().collect(),
+            pools: all(&self.pools),
+            peers: all(&self.peers),
+            advertisements: all(&self.advertisements),
+            communities: all(&self.communities),
+            bfd_profiles: all(&self.bfd_profiles),
+            l2_advertisements: all(&self.l2_advertisements),
             ..Resources::default()
         }
     }
@@ -200,6 +200,10 @@ impl Cluster {
     }
 }
 
+fn all<K: Clone>(mirror: &Mirror<String, Box<K>>) -> Vec<K> {
+    mirror.values().map(|object| K::clone(object)).collect()
+}
+
 fn begin<K: Ord, V>(mirror: &mut Mirror<K, V>) -> Effect {
     mirror.begin();
     Effect::Nothing
@@ -231,7 +235,7 @@ fn locate<K: ResourceExt>(
 }
 
 /// Follows a kind of configuration object. One that cannot be read keeps its last good version.
-fn follow<K>(mirror: &mut Mirror<String, K>, change: Change<Guarded<K>>) -> Effect
+fn follow<K>(mirror: &mut Mirror<String, Box<K>>, change: Change<Guarded<K>>) -> Effect
 where
     K: Resource<DynamicType = ()> + Debug,
 {
@@ -243,7 +247,7 @@ where
                 Ok(mut object) => {
                     // A tree as large as the object itself; whoever needs to know the managers asks for them.
                     object.meta_mut().managed_fields = None;
-                    mirror.apply(name, Some(object));
+                    mirror.apply(name, Some(Box::new(object)));
                 }
                 Err(error) => {
                     let kept = mirror.keep(&name);

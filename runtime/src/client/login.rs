@@ -201,7 +201,7 @@ struct Status {
 
 /// Reads what a program printed. The reason never quotes it.
 pub(super) fn parse(text: &[u8], api_version: &str) -> Result<Answer, String> {
-    let said: ExecCredential = serde_json::from_slice(text).map_err(|error| {
+    let said: ExecCredential = api::json::from_octets(text).map_err(|error| {
         format!("it is no ExecCredential (line {}, column {})", error.line(), error.column())
     })?;
     if said.kind != "ExecCredential" || said.api_version != api_version {

@@ -195,7 +195,11 @@ impl From<kube::Error> for CallError {
             kube::Error::Service(error) => Self::Unreachable(broken(error.as_ref())),
             kube::Error::BuildRequest(error) => Self::NotSent(error.to_string()),
             kube::Error::HttpError(error) => Self::NotSent(error.to_string()),
-            other => Self::Unreadable(chain(&other)),
+            kube::Error::SerdeError(error) => Self::Unreadable(error.to_string()),
+            kube::Error::FromUtf8(error) => Self::Unreadable(error.to_string()),
+            // Of kube's own configuration, proxies and logins, none of which is used. To print them would take all of it, and
+            // the YAML below it, into the programs.
+            _ => Self::Unreadable("the client failed in a part that is not used".to_owned()),
         }
     }
 }

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -18,6 +20,7 @@ use kube::client::Body;
 use tokio::time::Instant;
 use tower::Service;
 
+use super::CallError;
 use super::connector::Connector;
 use super::endpoint::{Base, ConnectError, Endpoint};
 use super::token::Token;
@@ -39,7 +42,7 @@ const WAITING: u32 = 1024 * 1024;
 /// The service below `kube::Client`.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: Http<Connector, Body>,
+    http: Http<Connector, Full<Bytes>>,
     base: Base,
     token: Option<Arc<Token>>,
     /// What every request has besides: who asks, and whom to act as.
@@ -53,6 +56,8 @@ pub(super) enum TransportFault {
     NoAnswer,
     #[error("the request path does not fit the server's address")]
     Path(#[source] http::Error),
+    #[error("the request has no body that can be read: {0}")]
+    Body(CallError),
     #[error(transparent)]
     Http(#[from] hyper_util::client::legacy::Error),
 }
@@ -89,21 +94,24 @@ impl Transport {
 
     /// Sends once, and a second time when the token turned out to be old and the file has a new one.
     async fn send(self, request: Request<Body>) -> Result<Response<Incoming>, TransportFault> {
-        let request = self.complete(request)?;
+        let (head, body) = request.into_parts();
+        // Objects are written from memory, so this waits for nothing; and octets can be sent twice.
+        let body = body.collect_bytes().await.map_err(|error| TransportFault::Body(error.into()))?;
+        let request = self.complete(Request::from_parts(head, Full::new(body)))?;
         let Some(token) = &self.token else { return Ok(self.http.request(request).await?) };
         let sent = token.header(Instant::now());
-        let again = copy(&request);
+        let again = request.clone();
         let answer = self.http.request(with_token(request, &sent)).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        match (again, token.newer_than(&sent, Instant::now())) {
-            (Some(again), Some(newer)) => Ok(self.http.request(with_token(again, &newer)).await?),
-            (None, _) | (_, None) => Ok(answer),
+        match token.newer_than(&sent, Instant::now()) {
+            Some(newer) => Ok(self.http.request(with_token(again, &newer)).await?),
+            None => Ok(answer),
         }
     }
 
-    fn complete(&self, mut request: Request<Body>) -> Result<Request<Body>, TransportFault> {
+    fn complete<B>(&self, mut request: Request<B>) -> Result<Request<B>, TransportFault> {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::builder()
             .scheme(self.base.scheme.clone())
@@ -119,20 +127,9 @@ impl Transport {
     }
 }
 
-fn with_token(mut request: Request<Body>, token: &HeaderValue) -> Request<Body> {
+fn with_token<B>(mut request: Request<B>, token: &HeaderValue) -> Request<B> {
     request.headers_mut().insert(AUTHORIZATION, token.clone());
     request
-}
-
-/// A second copy of a request, when its body can be had twice.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let body = request.body().try_clone()?;
-    let mut copy = Request::new(body);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }
 
 fn agent(component: &str) -> HeaderValue {

@@ -1,6 +1,7 @@
 //! Logging: text for people on a terminal, one JSON object a line otherwise, and a level that can change at run time.
 //!
-//! Leaves out what is logged. Libraries below Herald stay at warnings unless they are named or the level is `trace`.
+//! Leaves out what is logged. Libraries below Herald stay at warnings unless they are named or the level is `trace`. A release has
+//! no lines of that level itself (`docs/adr/0068`): there `trace` is the `debug` of everything, libraries included.
 
 mod json;
 mod level;

@@ -148,7 +148,7 @@ struct MarkMeta {
 
 fn read(line: &[u8]) -> Result<Event, EventFault> {
     let unreadable = |error: serde_json::Error| EventFault::Unreadable(error.to_string());
-    let Line { r#type, object } = serde_json::from_slice(line).map_err(|error| alone(line, &error))?;
+    let Line { r#type, object } = api::json::from_octets(line).map_err(|error| alone(line, &error))?;
     match r#type.as_ref() {
         "ADDED" | "MODIFIED" => Ok(Event::Applied(Text(object.to_owned()))),
         "DELETED" => Ok(Event::Deleted(Text(object.to_owned()))),
@@ -164,7 +164,7 @@ fn read(line: &[u8]) -> Result<Event, EventFault> {
 
 /// A server that fails while it streams may say a Status alone; as that has no required field, any object is one.
 fn alone(line: &[u8], error: &serde_json::Error) -> EventFault {
-    let status: Option<Box<Status>> = serde_json::from_slice(line).ok();
+    let status: Option<Box<Status>> = api::json::from_octets(line).ok();
     match status.filter(|status| status.code != 0 || status.status.is_some()) {
         Some(status) => EventFault::Broken(CallError::Refused(status)),
         None => EventFault::Unreadable(error.to_string()),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use http::StatusCode;
-use http_body_util::{BodyExt as _, Collected, Limited};
+use http_body_util::BodyExt as _;
 use kube::api::{ListParams, WatchParams};
 use kube::client::Body;
 use kube::core::{Request, Status};
@@ -102,10 +102,15 @@ impl Shelf {
 }
 
 /// What a server says that opens no watch; a proxy says it in its own form.
-async fn refusal(status: StatusCode, body: Body) -> Status {
-    let octets = Limited::new(body, LONGEST_REFUSAL).collect().await.map(Collected::to_bytes);
-    let octets = octets.unwrap_or_default();
-    serde_json::from_slice(&octets).unwrap_or_else(|_| {
+async fn refusal(status: StatusCode, mut body: Body) -> Status {
+    let mut octets = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        octets.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if octets.len() > LONGEST_REFUSAL {
+            break;
+        }
+    }
+    api::json::from_octets(&octets).unwrap_or_else(|_| {
         let words = String::from_utf8_lossy(&octets);
         Status::failure(words.trim(), status.canonical_reason().unwrap_or_default())
             .with_code(status.as_u16())

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bfd_proto::{Discard, Endpoint, Event, Path, SessionConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, trace, warn};
+use tracing::{debug, info, warn};
 
 use super::Order;
 use super::estate::Estate;
@@ -129,7 +129,7 @@ impl Driver {
                 discarded.remove(&arrival.remote);
             }
             Err(reason) => {
-                trace!(from = %arrival.remote, %reason, "BFD packet discarded");
+                debug!(from = %arrival.remote, %reason, "BFD packet discarded");
                 let stands = discarded.get(&arrival.remote).is_some_and(|(at, _)| now < *at + SAME_DISCARD);
                 if !stands && endpoint.sessions().any(|status| status.path.remote == arrival.remote) {
                     discarded.insert(arrival.remote, (now, reason));

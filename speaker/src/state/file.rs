@@ -165,7 +165,7 @@ impl StateFile {
         let end = octets.iter().position(|octet| *octet == b'\n').ok_or(StateFault::Form)?;
         let (head, body) = octets.split_at_checked(end).ok_or(StateFault::Form)?;
         let body = body.get(1..).unwrap_or_default();
-        let head: Head = serde_json::from_slice(head).map_err(|_| StateFault::Form)?;
+        let head: Head = api::json::from_octets(head).map_err(|_| StateFault::Form)?;
         if (head.magic.as_str(), head.form) != (MAGIC, FORM) {
             return Err(StateFault::Form);
         }
@@ -182,7 +182,7 @@ impl StateFile {
         if age > self.max_age {
             return Err(StateFault::TooOld { age, limit: self.max_age });
         }
-        let record: PlanRecord = serde_json::from_slice(body).map_err(|_| StateFault::Form)?;
+        let record: PlanRecord = api::json::from_octets(body).map_err(|_| StateFault::Form)?;
         record.to_plan().map_err(|_| StateFault::Damaged)
     }
 

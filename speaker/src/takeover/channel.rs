@@ -126,7 +126,7 @@ impl Channel {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok((serde_json::from_slice(&body)?, descriptor))
+        Ok((api::json::from_octets(&body)?, descriptor))
     }
 
     /// Until the other process closes the socket or ends. What it says meanwhile is dropped. Cancel-safe.

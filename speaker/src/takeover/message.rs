@@ -323,7 +323,7 @@ mod tests {
             hops: None,
         };
         let record = SessionRecord::new("tor", identity, &image, b"half", b"a burst");
-        let read: SessionRecord = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
+        let read: SessionRecord = api::json::from_octets(&serde_json::to_vec(&record).unwrap()).unwrap();
         assert_eq!(format!("{:?}", read.image().unwrap()), format!("{image:?}"));
         assert_eq!((read.unread.as_slice(), read.unsent.as_slice()), (&b"half"[..], &b"a burst"[..]));
         assert!(read.identity == record.identity && read.peer == "tor");

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use kube::{Api, Client};
+use runtime::client::call;
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::wish::SlimDaemonSet;
@@ -51,16 +51,15 @@ impl Question {
         let Some(name) = &self.daemon_set else { return };
         let mut pause = FIRST_PAUSE;
         loop {
-            match timeout(LOOK_LIMIT, self.sets().get(name)).await {
-                Ok(Ok(_)) => {
+            match call(LOOK_LIMIT, self.sets().get(name)).await {
+                Ok(_) => {
                     debug!(daemon_set = name, "the DaemonSet of this speaker was found");
                     seen.send_replace(true);
                     return;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     debug!(daemon_set = name, %error, "the DaemonSet of this speaker was not found")
                 }
-                Err(_elapsed) => debug!(daemon_set = name, "the API server does not answer"),
             }
             tokio::time::sleep(pause).await;
             pause = LONGEST_PAUSE.min(2 * pause);
@@ -80,21 +79,19 @@ impl Question {
 
     async fn node(&self) -> Answer {
         let nodes: Api<SlimNode> = Api::all(self.client.clone());
-        match timeout(LOOK_LIMIT, nodes.get(&self.node)).await {
-            Ok(Ok(node)) => Answer::Node(Box::new(node)),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Answer::Gone,
-            Ok(Err(_)) | Err(_) => Answer::None,
+        match call(LOOK_LIMIT, nodes.get(&self.node)).await {
+            Ok(node) => Answer::Node(Box::new(node)),
+            Err(error) if error.is_not_found() => Answer::Gone,
+            Err(_) => Answer::None,
         }
     }
 
     /// The DaemonSet, or what it means that there is none to be read.
     async fn set(&self, seen: bool) -> Result<SlimDaemonSet, Workload> {
         let name = self.daemon_set.as_deref().filter(|_| seen).ok_or(Workload::Unknown)?;
-        match timeout(LOOK_LIMIT, self.sets().get(name)).await {
-            Ok(Ok(set)) => Ok(set),
-            Ok(Err(kube::Error::Api(status))) => Err(of_refusal(status.code)),
-            Ok(Err(_)) | Err(_) => Err(Workload::Unknown),
-        }
+        call(LOOK_LIMIT, self.sets().get(name))
+            .await
+            .map_err(|error| error.code().map_or(Workload::Unknown, of_refusal))
     }
 
     fn sets(&self) -> Api<SlimDaemonSet> {

@@ -170,7 +170,7 @@ impl Configuration {
 struct Objects<K> {
     kind: Kind,
     /// The last readable version of each.
-    readable: Mirror<String, K>,
+    readable: Mirror<String, Box<K>>,
     /// What is wrong with the present version of some of them.
     complaints: Mirror<String, String>,
 }
@@ -191,7 +191,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Objects<K> {
             Change::Apply(Guarded(Ok(object))) => {
                 let name = object.name_any();
                 self.complaints.apply(name.clone(), None);
-                self.readable.apply(name, Some(object));
+                self.readable.apply(name, Some(Box::new(object)));
                 true
             }
             Change::Apply(Guarded(Err(invalid))) => {
@@ -215,7 +215,7 @@ impl<K: kube::Resource<DynamicType = ()> + Clone> Objects<K> {
     }
 
     fn all(&self) -> Vec<K> {
-        self.readable.values().cloned().collect()
+        self.readable.values().map(|object| K::clone(object)).collect()
     }
 
     fn unreadable(&self) -> BTreeMap<ObjectRef, String> {

@@ -51,7 +51,7 @@ async fn exchange<T: DeserializeOwned>(path: &Path, question: &str) -> Result<T,
             return Err(SocketFault::Refused(response.status()));
         }
         let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await.map_err(from_body)?;
-        serde_json::from_slice(&body.to_bytes()).map_err(SocketFault::NotAReport)
+        api::json::from_octets(&body.to_bytes()).map_err(SocketFault::NotAReport)
     };
     tokio::pin!(answer);
     tokio::select! {

@@ -78,6 +78,10 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
         build.args(["--", "-Clinker=rust-lld", "-Clink-arg=--no-eh-frame-hdr"]);
         // What a program that may lie anywhere has to mend when it starts is one bit each instead of 24 octets.
         build.arg("-Clink-arg=--pack-dyn-relocs=relr");
+        // A panic within a panic would walk the stack, for which there are no tables: it ends the process without that.
+        for walker in ["_Unwind_Backtrace", "_Unwind_GetIP"] {
+            build.arg(format!("-Clink-arg=--defsym={walker}=abort"));
+        }
         build.arg(format!("-Clink-arg=-T{}", script.display()));
     }
     cargo::finish(&mut build, "cargo-zigbuild rustc")?;
@@ -94,15 +98,30 @@ fn flags(platform: Platform) -> Result<String> {
     };
     let sysroot = sysroot()?;
     // A panic ends the process with its message, so nothing ever walks the stack: no tables for that.
-    let mut flags = format!(
-        "-Cforce-unwind-tables=no --remap-path-prefix={}=/cargo --remap-path-prefix={sysroot}=/rust",
-        home.display()
-    );
+    let mut flags = format!("-Cforce-unwind-tables=no --remap-path-prefix={sysroot}=/rust");
+    // Where a library was fetched from and to matters to nobody. The longest prefix comes last, and the last one counts.
+    for (folder, name) in [(home.clone(), "/cargo")].into_iter().chain(sources(&home)?) {
+        flags.push_str(&format!(" --remap-path-prefix={}={name}", folder.display()));
+    }
     if !platform.is_with_rustup() {
         // The objects that start a program come from zig, as rustup brings none.
         flags.push_str(" -Clink-self-contained=no");
     }
     Ok(flags)
+}
+
+/// The folders that hold the sources of libraries, one for each place that they were fetched from.
+fn sources(home: &Path) -> Result<Vec<(PathBuf, &'static str)>> {
+    let root = home.join("registry").join("src");
+    // Whoever keeps the sources elsewhere (`cargo vendor`) has no such folder.
+    let folders = if root.is_dir() { Some(fs::read_dir(&root)?) } else { None };
+    let mut sources = folders
+        .into_iter()
+        .flatten()
+        .map(|folder| Ok((folder?.path(), "/crate")))
+        .collect::<Result<Vec<_>>>()?;
+    sources.sort();
+    Ok(sources)
 }
 
 /// A program that asks for no interpreter needs no library: the image has none.

@@ -145,7 +145,7 @@ fn a_program_is_told_of_the_cluster_where_it_wants_to_know() {
     let token = session.at(SystemTime::now()).token.unwrap();
     let encoded = token.strip_prefix("hello ").unwrap();
     let octets: k8s_openapi::ByteString = serde_json::from_value(json!(encoded)).unwrap();
-    let told: serde_json::Value = serde_json::from_slice(&octets.0).unwrap();
+    let told: serde_json::Value = api::json::from_octets(&octets.0).unwrap();
     let cluster = json!({
         "server": "https://127.0.0.1:1",
         "tls-server-name": "home",
