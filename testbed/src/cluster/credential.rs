@@ -21,6 +21,12 @@ const TOKEN_SECONDS: i64 = 7 * 24 * 3600;
 pub struct Kubeconfig(PathBuf);
 
 impl Kubeconfig {
+    /// One that somebody else has written, or several joined as in `KUBECONFIG`.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// Where the file is.
     #[must_use]
     pub fn path(&self) -> &Path {

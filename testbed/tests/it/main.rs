@@ -18,6 +18,7 @@ mod ipam_guide;
 mod ipam_network;
 mod ipam_takeover;
 mod latency;
+mod login;
 mod moving;
 mod outage;
 mod peers;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
         session::TESTS,
         peers::TESTS,
         latency::TESTS,
+        login::TESTS,
         moving::TESTS,
         ipam_crash::TESTS,
         ipam::TESTS,
