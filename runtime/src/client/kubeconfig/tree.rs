@@ -24,6 +24,9 @@ pub(super) struct Node {
     content: Content,
 }
 
+/// A mapping without entries.
+pub(super) static NOTHING: Node = Node { line: 0, content: Content::Mapping(Vec::new()) };
+
 #[derive(Clone, Debug)]
 enum Content {
     /// The text, and whether it was written without quotes.

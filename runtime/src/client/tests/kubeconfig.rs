@@ -27,6 +27,8 @@ users:
     client-key: /keys/admin.key
     token: secret
     tokenFile: run/token
+- name: nobody
+  user:
 preferences: {}
 extensions: [{name: x, extension: {y: z}}]
 ";
@@ -85,6 +87,7 @@ fn each_field_has_its_effect_or_its_sentence() {
         ),
         (("user: admin", "user: root"), "refused: there is no user named \"root\""),
         (("user: admin, ", ""), "identity None token None"),
+        (("user: admin", "user: nobody"), "identity None token None"),
         ((", namespace: lb", ""), "namespace default"),
         (("    server: https://10.0.2.11:6443\n", ""), "refused: cluster \"k3s\" names no server"),
         (("certificate-authority: ca.crt", "x: y"), "refused: cluster \"k3s\" has neither"),
@@ -118,8 +121,8 @@ fn each_field_has_its_effect_or_its_sentence() {
         ),
         (("cluster: k3s, user", "cluster: [k3s], user"), "line 12: expected text"),
         (("users:\n", "users: 7\nothers:\n"), "line 15: expected a list"),
-        (("preferences: {}", "---\npreferences: {}"), "line 22: a second document"),
-        (("preferences: {}", "x: &x [*x]"), "line 22: an alias within what it repeats"),
+        (("preferences: {}", "---\npreferences: {}"), "line 24: a second document"),
+        (("preferences: {}", "x: &x [*x]"), "line 24: an alias within what it repeats"),
         (("name: admin", "name: &who admin"), "token Some(File(/etc/herald/run/token))"),
     ] {
         check(change, expected);
