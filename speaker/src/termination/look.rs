@@ -138,10 +138,91 @@ fn of_refusal(status: u16) -> Workload {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Request, Response};
+    use kube::client::Body;
     use serde_json::{Value, json};
 
     use super::super::Unwanted;
     use super::*;
+
+    /// Asks an API server whose objects are these by their paths; one without objects never answers. Gives the paths that were
+    /// asked for, too, sorted.
+    async fn ask(objects: &'static [(&str, &str)], last: LastSeen) -> (Facts, Vec<String>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            seen.lock().unwrap().push(path.clone());
+            let object = objects.iter().find(|(at, _)| *at == path).map(|(_, object)| *object);
+            let answer = match object {
+                Some(object) => Response::new(Body::from(object.as_bytes().to_vec())),
+                None => {
+                    let absent = json!({"kind": "Status", "code": 404, "reason": "NotFound"}).to_string();
+                    let mut answer = Response::new(Body::from(absent.into_bytes()));
+                    *answer.status_mut() = http::StatusCode::NOT_FOUND;
+                    answer
+                }
+            };
+            async move {
+                if objects.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let question = Question {
+            client: Client::new(server, "default"),
+            namespace: "metallb-system".to_owned(),
+            daemon_set: Some("speaker".to_owned()),
+            node: "n1".to_owned(),
+        };
+        let facts = question.ask(last).await;
+        let mut asked = asked.lock().unwrap().clone();
+        asked.sort();
+        (facts, asked)
+    }
+
+    const NODE: &str = "/api/v1/nodes/n1";
+    const SET: &str = "/apis/apps/v1/namespaces/metallb-system/daemonsets/speaker";
+    const LEAVING: &str =
+        r#"{"metadata":{"name":"n1"},"spec":{"taints":[{"key":"ToBeDeletedByClusterAutoscaler"}]}}"#;
+    const STAYING: &str = r#"{"metadata":{"name":"n1"}}"#;
+
+    fn stays() -> Option<NodeView> {
+        Some(serde_json::from_str::<SlimNode>(STAYING).unwrap().view())
+    }
+
+    #[tokio::test]
+    async fn the_end_asks_about_the_node_although_it_was_watched() {
+        let last = LastSeen { node: stays(), daemon_set: true };
+        let (facts, asked) = ask(&[(NODE, LEAVING), (SET, "{}")], last.clone()).await;
+        assert_eq!(facts, Facts { leaving: Some(Leaving::Autoscaler), workload: Workload::Wanted });
+        assert_eq!(asked, [NODE, SET]);
+        let (facts, _) = ask(&[(SET, "{}")], last.clone()).await;
+        assert_eq!(facts.leaving, Some(Leaving::Deleted));
+        let (facts, _) = ask(&[(NODE, STAYING)], last).await;
+        assert_eq!(facts, Facts { leaving: None, workload: Workload::Gone });
+    }
+
+    #[tokio::test]
+    async fn a_daemon_set_that_was_never_seen_is_not_asked_about() {
+        let last = LastSeen { node: stays(), daemon_set: false };
+        let (facts, asked) = ask(&[(NODE, LEAVING)], last).await;
+        assert_eq!(facts, Facts { leaving: Some(Leaving::Autoscaler), workload: Workload::Unknown });
+        assert_eq!(asked, [NODE]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_holds_the_end_up_for_no_longer_than_the_limit() {
+        let began = tokio::time::Instant::now();
+        let last = LastSeen { node: stays(), daemon_set: true };
+        let (facts, _) = ask(&[], last).await;
+        assert_eq!(facts, Facts { leaving: None, workload: Workload::Unknown });
+        assert!(began.elapsed() <= LOOK_LIMIT + Duration::from_millis(1), "{:?}", began.elapsed());
+    }
 
     fn set(object: Value) -> Result<SlimDaemonSet, Workload> {
         Ok(serde_json::from_value(object).unwrap())
