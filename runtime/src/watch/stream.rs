@@ -75,6 +75,8 @@ enum Step {
 
 /// Reads objects of one kind and keeps the last one.
 trait Reader: Send {
+    /// Reads an object.
+    ///
     /// # Errors
     /// What is wrong with a text that does not have the form of the kind.
     fn read(&mut self, text: &str) -> Result<(), String>;
