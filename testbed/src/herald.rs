@@ -23,6 +23,9 @@ use crate::eventually::eventually;
 use crate::lab::Lab;
 use crate::process::{Process, output, run_to_end};
 
+/// The part of a lab's folder that holds the programs that its daemons run.
+pub(crate) const PROGRAM_FOLDER: &str = "bin";
+
 /// The user of the images.
 const USER: &str = "65532";
 /// A speaker says goodbye to its routers before it ends; the pod's grace period is 30 s.
@@ -393,7 +396,7 @@ impl Lab {
 
     /// A copy that user 65532 can reach, wherever the repository is, and that a later build does not change.
     fn copied_program(&self, daemon: Daemon) -> Result<PathBuf> {
-        let folder = self.folder().join("bin");
+        let folder = self.folder().join(PROGRAM_FOLDER);
         fs::create_dir_all(&folder).context("making the folder of the programs")?;
         let copy = folder.join(daemon.program());
         if !copy.exists() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use crate::cluster::{Cluster, ClusterPlan};
+use crate::cluster::{Cluster, ClusterPlan, STORE_FOLDER};
 use crate::door::Passage;
 use crate::eventually::eventually;
-use crate::herald::Herald;
+use crate::herald::{Herald, PROGRAM_FOLDER};
 use crate::machine::Machine;
 use crate::network::NodePlan;
 use crate::network::client::ClientHost;
@@ -62,6 +62,19 @@ pub struct Lab {
     client: ClientHost,
     router: Router,
     cluster: Cluster,
+    _bulk: Bulk,
+}
+
+/// What is large in a lab's folder: a quarter of a gigabyte, of which a run with ninety labs would fill a disk.
+struct Bulk(PathBuf);
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        // What is left here, because somebody had not quite ended, goes with the run.
+        for part in [STORE_FOLDER, PROGRAM_FOLDER] {
+            let _ = fs::remove_dir_all(self.0.join(part));
+        }
+    }
 }
 
 impl Lab {
@@ -100,6 +113,7 @@ impl Lab {
             herald: Herald::new(),
             pods: Vec::new(),
             next_pod: 2,
+            _bulk: Bulk(folder.clone()),
             folder,
             logs,
             nodes,

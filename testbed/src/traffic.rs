@@ -202,6 +202,8 @@ fn download(counters: &Counters, stream: &mut TcpStream, came: &mut usize) -> st
                 *came += count;
                 heard = Instant::now();
             }
+            // A program of the lab has ended, and this thread was told of it: a read with a limit is not begun again by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if heard.elapsed() > DEAD_AIR {
                     return Err(ErrorKind::TimedOut.into());

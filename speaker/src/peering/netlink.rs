@@ -31,7 +31,11 @@ pub(super) fn dump(question: u16, head: &[u8], mut take: impl FnMut(u16, &[u8]))
     let mut datagram = vec![0; 32 * 1024];
     let mut total = 0;
     while total < DUMP_MAX {
-        let length = socket.read(&mut datagram)?;
+        let length = match socket.read(&mut datagram) {
+            // A signal; reads with a limit are not begun again by the kernel (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         total += length.max(1);
         if read_messages(datagram.get(..length).unwrap_or_default(), &mut take)? == Dump::Done {
             break;

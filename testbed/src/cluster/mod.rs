@@ -24,6 +24,7 @@ use crate::run::Run;
 pub(crate) use credential::Credentials;
 pub use credential::Kubeconfig;
 pub(crate) use manifest::apply_with;
+pub(crate) use server::STORE_FOLDER;
 use server::{Servers, Site};
 
 /// What a program such as `kubectl` answered.

@@ -17,6 +17,9 @@ use crate::machine::{Machine, Tool};
 use crate::process::Process;
 use crate::run::Run;
 
+/// The part of a lab's folder that holds etcd's data.
+pub(crate) const STORE_FOLDER: &str = "etcd";
+
 /// How long a start of any of the programs may take, on a machine with much else to do.
 const START: Duration = Duration::from_secs(60);
 
@@ -71,7 +74,7 @@ impl Site {
 
     /// Where etcd keeps its data.
     pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("etcd")
+        self.folder.join(STORE_FOLDER)
     }
 
     pub(super) fn start_etcd(&self) -> Result<Process> {
