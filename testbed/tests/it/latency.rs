@@ -35,7 +35,8 @@ async fn timed(lab: &mut Lab) -> Result<()> {
     let written = mean(after.written, before.written);
     let acknowledged = mean(after.acknowledged, before.acknowledged);
     println!("written after {:.2} ms, acknowledged after {:.2} ms", written * 1e3, acknowledged * 1e3);
-    ensure!(written > 0.0 && written <= acknowledged, "{before:?}, {after:?}");
+    // Acknowledged in the moment of writing is possible, and differences of sums end in other digits then.
+    ensure!(written > 0.0 && written <= acknowledged + 1e-9, "{before:?}, {after:?}");
     Ok(())
 }
 
