@@ -111,7 +111,7 @@ impl Transport {
         }
     }
 
-    fn complete<B>(&self, mut request: Request<B>) -> Result<Request<B>, TransportFault> {
+    fn complete(&self, mut request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, TransportFault> {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::builder()
             .scheme(self.base.scheme.clone())
@@ -127,7 +127,7 @@ impl Transport {
     }
 }
 
-fn with_token<B>(mut request: Request<B>, token: &HeaderValue) -> Request<B> {
+fn with_token(mut request: Request<Full<Bytes>>, token: &HeaderValue) -> Request<Full<Bytes>> {
     request.headers_mut().insert(AUTHORIZATION, token.clone());
     request
 }
