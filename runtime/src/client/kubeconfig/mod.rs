@@ -9,8 +9,8 @@ mod user;
 use std::path::{Path, PathBuf};
 
 use self::tree::{Node, SyntaxFault};
-use self::user::User;
-use super::endpoint::{Base, ConnectError, Endpoint, Identity, Pem, TokenSource, Trust};
+use self::user::{Credentials, User};
+use super::endpoint::{Base, ConnectError, Endpoint, Pem, Trust};
 use super::login::{LoginFault, Logins};
 
 /// Larger files are no kubeconfig.
@@ -74,7 +74,17 @@ pub(super) fn read(path: &Path, context: Option<&str>, logins: Logins) -> Result
         parts.push(Part::read(&text, file.parent().unwrap_or(&file)).map_err(wrong)?);
     }
     let wrong = |fault| ConnectError::Kubeconfig { path: path.display().to_string(), fault };
-    settle(&parts, context, logins).map_err(wrong)?.into_endpoint()
+    let settled = settle(&parts, context, logins).map_err(wrong)?;
+    let (identity, token) = settled.credentials.settle(&settled.trust).map_err(wrong)?;
+    Ok(Endpoint {
+        base: Base::try_new(&settled.server)?,
+        trust: settled.trust,
+        identity,
+        token,
+        impersonation: settled.impersonation,
+        server_name: settled.server_name,
+        namespace: settled.namespace,
+    })
 }
 
 /// Of several files those that do not exist are passed over, as kubectl does, unless that are all.
@@ -122,30 +132,15 @@ impl Part {
     }
 }
 
-/// What a context comes to, before the server address is checked.
+/// What a context comes to, before the server's address is checked and anybody has logged in.
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) server: String,
     pub(super) trust: Trust,
-    pub(super) identity: Option<Identity>,
-    pub(super) token: Option<TokenSource>,
+    pub(super) credentials: Credentials,
     pub(super) impersonation: Vec<(&'static str, String)>,
     pub(super) server_name: Option<String>,
     pub(super) namespace: String,
-}
-
-impl Settled {
-    fn into_endpoint(self) -> Result<Endpoint, ConnectError> {
-        Ok(Endpoint {
-            base: Base::try_new(&self.server)?,
-            trust: self.trust,
-            identity: self.identity,
-            token: self.token,
-            impersonation: self.impersonation,
-            server_name: self.server_name,
-            namespace: self.namespace,
-        })
-    }
 }
 
 /// Follows the wanted context through the files; where two have an entry of one name, the first one's counts.
@@ -177,15 +172,14 @@ pub(super) fn settle(
     let user = match context.text("user")? {
         Some(name) => {
             let (user, folder) = find(parts, "users", "user", &name)?;
-            User::read(&name, user, folder, logins, cluster, &trust)?
+            User::read(&name, user, folder, logins, cluster)?
         }
         None => User::default(),
     };
     Ok(Settled {
         server,
         trust,
-        identity: user.identity,
-        token: user.token,
+        credentials: user.credentials,
         impersonation: user.impersonation,
         server_name: cluster.text("tls-server-name")?,
         namespace: context.text("namespace")?.unwrap_or_else(|| "default".to_owned()),

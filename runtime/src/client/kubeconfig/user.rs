@@ -1,8 +1,10 @@
 //! A user of a kubeconfig: certificate, token or login program, and whom to act as.
 //!
-//! Leaves out running the program (`login`).
+//! Leaves out the program itself (`login`); nothing is run or read from disk before `Credentials::settle`.
 
 use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
 
 use super::tree::{Node, SyntaxFault};
 use super::{KubeconfigFault, pem};
@@ -15,21 +17,19 @@ const FOR_DAEMONS: &str = "give the daemon a service account token, a token file
 /// Who we are.
 #[derive(Default)]
 pub(super) struct User {
-    pub(super) identity: Option<Identity>,
-    pub(super) token: Option<TokenSource>,
+    pub(super) credentials: Credentials,
     /// Whom to act as (`as` and its like): names and values of headers.
     pub(super) impersonation: Vec<(&'static str, String)>,
 }
 
 impl User {
-    /// Takes the fields of the user `name`; relative file names count from `folder`. A login program runs here.
+    /// Takes the fields of the user `name`; relative file names count from `folder`.
     pub(super) fn read(
         name: &str,
         user: &Node,
         folder: &Path,
         logins: Logins,
         cluster: &Node,
-        trust: &Trust,
     ) -> Result<Self, KubeconfigFault> {
         refuse_unsupported(user)?;
         let impersonation = impersonation(user)?;
@@ -37,14 +37,10 @@ impl User {
             let Logins::Run = logins else {
                 return Err(KubeconfigFault::Unsupported { field: "exec", instead: FOR_DAEMONS });
             };
-            let failed = |fault| KubeconfigFault::Login { user: name.to_owned(), fault };
-            let told = exec.flag("provideClusterInfo")?.then(|| about(cluster, trust)).transpose()?;
-            let session = login(exec, folder, told)?.start().map_err(failed)?;
-            return Ok(Self {
-                identity: session.has_identity().then(|| Identity::of(&session)),
-                token: session.has_token().then(|| TokenSource::Login(session.clone())),
-                impersonation,
-            });
+            let told = exec.flag("provideClusterInfo")?.then(|| about(cluster)).transpose()?;
+            let login = login(exec, folder, told)?;
+            let credentials = Credentials::Login { user: name.to_owned(), login };
+            return Ok(Self { credentials, impersonation });
         }
         let certificate = pem(user, "client-certificate", folder)?;
         let key = pem(user, "client-key", folder)?;
@@ -64,7 +60,42 @@ impl User {
             }),
             (None, None, None) => None,
         };
-        Ok(Self { identity, token, impersonation })
+        Ok(Self { credentials: Credentials::Given { identity, token }, impersonation })
+    }
+}
+
+/// How to show who we are.
+#[derive(Debug)]
+pub(in crate::client) enum Credentials {
+    /// As the file or the files that it names have it.
+    Given { identity: Option<Identity>, token: Option<TokenSource> },
+    /// A program has to be asked.
+    Login { user: String, login: Login },
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self::Given { identity: None, token: None }
+    }
+}
+
+impl Credentials {
+    /// Runs the login program, if there is one. `trust` is what the program is told of the cluster, too.
+    pub(in crate::client) fn settle(
+        self,
+        trust: &Trust,
+    ) -> Result<(Option<Identity>, Option<TokenSource>), KubeconfigFault> {
+        match self {
+            Self::Given { identity, token } => Ok((identity, token)),
+            Self::Login { user, mut login } => {
+                if let Some(cluster) = &mut login.cluster {
+                    tell(cluster, trust);
+                }
+                let session = login.start().map_err(|fault| KubeconfigFault::Login { user, fault })?;
+                let identity = session.has_identity().then(|| Identity::of(&session));
+                Ok((identity, session.has_token().then_some(TokenSource::Login(session))))
+            }
+        }
     }
 }
 
@@ -91,7 +122,7 @@ fn impersonation(user: &Node) -> Result<Vec<(&'static str, String)>, KubeconfigF
     Ok(headers)
 }
 
-fn login(exec: &Node, folder: &Path, told: Option<serde_json::Value>) -> Result<Login, KubeconfigFault> {
+fn login(exec: &Node, folder: &Path, told: Option<Value>) -> Result<Login, KubeconfigFault> {
     let mut environment = Vec::new();
     for one in exec.list("env")? {
         if let Some(name) = one.text("name")? {
@@ -113,21 +144,11 @@ fn login(exec: &Node, folder: &Path, told: Option<serde_json::Value>) -> Result<
     })
 }
 
-/// What a login program is told of the cluster, if it wants to know.
-fn about(cluster: &Node, trust: &Trust) -> Result<serde_json::Value, SyntaxFault> {
-    let mut told = serde_json::Map::new();
+/// What a login program is told of the cluster, if it wants to know: what stands in the file.
+fn about(cluster: &Node) -> Result<Value, SyntaxFault> {
+    let mut told = Map::new();
     for field in ["server", "tls-server-name"] {
         told.extend(cluster.text(field)?.map(|text| (field.to_owned(), text.into())));
-    }
-    match trust {
-        Trust::Roots(pem) => {
-            // One that cannot be read is said where the connection is made.
-            let roots = pem.read("the cluster's root certificate").unwrap_or_default();
-            let text = serde_json::to_value(k8s_openapi::ByteString(roots)).unwrap_or_default();
-            told.insert("certificate-authority-data".to_owned(), text);
-        }
-        Trust::Anything => _ = told.insert("insecure-skip-tls-verify".to_owned(), true.into()),
-        Trust::Plain => {}
     }
     for extension in cluster.list("extensions")? {
         if extension.text("name")?.as_deref() == Some("client.authentication.k8s.io/exec") {
@@ -135,4 +156,18 @@ fn about(cluster: &Node, trust: &Trust) -> Result<serde_json::Value, SyntaxFault
         }
     }
     Ok(told.into())
+}
+
+/// And which certificates are accepted, as they are now.
+fn tell(cluster: &mut Value, trust: &Trust) {
+    match trust {
+        Trust::Roots(pem) => {
+            // One that cannot be read is said where the connection is made.
+            let roots = pem.read("the cluster's root certificate").unwrap_or_default();
+            cluster["certificate-authority-data"] =
+                serde_json::to_value(k8s_openapi::ByteString(roots)).unwrap_or_default();
+        }
+        Trust::Anything => cluster["insecure-skip-tls-verify"] = true.into(),
+        Trust::Plain => {}
+    }
 }

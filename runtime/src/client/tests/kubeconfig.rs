@@ -47,15 +47,13 @@ fn settled(
 /// The outcome of a text, in one line.
 fn outcome(text: &str) -> String {
     match settled(&[(text, "/etc/herald")], None, Logins::Refuse) {
-        Ok(settled) => format!(
-            "{} trust {:?} identity {:?} token {:?} name {:?} namespace {}",
-            settled.server,
-            settled.trust,
-            settled.identity,
-            settled.token,
-            settled.server_name,
-            settled.namespace
-        ),
+        Ok(settled) => {
+            let (identity, token) = settled.credentials.settle(&settled.trust).unwrap();
+            format!(
+                "{} trust {:?} identity {identity:?} token {token:?} name {:?} namespace {}",
+                settled.server, settled.trust, settled.server_name, settled.namespace
+            )
+        }
         Err(fault) => format!("refused: {fault}"),
     }
 }
@@ -170,7 +168,10 @@ fn the_first_of_several_files_wins_and_paths_count_from_their_own_file() {
     assert_eq!(of(None).namespace, "lb");
     let other = of(Some("other"));
     assert_eq!(format!("{:?}", other.trust), "Roots(File(/one/ca.crt))");
-    assert_eq!(format!("{:?}", other.token), "Some(File(/two/run/token))");
+    assert_eq!(
+        format!("{:?}", other.credentials.settle(&other.trust).unwrap().1),
+        "Some(File(/two/run/token))"
+    );
     let unknown = settled(&texts, Some("work"), Logins::Refuse).unwrap_err();
     assert_eq!(unknown, KubeconfigFault::Unknown { kind: "context", name: "work".to_owned() });
 }

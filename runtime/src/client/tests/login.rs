@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::super::endpoint::Trust;
+use super::super::endpoint::{TokenSource, Trust};
 use super::super::kubeconfig::{Part, settle};
 use super::super::login::{Login, LoginFault, Logins, parse};
 
@@ -99,7 +99,8 @@ fn a_program_that_gives_nothing_is_named_with_the_reason() {
     let failure = |script: &str, change: (&str, &str)| {
         let text = kubeconfig(script, "installHint: see the handbook").replace(change.0, change.1);
         let part = Part::read(&text, Path::new("/")).unwrap();
-        settle(&[part], None, Logins::Run).unwrap_err().to_string()
+        let settled = settle(&[part], None, Logins::Run).unwrap();
+        settled.credentials.settle(&settled.trust).unwrap_err().to_string()
     };
     let none = ("", "");
     for (script, change, expected) in [
@@ -139,9 +140,8 @@ fn a_program_is_told_of_the_cluster_where_it_wants_to_know() {
     let part = Part::read(&kubeconfig(script, "provideClusterInfo: true"), Path::new("/")).unwrap();
     let settled = settle(&[part], None, Logins::Run).unwrap();
     assert!(matches!(settled.trust, Trust::Anything));
-    let Some(super::super::endpoint::TokenSource::Login(session)) = settled.token else {
-        panic!("{:?}", settled.token)
-    };
+    let (_, token) = settled.credentials.settle(&settled.trust).unwrap();
+    let Some(TokenSource::Login(session)) = token else { panic!("{token:?}") };
     let token = session.at(SystemTime::now()).token.unwrap();
     let encoded = token.strip_prefix("hello ").unwrap();
     let octets: k8s_openapi::ByteString = serde_json::from_value(json!(encoded)).unwrap();
