@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use http::Uri;
 use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Uri};
 
 use super::kubeconfig::KubeconfigFault;
 use super::login::Session;
@@ -198,6 +198,24 @@ impl Base {
 
     pub(super) fn is_plain(&self) -> bool {
         self.scheme == Scheme::HTTP
+    }
+
+    /// The server's name or address; one of IPv6 without brackets.
+    pub(super) fn host(&self) -> &str {
+        let host = self.authority.host();
+        host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The port, or the scheme's own.
+    pub(super) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or_else(|| if self.is_plain() { 80 } else { 443 })
+    }
+
+    /// What HTTP/1.1 names the server: its authority, without a user (RFC 9110, section 7.2).
+    pub(super) fn host_header(&self) -> HeaderValue {
+        let authority = self.authority.as_str();
+        let host = authority.rsplit_once('@').map_or(authority, |(_user, host)| host);
+        HeaderValue::from_str(host).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 

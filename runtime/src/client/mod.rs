@@ -4,10 +4,11 @@
 //! a proxy offers nothing better), PINGs and TCP timeouts that find dead paths within a minute, a bearer token and
 //! certificates that are read again when they rotate. Leaves out retries: watches, lease and writers each have their own.
 
-mod connector;
+mod dial;
 mod endpoint;
 mod kubeconfig;
 mod login;
+mod pool;
 mod tls;
 mod token;
 mod transport;

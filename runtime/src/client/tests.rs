@@ -5,4 +5,6 @@
 
 mod kubeconfig;
 mod login;
+mod pool;
+mod server;
 mod stack;

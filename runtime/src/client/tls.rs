@@ -1,6 +1,6 @@
 //! TLS settings from PEM text, and the two ways to judge a server's certificate.
 //!
-//! Leaves out when the text is read again: the connector does that for each new connection.
+//! Leaves out when the text is read again: the dialler does that for each new connection.
 
 use std::sync::Arc;
 
@@ -11,6 +11,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::endpoint::{ConnectError, Identity, Trust};
+
+/// What both sides call HTTP/2 when they agree on it (RFC 9113, section 3.2), and HTTP/1.1.
+pub(super) const HTTP_2: &[u8] = b"h2";
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The PEM text that a TLS configuration is made of, as it was read at one moment.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,11 +51,18 @@ pub(super) fn configure(trust: &Trust, material: &Material) -> Result<ClientConf
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
         }
     };
-    let Some((certificate, key)) = &material.identity else { return Ok(builder.with_no_client_auth()) };
-    let chain = certificates("client certificate", certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|error| wrong("client key", format!("no key in it ({error})")))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| wrong("client certificate", error.to_string()))
+    let mut config = match &material.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates("client certificate", certificate)?;
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|error| wrong("client key", format!("no key in it ({error})")))?;
+            let made = builder.with_client_auth_cert(chain, key);
+            made.map_err(|error| wrong("client certificate", error.to_string()))?
+        }
+    };
+    config.alpn_protocols = [HTTP_2, HTTP_1_1].map(<[u8]>::to_vec).into();
+    Ok(config)
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, ConnectError> {

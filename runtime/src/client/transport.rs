@@ -14,35 +14,24 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as Http;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use tokio::time::Instant;
 use tower::Service;
 
 use super::CallError;
-use super::connector::Connector;
+use super::dial::Dialler;
 use super::endpoint::{Base, ConnectError, Endpoint};
+use super::pool::{Pool, PoolFault};
 use super::token::Token;
 
 /// From sending a request to the first line of its answer. Lists may take the server a while; the server itself gives
 /// up on a request after 60 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// HTTP/2 PINGs, client-go's numbers: a dead path is found after 45 s at most.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_LIMIT: Duration = Duration::from_secs(15);
-/// Connections without a request are closed after this; with HTTP/2 a watch keeps the only one open.
-const IDLE: Duration = Duration::from_secs(90);
-const IDLE_CONNECTIONS: usize = 4;
-/// Octets of answers that may wait for their readers: of one request, and of all on a connection. A list of the whole cluster
-/// comes faster than it is read, and what waits takes memory that a process keeps; at a round trip of 1 ms this is 256 MB/s.
-const WAITING_OF_REQUEST: u32 = 256 * 1024;
-const WAITING: u32 = 1024 * 1024;
 
 /// The service below `kube::Client`.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: Http<Connector, Full<Bytes>>,
+    pool: Arc<Pool>,
     base: Base,
     token: Option<Arc<Token>>,
     /// What every request has besides: who asks, and whom to act as.
@@ -59,23 +48,14 @@ pub(super) enum TransportFault {
     #[error("the request has no body that can be read: {0}")]
     Body(CallError),
     #[error(transparent)]
-    Http(#[from] hyper_util::client::legacy::Error),
+    Http(#[from] PoolFault),
 }
 
 impl Transport {
     pub(super) fn try_new(endpoint: Endpoint, component: &str) -> Result<Self, ConnectError> {
-        let connector = Connector::try_new(endpoint.trust, endpoint.identity, endpoint.server_name)?;
-        let http = Http::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .http2_keep_alive_timeout(PING_LIMIT)
-            .http2_keep_alive_while_idle(true)
-            .http2_initial_stream_window_size(WAITING_OF_REQUEST)
-            .http2_initial_connection_window_size(WAITING)
-            .build(connector);
+        let dialler =
+            Dialler::try_new(&endpoint.base, endpoint.trust, endpoint.identity, endpoint.server_name)?;
+        let pool = Pool::new(dialler, endpoint.base.host_header());
         let token = match endpoint.token {
             Some(source) => Some(Arc::new(Token::try_new(source, Instant::now())?)),
             None => None,
@@ -89,7 +69,7 @@ impl Transport {
             let named = HeaderValue::try_from(&value).map_err(|_| ConnectError::Impersonation { value })?;
             headers.append(name, named);
         }
-        Ok(Self { http, base: endpoint.base, token, headers: Arc::new(headers) })
+        Ok(Self { pool, base: endpoint.base, token, headers: Arc::new(headers) })
     }
 
     /// Sends once, and a second time when the token turned out to be old and the file has a new one.
@@ -98,15 +78,15 @@ impl Transport {
         // Objects are written from memory, so this waits for nothing; and octets can be sent twice.
         let body = body.collect_bytes().await.map_err(|error| TransportFault::Body(error.into()))?;
         let request = self.complete(Request::from_parts(head, Full::new(body)))?;
-        let Some(token) = &self.token else { return Ok(self.http.request(request).await?) };
+        let Some(token) = &self.token else { return Ok(self.pool.send(request).await?) };
         let sent = token.header(Instant::now());
         let again = request.clone();
-        let answer = self.http.request(with_token(request, &sent)).await?;
+        let answer = self.pool.send(with_token(request, &sent)).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         match token.newer_than(&sent, Instant::now()) {
-            Some(newer) => Ok(self.http.request(with_token(again, &newer)).await?),
+            Some(newer) => Ok(self.pool.send(with_token(again, &newer)).await?),
             None => Ok(answer),
         }
     }
