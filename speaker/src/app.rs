@@ -115,7 +115,7 @@ pub async fn run(settings: Settings, level: LevelHandle, stop: Stop) -> Result<(
     let speaks = role.borrow().speaks();
     let last = LastSeen { node: node.borrow().clone(), daemon_set: *seen.borrow() };
     let how = judge(settings.on_terminate, question.ask(last).await);
-    tracing::info!(?how, "speaker ends");
+    tracing::info!(%how, "speaker ends");
     for task in [shown, looking] {
         task.abort();
     }

@@ -12,6 +12,7 @@ use runtime::event::{EventRecorder, EventType, Regarding};
 use tokio::sync::watch::Receiver;
 
 use crate::decide::announcer::{Planned, Transition};
+use crate::decide::verdict::Reason;
 use crate::mark::Start;
 use crate::metrics::Counters;
 use crate::takeover::Role;
@@ -134,7 +135,8 @@ impl Journal {
             }
         }
         for transition in &planned.transitions {
-            tracing::debug!(service = %transition.service, verdict = ?transition.after, "first verdict");
+            let reason = transition.after.as_ref().and_then(|verdict| verdict.reason()).map(Reason::word);
+            tracing::debug!(service = %transition.service, reason, "first verdict");
         }
     }
 
@@ -147,7 +149,8 @@ impl Journal {
         match (transition.announced(), after.and_then(|verdict| verdict.reason())) {
             ((false, true), _) => {
                 let addresses = after.map(|verdict| verdict.addresses()).unwrap_or_default();
-                tracing::info!(%service, ?addresses, "service announced");
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                tracing::info!(%service, addresses = addresses.join(", "), "service announced");
             }
             ((false, false), Some(reason)) => {
                 tracing::debug!(%service, reason = reason.word(), detail = %reason, "service withheld");

@@ -5,6 +5,7 @@
 //! a route set that did not change is the same `Arc`. Holds data only; who decides and who dials is elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,6 +99,15 @@ pub enum StopHow {
     Restart,
     /// The node leaves: routes are withdrawn and the sessions end with this text for the router's operator.
     Remove(String),
+}
+
+impl fmt::Display for StopHow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restart => f.write_str("restart: routers keep the routes"),
+            Self::Remove(why) => write!(f, "removal: {why}"),
+        }
+    }
 }
 
 /// The sessions of this node, by the name of the BGPPeer object; where that names a network of routers, by

@@ -40,8 +40,9 @@ impl Desk {
                     tracing::info!(service = %key, "status is written again");
                 }
                 self.show(&key, &write, resource_version);
-                let (ingress, yields) = (&write.ingress, write.yields);
-                tracing::info!(service = %key, ?ingress, pool = write.pool, yields, "status written");
+                let ingress: Vec<_> = write.ingress.iter().map(ToString::to_string).collect();
+                let (ingress, yields) = (ingress.join(", "), write.yields);
+                tracing::info!(service = %key, ingress, pool = write.pool, yields, "status written");
                 self.finish(&view, step);
                 self.queue.done(&key);
             }

@@ -202,7 +202,7 @@ fn prepared_socket(target: &Target) -> Result<TcpSocket, DialFault> {
         // One kernel, one answer: said once.
         UNKNOWN_OPTIONS.call_once(|| {
             tracing::warn!(
-                options = ?unknown,
+                options = unknown.join(", "),
                 "the kernel does not know a socket option: sessions run without it"
             );
         });

@@ -314,7 +314,7 @@ impl Driver {
 
     fn handle_stop(&mut self, how: StopHow) {
         let now = now();
-        info!(how = ?how, "ending all sessions");
+        info!(%how, "ending all sessions");
         self.dials.keep(|_| false);
         self.doors.shut();
         self.look_at = None;

@@ -216,7 +216,8 @@ async fn greet(stream: UnixStream, node: &str, taken: bool) -> Option<Channel> {
         }
     };
     let (answer, stays) = judge(&hello, node, taken);
-    info!(version = hello.build, answer = ?answer, "another speaker of this node has started");
+    let refusal = if let Answer::Refused { reason } = &answer { Some(reason.as_str()) } else { None };
+    info!(version = hello.build, busy = taken, refusal, "another speaker of this node has started");
     let sent = timeout(GREETING_WAIT, channel.send(&answer, None)).await;
     (stays && matches!(sent, Ok(Ok(())))).then_some(channel)
 }

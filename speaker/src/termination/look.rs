@@ -73,7 +73,7 @@ impl Question {
     pub async fn ask(&self, last: LastSeen) -> Facts {
         let (node, set) = tokio::join!(self.node(), self.set(last.daemon_set));
         let facts = facts(&node, set, &last);
-        info!(leaving = ?facts.leaving, workload = ?facts.workload, "asked whether this speaker is wanted here any longer");
+        info!(found = %facts, "asked whether this speaker is wanted here any longer");
         facts
     }
 

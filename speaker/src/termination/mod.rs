@@ -39,6 +39,16 @@ pub struct Facts {
     pub workload: Workload,
 }
 
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (removal(*self), self.workload) {
+            (Some(removal), _) => removal.fmt(f),
+            (None, Workload::Wanted) => f.write_str("the DaemonSet wants a speaker on this node"),
+            (None, _) => f.write_str("nothing says that it is not"),
+        }
+    }
+}
+
 /// Why a DaemonSet wants no Pod on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwanted {
@@ -155,5 +165,15 @@ mod tests {
             };
             assert_eq!(found, *expected, "{on_terminate:?} {leaving:?} {workload:?}");
         }
+    }
+
+    #[test]
+    fn what_was_found_is_said_also_where_it_means_a_restart() {
+        let found = |leaving, workload| Facts { leaving, workload }.to_string();
+        assert_eq!(found(None, Workload::Wanted), "the DaemonSet wants a speaker on this node");
+        assert_eq!(found(None, Workload::Unknown), "nothing says that it is not");
+        assert_eq!(found(None, Workload::Gone), "the speakers are being uninstalled");
+        let leaving = Some(Leaving::ShuttingDown);
+        assert_eq!(found(leaving, Workload::Gone), "the kubelet says that the node is shutting down");
     }
 }

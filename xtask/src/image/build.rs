@@ -78,6 +78,13 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
         build.args(["--", "-Clinker=rust-lld", "-Clink-arg=--no-eh-frame-hdr"]);
         // What a program that may lie anywhere has to mend when it starts is one bit each instead of 24 octets.
         build.arg("-Clink-arg=--pack-dyn-relocs=relr");
+        // Functions that came out the same are there once. Nothing compares their addresses: Rust promises nothing about them, and
+        // what is C in the program (the C library, the ciphers) only calls.
+        build.arg("-Clink-arg=--icf=all");
+        // What several functions have in common becomes a function, on amd64 as it does on arm64 without being told.
+        if platform == Platform::Amd64 {
+            build.arg("-Cllvm-args=--enable-machine-outliner=always");
+        }
         // A panic within a panic would walk the stack, for which there are no tables: it ends the process without that.
         for walker in ["_Unwind_Backtrace", "_Unwind_GetIP"] {
             build.arg(format!("-Clink-arg=--defsym={walker}=abort"));
@@ -99,6 +106,8 @@ fn flags(platform: Platform) -> Result<String> {
     let sysroot = sysroot()?;
     // A panic ends the process with its message, so nothing ever walks the stack: no tables for that.
     let mut flags = format!("-Cforce-unwind-tables=no --remap-path-prefix={sysroot}=/rust");
+    // What is derived for `Debug` says the name alone. People read sentences, which are `Display` (`xtask tidy`: log fields).
+    flags.push_str(" -Zfmt-debug=shallow");
     // Where a library was fetched from and to matters to nobody. The longest prefix comes last, and the last one counts.
     for (folder, name) in [(home.clone(), "/cargo")].into_iter().chain(sources(&home)?) {
         flags.push_str(&format!(" --remap-path-prefix={}={name}", folder.display()));

@@ -3,6 +3,7 @@
 //! A new rule is one function `fn(&[SourceFile]) -> Vec<Breach>` and one row in [`RULES`].
 
 mod borders;
+mod fields;
 mod ledger;
 mod length;
 mod metrics;
@@ -28,11 +29,12 @@ pub(crate) struct Breach {
 
 type Rule = fn(&[SourceFile]) -> Vec<Breach>;
 
-const RULES: [(&str, Rule); 8] = [
+const RULES: [(&str, Rule); 9] = [
     ("file length", length::check),
     ("import borders", borders::check),
     ("purity", purity::check),
     ("unsafe code", unsafety::check),
+    ("log fields", fields::check),
     ("names", names::check),
     ("words", words::check),
     ("ledgers", ledger::check),

@@ -238,7 +238,8 @@ impl Driver {
                 // Silent before the successor speaks; it waits for our last word.
                 self.paths.vanish().await;
                 self.let_go(channel).await;
-                info!(sessions, took = ?now().duration_since(began), "sessions handed over to the next speaker");
+                let took = now().duration_since(began);
+                info!(sessions, took = %format_args!("{took:?}"), "sessions handed over to the next speaker");
             }
             Err(fault) => {
                 warn!(%fault, "the sessions stay here: the next speaker did not take them");
