@@ -33,8 +33,8 @@ const KEPT: usize = 16;
 const TRIES: usize = 3;
 
 type Body = Full<Bytes>;
-type Everybodys = http2::SendRequest<Body>;
-type Own = http1::SendRequest<Body>;
+type Http2 = http2::SendRequest<Body>;
+type Http1 = http1::SendRequest<Body>;
 
 /// All connections to one API server.
 pub(super) struct Pool {
@@ -45,21 +45,24 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Open {
-    everybodys: Option<Everybodys>,
+    /// The one that all requests share.
+    http2: Option<Http2>,
     /// Those whose last answer is still on its way are not ready.
-    own: Vec<Own>,
-    /// Whether the server spoke HTTP/1.1 last time.
-    is_old: bool,
+    http1: Vec<Http1>,
+    /// Whether the last connection that was made has HTTP/1.1: then nobody waits for that of another.
+    speaks_http1: bool,
     coming: Option<Coming>,
 }
 
-/// A connection that is being made, for all who wait for it. `None`: it came, and is not one for everybody.
-type Coming = Shared<oneshot::Receiver<Result<Option<Everybodys>, Arc<DialFault>>>>;
+/// A connection that is being made, for all who wait for it. `None`: it came, and cannot be shared.
+type Coming = Shared<oneshot::Receiver<Result<Option<Http2>, Arc<DialFault>>>>;
 
 /// A way for one request.
 enum Link {
-    Everybodys(Everybodys),
-    Own(Own),
+    /// One request among others.
+    Http2(Http2),
+    /// Nothing else until its answer is read.
+    Http1(Http1),
 }
 
 /// Why a request brought no answer.
@@ -106,11 +109,11 @@ impl Pool {
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
         match link {
-            Link::Everybodys(mut link) => {
+            Link::Http2(mut link) => {
                 request.headers_mut().remove(HOST);
                 link.try_send_request(request).await
             }
-            Link::Own(mut link) => {
+            Link::Http1(mut link) => {
                 request.headers_mut().insert(HOST, self.host.clone());
                 *request.uri_mut() =
                     request.uri().path_and_query().cloned().map_or_else(Uri::default, Uri::from);
@@ -127,13 +130,13 @@ impl Pool {
             let mut open = self.lock();
             match open.take() {
                 Some(link) => return Ok(link),
-                None if open.is_old => None,
+                None if open.speaks_http1 => None,
                 None => Some(self.coming(&mut open)),
             }
         };
         if let Some(coming) = coming {
             if let Some(link) = coming.await.map_err(|_dropped| PoolFault::GivenUp)?? {
-                return Ok(Link::Everybodys(link));
+                return Ok(Link::Http2(link));
             }
             if let Some(link) = self.lock().take() {
                 return Ok(link);
@@ -155,8 +158,8 @@ impl Pool {
             open.coming = None;
             // Nobody waits any more: then nobody has to be told.
             _ = tell.send(made.map(|link| match link {
-                Link::Everybodys(link) => Some(link),
-                Link::Own(link) => {
+                Link::Http2(link) => Some(link),
+                Link::Http1(link) => {
                     open.keep(link);
                     None
                 }
@@ -182,16 +185,16 @@ impl Pool {
                 .await?;
             // Requests hear how it ends.
             tokio::spawn(connection.map(drop));
-            Link::Everybodys(link)
+            Link::Http2(link)
         } else {
             let (link, connection) = http1::handshake(stream).await?;
             tokio::spawn(connection.map(drop));
-            Link::Own(link)
+            Link::Http1(link)
         };
         let mut open = self.lock();
-        open.is_old = !is_http2;
-        if let Link::Everybodys(link) = &link {
-            open.everybodys = Some(link.clone());
+        open.speaks_http1 = !is_http2;
+        if let Link::Http2(link) = &link {
+            open.http2 = Some(link.clone());
         }
         Ok(link)
     }
@@ -203,20 +206,20 @@ impl Pool {
 
 impl Open {
     fn take(&mut self) -> Option<Link> {
-        self.everybodys = self.everybodys.take().filter(|link| !link.is_closed());
-        if let Some(link) = &self.everybodys {
-            return Some(Link::Everybodys(link.clone()));
+        self.http2 = self.http2.take().filter(|link| !link.is_closed());
+        if let Some(link) = &self.http2 {
+            return Some(Link::Http2(link.clone()));
         }
-        self.own.retain(|link| !link.is_closed());
-        let ready = self.own.iter().position(Own::is_ready)?;
-        Some(Link::Own(self.own.swap_remove(ready)))
+        self.http1.retain(|link| !link.is_closed());
+        let ready = self.http1.iter().position(Http1::is_ready)?;
+        Some(Link::Http1(self.http1.swap_remove(ready)))
     }
 
     /// For the next request. One more than enough ends with its answer.
-    fn keep(&mut self, link: Own) {
-        self.own.retain(|link| !link.is_closed());
-        if self.own.len() < KEPT {
-            self.own.push(link);
+    fn keep(&mut self, link: Http1) {
+        self.http1.retain(|link| !link.is_closed());
+        if self.http1.len() < KEPT {
+            self.http1.push(link);
         }
     }
 }
