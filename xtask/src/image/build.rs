@@ -81,10 +81,6 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
         // Functions that came out the same are there once. Nothing compares their addresses: Rust promises nothing about them, and
         // what is C in the program (the C library, the ciphers) only calls.
         build.arg("-Clink-arg=--icf=all");
-        // What several functions have in common becomes a function, on amd64 as it does on arm64 without being told.
-        if platform == Platform::Amd64 {
-            build.arg("-Cllvm-args=--enable-machine-outliner=always");
-        }
         // A panic within a panic would walk the stack, for which there are no tables: it ends the process without that.
         for walker in ["_Unwind_Backtrace", "_Unwind_GetIP"] {
             build.arg(format!("-Clink-arg=--defsym={walker}=abort"));

@@ -18,8 +18,8 @@ const HEAD: &str = "\
 
 `cargo xtask image --document` builds all platforms and writes this file. The image holds one static program that is
 controller, speaker and speakerctl (`docs/adr/0060-one-program-with-three-names-in-the-image.md`). Compressed is what a node
-fetches: layer, configuration and manifest. A million octets are a megabyte. What makes it small, and what was tried
-besides: `docs/adr/0068-what-makes-the-program-small.md`.
+fetches: layer, configuration and manifest. A million octets are a megabyte. What makes it small, what was tried besides, and why
+5 MB are not reached everywhere: `docs/adr/0068-what-makes-the-program-small.md`.
 
 ";
 
