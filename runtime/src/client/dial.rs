@@ -161,10 +161,22 @@ async fn open(host: &str, port: u16) -> Result<TcpStream, DialFault> {
 async fn connect(wait: Duration, address: SocketAddr) -> io::Result<TcpStream> {
     sleep(wait).await;
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(&stream);
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(PROBES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    tune(&stream);
     Ok(stream)
+}
+
+/// Makes a dead path known soon. A kernel, or a sandbox, that knows an option not costs that option, never the connection.
+fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE).with_retries(PROBES);
+    let options = [
+        ("TCP_NODELAY", stream.set_nodelay(true)),
+        ("SO_KEEPALIVE and its times", socket.set_tcp_keepalive(&keepalive)),
+        ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(USER_TIMEOUT))),
+    ];
+    for (option, set) in options {
+        if let Err(error) = set {
+            tracing::warn!(option, %error, "the connection to the API server runs without a socket option");
+        }
+    }
 }
