@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, select_ok};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::{Base, ConnectError, Identity, Trust};
@@ -40,14 +41,15 @@ pub(super) struct Dialler {
     identity: Option<Identity>,
     host: String,
     port: u16,
-    name: ServerName<'static>,
+    /// Without one the server is spoken to without TLS.
+    name: Option<ServerName<'static>>,
     current: Mutex<Current>,
 }
 
-/// The certificates that were read last, and what they make; nothing where the server is spoken to without TLS.
+/// The certificates that were read last, and what is made of them.
 struct Current {
     material: Material,
-    tls: Option<TlsConnector>,
+    config: Arc<ClientConfig>,
 }
 
 /// A connection on which nothing has been said yet.
@@ -86,15 +88,13 @@ impl Dialler {
         server_name: Option<String>,
     ) -> Result<Self, ConnectError> {
         let host = base.host().to_owned();
-        let (what, name) = match server_name {
-            Some(name) => ("tls-server-name", name),
-            None => ("the server's name", host.clone()),
+        let name = match &trust {
+            Trust::Plain => None,
+            Trust::Roots(_) | Trust::Anything => Some(name_in_certificate(&host, server_name)?),
         };
-        let name = ServerName::try_from(name)
-            .map_err(|error| ConnectError::Certificate { what, reason: error.to_string() })?;
         let material = Material::read(&trust, identity.as_ref())?;
-        let tls = session_maker(&trust, &material)?;
-        let current = Mutex::new(Current { material, tls });
+        let config = Arc::new(configure(&trust, &material)?);
+        let current = Mutex::new(Current { material, config });
         Ok(Self { trust, identity, host, port: base.port(), name, current })
     }
 
@@ -104,65 +104,75 @@ impl Dialler {
     }
 
     async fn dial_at_leisure(&self) -> Result<Dialled, DialFault> {
-        let tls = self.fresh();
         let stream = open(&self.host, self.port).await?;
-        let Some(tls) = tls else { return Ok(Dialled { stream: Box::new(stream), is_http2: false }) };
-        let stream = tls.connect(self.name.clone(), stream).await.map_err(DialFault::Tls)?;
+        let Some(name) = &self.name else {
+            return Ok(Dialled { stream: Box::new(stream), is_http2: false });
+        };
+        let tls = TlsConnector::from(self.fresh());
+        let stream = tls.connect(name.clone(), stream).await.map_err(DialFault::Tls)?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok(Dialled { stream: Box::new(stream), is_http2 })
     }
 
-    /// What makes TLS sessions, made anew when the files have changed.
-    fn fresh(&self) -> Option<TlsConnector> {
+    /// What TLS sessions are made with, made anew when the files have changed.
+    fn fresh(&self) -> Arc<ClientConfig> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match Material::read(&self.trust, self.identity.as_ref()) {
             Ok(material) if material == current.material => {}
-            Ok(material) => match session_maker(&self.trust, &material) {
-                Ok(tls) => {
+            Ok(material) => match configure(&self.trust, &material) {
+                Ok(config) => {
                     tracing::info!("certificates for the API server have changed: new connections use them");
-                    *current = Current { material, tls };
+                    *current = Current { material, config: Arc::new(config) };
                 }
                 Err(error) => tracing::warn!(%error, "new certificates cannot be used: the old ones stay"),
             },
             Err(error) => tracing::warn!(%error, "certificates cannot be read again: the old ones stay"),
         }
-        current.tls.clone()
+        Arc::clone(&current.config)
     }
 }
 
-fn session_maker(trust: &Trust, material: &Material) -> Result<Option<TlsConnector>, ConnectError> {
-    match trust {
-        Trust::Plain => Ok(None),
-        Trust::Roots(_) | Trust::Anything => {
-            Ok(Some(TlsConnector::from(Arc::new(configure(trust, material)?))))
-        }
+/// The name that the server's certificate has to hold: its own, or the one that the kubeconfig gives in its place.
+fn name_in_certificate(host: &str, instead: Option<String>) -> Result<ServerName<'static>, ConnectError> {
+    match instead {
+        Some(name) => ServerName::try_from(name).map_err(|error| ConnectError::Certificate {
+            what: "tls-server-name",
+            reason: error.to_string(),
+        }),
+        None => ServerName::try_from(host.to_owned())
+            .map_err(|_| ConnectError::Server { server: host.to_owned() }),
     }
 }
 
-/// A TCP connection to the first address that answers. They are tried in the resolver's order, each a moment after the one before,
-/// so that a family that leads nowhere costs a moment only.
+/// A TCP connection to whichever address of the host answers first.
 async fn open(host: &str, port: u16) -> Result<TcpStream, DialFault> {
     let unknown = |error| DialFault::NoAddress { name: host.to_owned(), error };
-    let addresses = lookup_host((host, port)).await.map_err(unknown)?;
-    let tries: Vec<BoxFuture<'_, io::Result<TcpStream>>> = (0..)
-        .zip(addresses.take(ADDRESSES))
-        .map(|(turn, address)| connect(HEAD_START * turn, address).boxed())
-        .collect();
-    if tries.is_empty() {
+    let addresses: Vec<_> = lookup_host((host, port)).await.map_err(unknown)?.take(ADDRESSES).collect();
+    if addresses.is_empty() {
         return Err(unknown(io::ErrorKind::NotFound.into()));
     }
-    let (stream, _others) = timeout(TCP_LIMIT, select_ok(tries))
-        .await
-        .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()))
-        .map_err(DialFault::Tcp)?;
+    let stream = timeout(TCP_LIMIT, first_of(&addresses)).await;
+    let stream =
+        stream.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())).map_err(DialFault::Tcp)?;
+    tune(&stream);
     Ok(stream)
 }
 
-async fn connect(wait: Duration, address: SocketAddr) -> io::Result<TcpStream> {
-    sleep(wait).await;
-    let stream = TcpStream::connect(address).await?;
-    tune(&stream);
-    Ok(stream)
+/// They are tried in the resolver's order: the next one when the last has failed, or has not answered for a moment, so that a family
+/// that leads nowhere costs a moment only.
+pub(super) async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut rest = addresses.iter();
+    let mut tries = FuturesUnordered::new();
+    let mut fault = io::ErrorKind::NotFound.into();
+    loop {
+        tries.extend(rest.next().map(TcpStream::connect));
+        match timeout(HEAD_START, tries.next()).await {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => fault = error,
+            Ok(None) => return Err(fault),
+            Err(_elapsed) => {}
+        }
+    }
 }
 
 /// Makes a dead path known soon. A kernel, or a sandbox, that knows an option not costs that option, never the connection.

@@ -49,8 +49,6 @@ struct Open {
     http2: Option<Http2>,
     /// Those whose last answer is still on its way are not ready.
     http1: Vec<Http1>,
-    /// Whether the last connection that was made has HTTP/1.1: then nobody waits for that of another.
-    speaks_http1: bool,
     coming: Option<Coming>,
 }
 
@@ -128,19 +126,17 @@ impl Pool {
     async fn link(self: &Arc<Self>) -> Result<Link, PoolFault> {
         let coming = {
             let mut open = self.lock();
-            match open.take() {
-                Some(link) => return Ok(link),
-                None if open.speaks_http1 => None,
-                None => Some(self.coming(&mut open)),
-            }
-        };
-        if let Some(coming) = coming {
-            if let Some(link) = coming.await.map_err(|_dropped| PoolFault::GivenUp)?? {
-                return Ok(Link::Http2(link));
-            }
-            if let Some(link) = self.lock().take() {
+            if let Some(link) = open.take() {
                 return Ok(link);
             }
+            self.coming(&mut open)
+        };
+        if let Some(link) = coming.await.map_err(|_dropped| PoolFault::GivenUp)?? {
+            return Ok(Link::Http2(link));
+        }
+        // With HTTP/1.1 it serves one of those who waited, and each of the others makes its own.
+        if let Some(link) = self.lock().take() {
+            return Ok(link);
         }
         Ok(self.make().await.map_err(Arc::new)?)
     }
@@ -191,10 +187,8 @@ impl Pool {
             tokio::spawn(connection.map(drop));
             Link::Http1(link)
         };
-        let mut open = self.lock();
-        open.speaks_http1 = !is_http2;
         if let Link::Http2(link) = &link {
-            open.http2 = Some(link.clone());
+            self.lock().http2 = Some(link.clone());
         }
         Ok(link)
     }

@@ -78,8 +78,8 @@ pub(super) fn program(platform: Platform, place: &Place) -> Result<Vec<u8>> {
         build.args(["--", "-Clinker=rust-lld", "-Clink-arg=--no-eh-frame-hdr"]);
         // What a program that may lie anywhere has to mend when it starts is one bit each instead of 24 octets.
         build.arg("-Clink-arg=--pack-dyn-relocs=relr");
-        // Functions that came out the same are there once. Nothing compares their addresses: Rust promises nothing about them, and
-        // what is C in the program (the C library, the ciphers) only calls.
+        // Functions that came out the same are there once. Rust promises nothing about their addresses, and of
+        // what is C in the program (the C library, the ciphers) nothing is known that compares them.
         build.arg("-Clink-arg=--icf=all");
         // A panic within a panic would walk the stack, for which there are no tables: it ends the process without that.
         for walker in ["_Unwind_Backtrace", "_Unwind_GetIP"] {

@@ -1,6 +1,7 @@
 //! Who shares a connection, and what becomes of requests when one ends.
 
-use std::net::Ipv4Addr;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -9,7 +10,8 @@ use kube::Client;
 use kube::client::Body;
 use tokio::net::TcpListener;
 
-use super::super::call;
+use super::super::dial::first_of;
+use super::super::{call, connect};
 use super::server::{BOTH, Face, Home, OLD, ONE, ROOT_ONE, Server, fetch};
 
 async fn secure(protocols: &'static [&'static [u8]]) -> (Server, Home, Client) {
@@ -146,13 +148,31 @@ async fn the_server_is_named_as_its_protocol_wants_it() {
 }
 
 #[tokio::test]
-async fn a_name_with_several_addresses_is_reached_at_the_one_that_answers() {
+async fn of_several_addresses_the_one_that_answers_is_taken_or_the_last_fault_told() {
+    let closed = |host: [u8; 4]| SocketAddr::from((host, 1));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let server = Server::start(Face::Plain, "a").await;
-    let home = Home::new(&format!("http://localhost:{}", server.port), "a", ROOT_ONE);
-    assert_eq!(fetch(&home.client().await, "/").await.unwrap().0, StatusCode::OK);
-    let home = Home::new(&format!("http://localhost:{port}"), "a", ROOT_ONE);
-    assert_eq!(fetch(&home.client().await, "/").await.unwrap_err().word(), "unreachable");
+    let open = listener.local_addr().unwrap();
+    for addresses in [
+        &[open][..],
+        &[closed([127, 0, 0, 1]), closed([127, 0, 0, 2]), open],
+        &[open, closed([127, 0, 0, 1])],
+    ] {
+        assert_eq!(first_of(addresses).await.unwrap().peer_addr().unwrap(), open);
+    }
+    let fault = first_of(&[closed([127, 0, 0, 1]), closed([127, 0, 0, 2])]).await.unwrap_err();
+    assert_eq!(fault.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_host_without_tls_needs_no_name_that_a_certificate_could_hold() {
+    for (server, named) in
+        [("http://a..b", "no address"), ("https://a..b", "\"a..b\" is no address of an API server")]
+    {
+        let home = Home::new(server, "a", ROOT_ONE);
+        let text = match connect(Some(&home.path("config")), "test").await {
+            Ok(client) => fetch(&client, "/").await.unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(text.contains(named), "{server}: {text}");
+    }
 }
